@@ -1,0 +1,86 @@
+//! The edge of the component: the only file that reads the settings and looks at the clock.
+
+use std::sync::OnceLock;
+
+use bindings::exports::mqtt_gate::auth::authenticator as wit;
+use bindings::wasi::{clocks::wall_clock, config::store};
+
+use crate::{Access, Credentials, Reason, Settings, UnixTime, Verdict, authenticate};
+
+#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({ path: "../wit", world: "policy", generate_all });
+}
+
+/// The default policy, as a component exports it.
+pub struct Policy;
+
+#[cfg(target_arch = "wasm32")]
+#[expect(unsafe_code, reason = "generated from wit/")]
+mod exports {
+    use super::{Policy, bindings};
+
+    bindings::export!(Policy with_types_in bindings);
+}
+
+impl wit::Guest for Policy {
+    fn check() -> Result<(), String> {
+        settings().map(drop)
+    }
+
+    fn authenticate(who: wit::Credentials) -> Result<wit::Verdict, String> {
+        let who = Credentials {
+            client_id: &who.client_id,
+            username: who.username.as_deref(),
+            password: who.password.as_deref(),
+        };
+        let now = UnixTime(wall_clock::now().seconds);
+        Ok(authenticate(&who, settings()?, now).into())
+    }
+}
+
+/// The settings, read and made ready once: an instance never sees others.
+fn settings() -> Result<&'static Settings, String> {
+    static SETTINGS: OnceLock<Result<Settings, String>> = OnceLock::new();
+    SETTINGS.get_or_init(read_settings).as_ref().map_err(Clone::clone)
+}
+
+fn read_settings() -> Result<Settings, String> {
+    // A store that cannot answer is told apart from one that has no such setting: a missing group list has a default.
+    let unreadable = std::cell::Cell::new(None);
+    let settings = Settings::read(|name| {
+        store::get(name).unwrap_or_else(|_| {
+            unreadable.set(Some(format!("{name}: the host cannot read this setting")));
+            None
+        })
+    });
+    match unreadable.take() {
+        Some(error) => Err(error),
+        None => settings.map_err(|error| error.to_string()),
+    }
+}
+
+impl From<Verdict> for wit::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow(grant) => Self::Allow(wit::Grant {
+                access: grant.access.into(),
+                expires_at: grant.expires_at.map(|end| end.0),
+                key_id: grant.key_id,
+                attributes: Vec::new(),
+            }),
+            Verdict::Deny(Reason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
+            Verdict::Deny(Reason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),
+        }
+    }
+}
+
+impl From<Access> for wit::Access {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Everything => Self::Everything,
+            Access::Only(topics) => Self::Only(wit::Topics { publish: topics.publish, subscribe: topics.subscribe }),
+            Access::BrokerRules => Self::BrokerRules,
+        }
+    }
+}

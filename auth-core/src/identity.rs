@@ -1,0 +1,109 @@
+//! What a client id must look like.
+
+/// The most bytes a client id may have.
+pub const MAX_CLIENT_ID: usize = 256;
+
+/// The group whose devices may be called `mqtt_gateway` instead of by a MAC address.
+const GATEWAY_GROUP: &str = "GID_gateway";
+const GATEWAY_NAME: &str = "mqtt_gateway";
+
+/// A well-formed client id, `group@@@mac@@@third`, taken apart.
+///
+/// No field is empty, and none holds a character that separates anything further on: no `@`, no `|` (which separates
+/// the two signed texts) and no `+`, `#` or `/` (which mean something in a topic filter).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceId<'a> {
+    /// The whole of it.
+    pub client_id: &'a str,
+    /// The kind of device.
+    pub group: &'a str,
+    /// The MAC address as the device writes it, or `mqtt_gateway`.
+    pub mac: &'a str,
+    /// A UUID, a time or the MAC address again: what generators put here varies.
+    pub third: &'a str,
+}
+
+impl<'a> DeviceId<'a> {
+    /// Takes a client id apart; `None` if it is not a well-formed one.
+    #[must_use]
+    pub fn parse(client_id: &'a str) -> Option<Self> {
+        if client_id.len() > MAX_CLIENT_ID {
+            return None;
+        }
+        let mut fields = client_id.split("@@@");
+        let device = Self { client_id, group: fields.next()?, mac: fields.next()?, third: fields.next()? };
+        let well_formed = fields.next().is_none()
+            && is_group(device.group)
+            && (is_mac(device.mac) || (device.mac == GATEWAY_NAME && device.group == GATEWAY_GROUP))
+            && is_third(device.third);
+        well_formed.then_some(device)
+    }
+}
+
+/// Whether this can be the name of a group.
+#[must_use]
+pub fn is_group(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+fn is_third(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+}
+
+/// Six hexadecimal pairs, in either case, joined by one separator throughout.
+fn is_mac(text: &str) -> bool {
+    let &[_, _, separator @ (b'_' | b':' | b'-'), ..] = text.as_bytes() else {
+        return false;
+    };
+    text.len() == 17
+        && text.bytes().enumerate().all(|(at, b)| if at % 3 == 2 { b == separator } else { b.is_ascii_hexdigit() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GID_test@@@AA_bb_CC_dd_EE_ff@@@6e7d3c2a-8b1f";
+
+    #[test]
+    fn a_client_id_is_taken_apart() {
+        let device = DeviceId::parse(GOOD).unwrap();
+        assert_eq!((device.group, device.mac, device.third), ("GID_test", "AA_bb_CC_dd_EE_ff", "6e7d3c2a-8b1f"));
+    }
+
+    #[test]
+    fn what_is_not_quite_a_client_id_is_refused() {
+        let long = format!("GID_test@@@AA_bb_CC_dd_EE_ff@@@{}", "x".repeat(129));
+        for bad in [
+            "",
+            "GID_test",
+            "GID_test@@@AA_bb_CC_dd_EE_ff",
+            "GID_test@@@AA_bb_CC_dd_EE_ff@@@",
+            "@@@AA_bb_CC_dd_EE_ff@@@x",
+            "GID_test@@@AA_bb_CC_dd_EE_ff@@@x@@@y",
+            "GID_test@@@AA_bb_CC_dd_EE_ff@@@@x",
+            "GID_test@@@@AA_bb_CC_dd_EE_ff@@@x",
+            "GID_test@@@AA_bb_CC_dd_EE@@@x",
+            "GID_test@@@AA_bb:CC_dd_EE_ff@@@x",
+            "GID_test@@@AA_bb_CC_dd_EE_fg@@@x",
+            "GID_test@@@AAbbCCddEEff@@@x",
+            "GID_test@@@AA_bb_CC_dd_EE_ff_@@@x",
+            "GID_test@@@mqtt_gateway@@@x",
+            "GID_test@@@AA_bb_CC_dd_EE_ff@@@a|b",
+            "GID_test@@@AA_bb_CC_dd_EE_ff@@@a/b",
+            "GID_test@@@AA_bb_CC_dd_EE_ff@@@#",
+            "GID+@@@AA_bb_CC_dd_EE_ff@@@x",
+            "GID_tést@@@AA_bb_CC_dd_EE_ff@@@x",
+            "GID_test@@@éé_bb_CC_dd_EE_f@@@x",
+            &long,
+        ] {
+            assert_eq!(DeviceId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_gateways_group_has_a_gateway() {
+        assert!(DeviceId::parse("GID_gateway@@@mqtt_gateway@@@1764000000000").is_some());
+        assert!(DeviceId::parse("GID_gateway@@@mqtt_gateways@@@1").is_none());
+    }
+}

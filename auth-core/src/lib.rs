@@ -1,0 +1,99 @@
+//! The default policy of mqtt-gate: a device proves who it is by a signature over its client id and user name.
+//!
+//! ```text
+//! client id   group@@@mac@@@third                          identity.rs
+//! user name   base64 of a JSON object with the member `ip`  username.rs
+//! password    base64 of HMAC-SHA256(key, client id | user name)  signature.rs
+//! ```
+//!
+//! This is a library of pure functions; [`component`] is the one file that touches the outside. Nothing here looks
+//! at a clock, keeps anything from one login to the next, or puts a credential or a key into an error.
+
+use identity::DeviceId;
+
+pub mod component;
+pub mod identity;
+pub mod settings;
+pub mod signature;
+pub mod topics;
+pub mod username;
+
+pub use settings::Settings;
+pub use topics::Topics;
+
+/// What a client sent in its CONNECT packet. Nothing in it has been verified.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// The client identifier.
+    pub client_id: &'a str,
+    /// The user name, if one was sent.
+    pub username: Option<&'a str>,
+    /// The password, if one was sent.
+    pub password: Option<&'a [u8]>,
+}
+
+/// A moment, in seconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixTime(pub u64);
+
+/// The answer to a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The device is who it says it is, and may connect.
+    Allow(Grant),
+    /// It may not.
+    Deny(Reason),
+}
+
+/// Why a device was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The client id is malformed, or its group is not let in.
+    ClientIdentifierNotValid,
+    /// The user name or the password is missing, malformed or wrong.
+    BadUserNameOrPassword,
+}
+
+/// What an admitted device gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The topics it may use.
+    pub access: Access,
+    /// When its session ends; `None`: never.
+    pub expires_at: Option<UnixTime>,
+    /// The id of the key that vouched for it. Never the key.
+    pub key_id: Option<String>,
+}
+
+/// Which topics a device may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every topic.
+    Everything,
+    /// These and no others.
+    Only(Topics),
+    /// Whatever the broker's own rules say.
+    BrokerRules,
+}
+
+/// Judges one device.
+///
+/// What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good.
+#[must_use]
+pub fn authenticate(who: &Credentials, settings: &Settings, now: UnixTime) -> Verdict {
+    let Some(device) = DeviceId::parse(who.client_id).filter(|device| settings.lets_in(device.group)) else {
+        return Verdict::Deny(Reason::ClientIdentifierNotValid);
+    };
+    let Some(username) = who.username.filter(|username| username::is_well_formed(username)) else {
+        return Verdict::Deny(Reason::BadUserNameOrPassword);
+    };
+    let password = who.password.unwrap_or_default();
+    let Some(key) = settings.keys.vouching_for(device.client_id, username, password) else {
+        return Verdict::Deny(Reason::BadUserNameOrPassword);
+    };
+    Verdict::Allow(Grant {
+        access: settings.access(&device),
+        expires_at: settings.session_end(now),
+        key_id: key.id().map(str::to_owned),
+    })
+}

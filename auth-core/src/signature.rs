@@ -1,0 +1,130 @@
+//! The signature that makes a credential genuine.
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// The length of every signature: 32 bytes in padded base64.
+pub const SIGNATURE_LEN: usize = 44;
+
+/// One key, made ready to sign.
+///
+/// The key itself is not kept: only the two SHA-256 states that begin every HMAC under it, so that a login does not
+/// pay for them again. It is never printed.
+#[derive(Clone)]
+pub struct Key {
+    id: Option<String>,
+    start: Hmac<Sha256>,
+}
+
+impl Key {
+    /// Makes a key ready. `id` is the operator's name for it, if it has one; `secret` is used as it stands, untrimmed.
+    #[must_use]
+    pub fn new(id: Option<String>, secret: &[u8]) -> Self {
+        // HMAC takes a key of any length; the error is there for other algorithms.
+        #[expect(clippy::expect_used, reason = "no length of key is refused")]
+        let start = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
+        Self { id, start }
+    }
+
+    /// The operator's name for the key.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The password of this client id and user name, as the text that a device sends.
+    #[must_use]
+    pub fn sign(&self, client_id: &str, username: &str) -> String {
+        BASE64_STANDARD.encode(self.mac(client_id, username))
+    }
+
+    fn mac(&self, client_id: &str, username: &str) -> [u8; 32] {
+        let mut mac = self.start.clone();
+        mac.update(client_id.as_bytes());
+        mac.update(b"|");
+        mac.update(username.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether the password is the text this key gives. Takes as long wherever the two differ.
+    fn vouches_for(&self, client_id: &str, username: &str, password: &[u8]) -> bool {
+        let mut expected = [0; SIGNATURE_LEN];
+        let written = BASE64_STANDARD.encode_slice(self.mac(client_id, username), &mut expected);
+        written == Ok(SIGNATURE_LEN) && bool::from(expected.ct_eq(password))
+    }
+}
+
+/// The keys that are in use, the one to sign with first. Never empty.
+#[derive(Clone)]
+pub struct KeyRing {
+    first: Key,
+    others: Vec<Key>,
+}
+
+impl KeyRing {
+    /// A ring of these keys; `None` if there are none.
+    #[must_use]
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Option<Self> {
+        let mut keys = keys.into_iter();
+        Some(Self { first: keys.next()?, others: keys.collect() })
+    }
+
+    /// The key to sign new credentials with.
+    #[must_use]
+    pub fn first(&self) -> &Key {
+        &self.first
+    }
+
+    /// The key under which this password is good, if there is one.
+    ///
+    /// Every key is tried, also after one has matched: the time taken says nothing about which.
+    #[must_use]
+    pub fn vouching_for(&self, client_id: &str, username: &str, password: &[u8]) -> Option<&Key> {
+        let mut found = None;
+        for key in std::iter::once(&self.first).chain(&self.others) {
+            if key.vouches_for(client_id, username, password) {
+                found = found.or(Some(key));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring() -> KeyRing {
+        KeyRing::new([Key::new(Some("new".into()), b"the new key"), Key::new(Some("old".into()), b"the old key")])
+            .unwrap()
+    }
+
+    #[test]
+    fn a_signature_is_what_other_implementations_make() {
+        // printf '%s' 'client|user' | openssl dgst -sha256 -hmac key -binary | base64
+        assert_eq!(Key::new(None, b"key").sign("client", "user"), "n/pkOxN1HGlCNvRpODVwA54bHZuELuPhfs1zKRroXYw=");
+    }
+
+    #[test]
+    fn any_key_of_the_ring_vouches_and_is_named() {
+        for (id, secret) in [("new", b"the new key"), ("old", b"the old key")] {
+            let password = Key::new(None, secret).sign("c", "u");
+            let key = ring().vouching_for("c", "u", password.as_bytes()).and_then(|key| key.id().map(str::to_owned));
+            assert_eq!(key.as_deref(), Some(id));
+        }
+    }
+
+    #[test]
+    fn a_password_is_good_for_its_text_alone() {
+        let good = ring().first().sign("c", "u");
+        let is_good = |client_id, username, password: &str| {
+            ring().vouching_for(client_id, username, password.as_bytes()).is_some()
+        };
+        assert!(is_good("c", "u", &good));
+        assert!(!is_good("d", "u", &good) && !is_good("c", "v", &good));
+        assert!(!is_good("c", "u", "") && !is_good("c", "u", &good[..43]));
+        assert!(!is_good("c", "u", &format!("{good}=")) && !is_good("c", "u", &good.to_lowercase()));
+    }
+}

@@ -1,0 +1,137 @@
+//! What a user name must look like.
+
+use std::fmt;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The most bytes a user name may have.
+pub const MAX_USERNAME: usize = 4096;
+
+/// Whether a user name is canonical padded base64 of a UTF-8 JSON object whose `ip` is a string.
+///
+/// The signature covers the text of the user name and not what it decodes to, so no second spelling of the same
+/// object is let in: base64 with loose trailing bits, without its padding or with anything skipped is refused.
+#[must_use]
+pub fn is_well_formed(username: &str) -> bool {
+    if username.is_empty() || username.len() > MAX_USERNAME {
+        return false;
+    }
+    let Ok(bytes) = BASE64_STANDARD.decode(username) else {
+        return false;
+    };
+    // Checked as a whole, because the JSON parser does not look into the strings it skips.
+    let Ok(json) = str::from_utf8(&bytes) else {
+        return false;
+    };
+    serde_json::from_str::<UserName>(json).is_ok_and(|name| name.ip_is_text)
+}
+
+/// The one fact about the object. Of several members called `ip` the last one counts, as it does for the generators
+/// and validators in the field.
+struct UserName {
+    ip_is_text: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Ip,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for UserName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UserNameVisitor)
+    }
+}
+
+struct UserNameVisitor;
+
+impl<'de> Visitor<'de> for UserNameVisitor {
+    type Value = UserName;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UserName, A::Error> {
+        let mut ip = None;
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::Ip => ip = Some(members.next_value::<&RawValue>()?),
+                Member::Other => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        // Parsed, and not just looked at: `"\ud800"` is in quotes, and no text.
+        Ok(UserName { ip_is_text: ip.is_some_and(|ip| serde_json::from_str::<String>(ip.get()).is_ok()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_well_formed_json(json: impl AsRef<[u8]>) -> bool {
+        is_well_formed(&BASE64_STANDARD.encode(json))
+    }
+
+    #[test]
+    fn an_object_with_a_textual_ip_is_let_in() {
+        for json in [
+            r#"{"ip":"127.0.0.1"}"#,
+            r#"{"ip": "unknown"}"#,
+            " \n{\"ip\":\"\",\"x\":[1,{}]}\t ",
+            r#"{"ip":7,"ip":"last"}"#,
+            r#"{"ip":["x"],"ip":{"y":1},"ip":"last"}"#,
+            r#"{"\u0069p":"escaped"}"#,
+            r#"{"x":{"ip":1},"ip":"1"}"#,
+        ] {
+            assert!(is_well_formed_json(json), "{json}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for json in [
+            "",
+            "{}",
+            "null",
+            "true",
+            "7",
+            "NaN",
+            r#""ip""#,
+            r#"["ip"]"#,
+            r#"{"ip":null}"#,
+            r#"{"ip":1}"#,
+            r#"{"ip":"first","ip":7}"#,
+            r#"{"ip":["1"]}"#,
+            r#"{"IP":"1"}"#,
+            r#"{"ip":"1"}x"#,
+            r#"{"ip":"1",}"#,
+            r#"{"ip":"\ud800"}"#,
+            r#"{"ip":NaN}"#,
+            "{'ip':'1'}",
+            "\u{feff}{\"ip\":\"1\"}",
+            r#"{"x":{"ip":"1"}}"#,
+        ] {
+            assert!(!is_well_formed_json(json), "{json}");
+        }
+        assert!(!is_well_formed_json(b"{\"ip\":\"1\",\"x\":\"\xff\"}"));
+        assert!(!is_well_formed_json(format!(r#"{{"ip":"1","x":"{}"}}"#, "y".repeat(MAX_USERNAME))));
+        assert!(!is_well_formed_json(format!(r#"{{"ip":{}}}"#, "[".repeat(1500))));
+    }
+
+    #[test]
+    fn there_is_one_spelling_of_an_object() {
+        assert!(is_well_formed("eyJpcCI6IjEifQ=="));
+        for other in
+            ["eyJpcCI6IjEifQ", "eyJpcCI6IjEifR==", "eyJp cCI6IjEifQ==", "eyJpcCI6IjEifQ==\n", "eyJpcCI6IjEifQ==="]
+        {
+            assert!(!is_well_formed(other), "{other}");
+        }
+    }
+}
