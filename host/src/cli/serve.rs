@@ -1,0 +1,112 @@
+//! `mqtt-gate serve`
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use mqtt_gate::config::{Config, KEY_SETTING};
+use mqtt_gate::{Gate, Listeners, ServeError};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use super::mint::Credential;
+use crate::log;
+
+/// The flags of `serve`. Each overrides the file.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  MQTT_SIGNATURE_KEY=… mqtt-gate serve        the default policy on 0.0.0.0:8003
+  mqtt-gate serve --config /etc/mqtt-gate/gate.toml
+  mqtt-gate serve --demo                      a key and a credential to try it with")]
+pub(crate) struct Serve {
+    /// Read this configuration (see deploy/gate.toml)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer brokers here [default: 0.0.0.0:8003]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Answer the operator here [default: 127.0.0.1:8004]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
+    /// Serve with this component, and watch it [default: the policy within the program]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Make a key for this run, and print a credential that is let in with it
+    #[arg(long)]
+    demo: bool,
+    /// Say this much: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: LevelFilter,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<()> {
+        log::start(self.log_level);
+        let mut config = self.config()?;
+        let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
+        config.resolve_env()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
+        runtime.block_on(async {
+            let shutdown = stop_signal()?;
+            let listeners = Listeners::bind(&config).await?;
+            let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
+            let gate = Gate::prepare(config)?;
+            if let Some(demo) = demo {
+                demo.print(listen, self.policy.as_ref());
+            }
+            Ok(gate.serve(listeners, shutdown).await?)
+        })
+    }
+
+    fn config(&self) -> Result<Config> {
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.admin_listen = self.admin_listen.unwrap_or(config.admin_listen);
+        config.policy.file = self.policy.clone().or(config.policy.file);
+        Ok(config)
+    }
+}
+
+/// Resolves at SIGTERM or Ctrl-C. From the call on, neither ends the process by itself.
+fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// A gate to try, with a key that nobody knows.
+struct Demo {
+    credential: Credential,
+}
+
+impl Demo {
+    fn prepare(config: &mut Config) -> Result<Self> {
+        let key = super::mint::random_hex::<32>()?;
+        let credential = Credential::example(&key)?;
+        config.policy.settings.set(KEY_SETTING, key);
+        if !config.policy.settings.names("clients") {
+            // So that the lockdown policy can be copied over the default one.
+            config.policy.settings.set("clients", String::new());
+        }
+        Ok(Self { credential })
+    }
+
+    fn print(&self, listen: SocketAddr, policy: Option<&PathBuf>) {
+        let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+        let url = format!("http://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
+        println!("A key was made for this run. It lets this device in:\n");
+        println!("  curl -i {url} -H 'content-type: application/json' -d '{}'\n", self.credential);
+        println!("Change one character of it, and the device is refused.");
+        if let Some(policy) = policy {
+            println!("Copy another policy over {}, and the next login is judged by it.", policy.display());
+        }
+        println!();
+    }
+}

@@ -1,0 +1,251 @@
+//! What the operator can choose, with every default and unit. The only file that reads the environment.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+use crate::settings::{SettingSources, SettingsError};
+
+/// The variable that the default configuration takes the signing key from.
+pub const KEY_VARIABLE: &str = "MQTT_SIGNATURE_KEY";
+
+/// The setting of the default policy that holds the key.
+pub const KEY_SETTING: &str = "signature-keys";
+
+/// Everything the operator can choose: the file given with `--config`, on top of which come the flags.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where brokers ask.
+    pub listen: SocketAddr,
+    /// Where the operator asks. Not for the world: there is no password.
+    pub admin_listen: SocketAddr,
+    /// Threads that judge logins, each with its own share of the connections. Absent: one per processor.
+    pub workers: NonZero<usize>,
+    /// The policy and its settings.
+    pub policy: PolicyConfig,
+    /// What bounds a request and a policy.
+    pub limits: Limits,
+}
+
+/// Which policy serves, and with which settings.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// The component. Watched: what is copied over it serves next. Absent: the default policy within the program.
+    pub file: Option<PathBuf>,
+    /// What the policy can ask for. Absent: `signature-keys` from the variable `MQTT_SIGNATURE_KEY`.
+    pub settings: SettingSources,
+}
+
+/// What bounds a request and a policy.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// How long a policy may take for one login. It counts wall time in steps of 10 ms.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// The most memory that one instance of a policy may have.
+    pub memory: ByteSize,
+    /// The most that a policy may answer with, and the most that it may hand to the host at once.
+    pub answer: ByteSize,
+    /// After so many calls an instance is replaced. 1: every login has a fresh one.
+    pub calls_per_instance: NonZero<u32>,
+    /// The longest body that is read.
+    pub body: ByteSize,
+    /// How long the body of a request may take to arrive.
+    #[serde(with = "humantime_serde")]
+    pub request: Duration,
+    /// How long what is in flight may take when the gate stops.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8003)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8004)),
+            workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+            policy: PolicyConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        let mut settings = SettingSources::default();
+        settings.set_from_env(KEY_SETTING, KEY_VARIABLE);
+        Self { file: None, settings }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(200),
+            memory: ByteSize::mib(16),
+            answer: ByteSize::kib(64),
+            calls_per_instance: NonZero::new(100_000).unwrap_or(NonZero::<u32>::MIN),
+            body: ByteSize::kib(64),
+            request: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why there is no configuration to run with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not what it should be. Tells the place and never the text there, which may be a secret.
+    #[error("{}:{line}: {problem}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is no key, in the configuration that takes it from the environment.
+    #[error(
+        "no key: set {KEY_VARIABLE} to the key that signs the devices' passwords (`openssl rand -hex 32` makes one), \
+         or see the gate work with `mqtt-gate serve --demo`"
+    )]
+    NoKey,
+    /// A setting has no value.
+    #[error(transparent)]
+    Setting(#[from] SettingsError),
+    /// A limit that cannot work.
+    #[error("limits.{name} {problem}")]
+    Limit {
+        /// The name of the limit.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The file, or the first thing in it that is wrong.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_of(&text, span.start)),
+            problem: error.message().replace('\n', " "),
+        })?;
+        config.limits.check()?;
+        Ok(config)
+    }
+
+    /// Takes what the configuration refers to out of the environment.
+    ///
+    /// # Errors
+    /// A variable that is not set. The message says how to give a key if it is the default one.
+    pub fn resolve_env(&mut self) -> Result<(), ConfigError> {
+        let missing = |error| match error {
+            SettingsError::Env { variable, .. } if variable == KEY_VARIABLE => ConfigError::NoKey,
+            other => other.into(),
+        };
+        self.policy.settings.resolve_env(variable).map_err(missing)
+    }
+}
+
+/// The value of an environment variable that holds something.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let fails = |name, problem| Err(ConfigError::Limit { name, problem });
+        if self.deadline < Duration::from_millis(10) || self.deadline > Duration::from_secs(60) {
+            return fails("deadline", "must be from 10ms to 60s");
+        }
+        if self.memory < ByteSize::kib(64) || self.memory > ByteSize::gib(4) {
+            return fails("memory", "must be from 64KiB to 4GiB");
+        }
+        if self.answer < ByteSize::kib(1) || self.answer > ByteSize::mib(16) {
+            return fails("answer", "must be from 1KiB to 16MiB");
+        }
+        if self.body < ByteSize::kib(1) || self.body > ByteSize::mib(16) {
+            return fails("body", "must be from 1KiB to 16MiB");
+        }
+        if self.request.is_zero() || self.drain.is_zero() {
+            return fails(if self.request.is_zero() { "request" } else { "drain" }, "must be more than nothing");
+        }
+        Ok(())
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|&byte| byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = std::env::temp_dir().join(format!("mqtt-gate-{}-{:p}.toml", std::process::id(), text));
+        fs::write(&file, text).unwrap();
+        let config = Config::read(&file).map_err(|error| error.to_string());
+        fs::remove_file(&file).unwrap();
+        config
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = read("").unwrap();
+        assert_eq!((config.listen.port(), config.admin_listen.port()), (8003, 8004));
+        assert_eq!(config.limits.deadline, Duration::from_millis(200));
+        assert!(config.policy.settings.names(KEY_SETTING));
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_the_key_and_no_value() {
+        for (text, line, named) in [
+            ("listen = \"0.0.0.0:1\"\nlisten_to = \"s3cret\"", 2, "listen_to"),
+            ("[policy.settings]\na = \"1\"\nsignature-keys = 53 # s3cret", 1, "signature-keys"),
+            ("[policy.settings]\nkey = { env = \"A\", file = \"s3cret\" }", 1, "key"),
+            ("[policy]\nsettings = \"s3cret\"", 2, "settings"),
+            ("[policy]\nfile = s3cret", 2, ""),
+            ("[limits]\ndeadline = \"s3cret\"", 2, ""),
+        ] {
+            let error = read(text).err().unwrap();
+            assert!(error.contains(&format!(".toml:{line}: ")) && error.contains(named), "{text}: {error}");
+            assert!(!error.contains("s3cret") || text.contains("deadline"), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn limits_that_cannot_work_are_refused() {
+        for (text, named) in [("deadline = \"1ms\"", "deadline"), ("memory = \"1KiB\"", "memory"), ("body = 0", "body")]
+        {
+            assert!(read(&format!("[limits]\n{text}")).err().unwrap().contains(&format!("limits.{named}")));
+        }
+        assert!(read("[limits]\ncalls_per_instance = 0").is_err());
+    }
+}

@@ -1,0 +1,244 @@
+//! The routes that brokers ask on, and the one line where every fault becomes a refusal.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::{self, HeaderValue};
+use axum::http::{Method, Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing;
+use brokers::{Credentials, Dialect, Malformed, Outcome, Reply};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use crate::active::{ActivePolicy, InService};
+use crate::config::{KEY_SETTING, Limits};
+use crate::one_line;
+use crate::policy::{CallError, Verdict};
+use crate::tally::Tally;
+
+const STATUS_ROUTE: &str = "/mqtt/auth";
+const EMQX_ROUTE: &str = "/emqx/auth";
+
+/// The most characters of a client id that a log line shows.
+const MOST_SHOWN: usize = 128;
+
+type Answer = Response<Either<Full<Bytes>, axum::body::Body>>;
+
+/// Answers brokers, by the policy in service.
+pub(crate) struct Logins {
+    active: ActivePolicy,
+    tally: Arc<Tally>,
+    limits: Limits,
+    others: Router,
+}
+
+/// One way in: where it is and how it is spoken there.
+#[derive(Clone, Copy)]
+struct Route {
+    path: &'static str,
+    dialect: Dialect,
+}
+
+impl Logins {
+    pub(crate) fn new(active: ActivePolicy, tally: Arc<Tally>, limits: Limits) -> Self {
+        let others = others(active.clone());
+        Self { active, tally, limits, others }
+    }
+
+    /// Answers one request. The routes for logins are matched by hand, because everything passes through here.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let route = match request.uri().path() {
+            STATUS_ROUTE => Route { path: STATUS_ROUTE, dialect: Dialect::Status },
+            EMQX_ROUTE => Route { path: EMQX_ROUTE, dialect: Dialect::Emqx },
+            _ => return self.answer_others(request).await,
+        };
+        let asks_by = match *request.method() {
+            Method::POST => Some(brokers::Method::Post),
+            Method::GET if route.dialect == Dialect::Emqx || request.uri().query().is_some() => {
+                Some(brokers::Method::Get)
+            }
+            Method::GET | Method::HEAD | Method::OPTIONS if route.dialect == Dialect::Status => {
+                return self.answer_others(request).await;
+            }
+            _ => None,
+        };
+        let reply = match self.credentials(route, asks_by, request).await {
+            Ok(who) => self.judge(route, who).await,
+            Err(problem) => self.turn_down(route, &problem),
+        };
+        Ok(to_response(route, reply))
+    }
+
+    /// Reads the request and what it says.
+    async fn credentials(
+        &self,
+        route: Route,
+        asks_by: Option<brokers::Method>,
+        request: Request<Incoming>,
+    ) -> Result<Credentials, Malformed> {
+        let method = asks_by.ok_or(Malformed::Method)?;
+        let (head, body) = request.into_parts();
+        let body = match method {
+            brokers::Method::Post => self.body(body).await?,
+            brokers::Method::Get => Bytes::new(),
+        };
+        let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable"));
+        route.dialect.parse(&brokers::Request { method, content_type, query: head.uri.query(), body: &body })
+    }
+
+    async fn body(&self, body: Incoming) -> Result<Bytes, Malformed> {
+        let limit = usize::try_from(self.limits.body.as_u64()).unwrap_or(usize::MAX);
+        if body.size_hint().lower() > self.limits.body.as_u64() {
+            return Err(Malformed::TooLarge { limit });
+        }
+        match timeout(self.limits.request, Limited::new(body, limit).collect()).await {
+            Ok(Ok(whole)) => Ok(whole.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Malformed::TooLarge { limit }),
+            Ok(Err(_)) => Err(Malformed::Cut),
+            Err(_) => Err(Malformed::TooSlow),
+        }
+    }
+
+    /// Puts a login to the policy in service. The whole login is judged by one policy, whatever is swapped meanwhile.
+    async fn judge(&self, route: Route, who: Credentials) -> Reply {
+        let serving = self.active.get();
+        let client_id = who.client_id.clone();
+        let login = Login { route, client_id: &client_id, serving: &serving };
+        let verdict = serving.policy.authenticate(who);
+        let failed = verdict.is_err();
+        // The one place where a fault gets its answer: it is refused.
+        let outcome = verdict.map_or_else(|error| login.refuse_for(&error), |verdict| login.outcome(&verdict));
+        self.tally.count(&outcome);
+        if failed {
+            // It may have taken as long as the deadline: let others have their turn before the next on this connection.
+            tokio::task::yield_now().await;
+        }
+        route.dialect.render(outcome)
+    }
+
+    fn turn_down(&self, route: Route, problem: &Malformed) -> Reply {
+        let outcome = Outcome::Malformed(problem);
+        self.tally.count(&outcome);
+        tracing::info!(route = route.path, %problem, "malformed request");
+        route.dialect.render(outcome)
+    }
+
+    async fn answer_others(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        Ok(self.others.clone().oneshot(request).await?.map(Either::Right))
+    }
+}
+
+/// One login, as far as it is told of in the log.
+struct Login<'a> {
+    route: Route,
+    client_id: &'a str,
+    serving: &'a InService,
+}
+
+impl Login<'_> {
+    fn outcome(&self, verdict: &Verdict) -> Outcome<'static> {
+        match verdict {
+            Verdict::Allow(_) => {
+                tracing::debug!(client_id = self.shown_id(), route = self.route.path, "let in");
+                Outcome::Allow
+            }
+            Verdict::Deny(reason) => {
+                tracing::info!(
+                    client_id = self.shown_id(),
+                    reason = reason_name(*reason),
+                    route = self.route.path,
+                    policy = %self.serving.policy.digest(),
+                    "refused"
+                );
+                Outcome::Deny
+            }
+            Verdict::Ignore => {
+                tracing::debug!(client_id = self.shown_id(), route = self.route.path, "left to others");
+                Outcome::Ignore
+            }
+        }
+    }
+
+    fn refuse_for(&self, error: &CallError) -> Outcome<'static> {
+        tracing::warn!(
+            client_id = self.shown_id(),
+            reason = error.kind(),
+            error = one_line::chain(error),
+            route = self.route.path,
+            policy = %self.serving.policy.digest(),
+            "refused without a verdict"
+        );
+        Outcome::NoVerdict
+    }
+
+    fn shown_id(&self) -> String {
+        one_line::escaped(self.client_id, MOST_SHOWN)
+    }
+}
+
+/// The reason's name in the contract.
+fn reason_name(reason: crate::policy::Reason) -> &'static str {
+    use crate::policy::Reason;
+    match reason {
+        Reason::ClientIdentifierNotValid => "client-identifier-not-valid",
+        Reason::BadUserNameOrPassword => "bad-user-name-or-password",
+        Reason::NotAuthorized => "not-authorized",
+        Reason::Banned => "banned",
+    }
+}
+
+fn to_response(route: Route, reply: Reply) -> Answer {
+    let body = match reply.body {
+        std::borrow::Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        std::borrow::Cow::Owned(text) => Bytes::from(text),
+    };
+    let mut response = Response::new(Either::Left(Full::new(body)));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Reply::CONTENT_TYPE));
+    if reply.status == 405 {
+        headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    }
+    if route.dialect == Dialect::Status {
+        CROSS_ORIGIN.into_iter().for_each(|(name, value)| drop(headers.insert(name, HeaderValue::from_static(value))));
+    }
+    response
+}
+
+const METHODS: &str = "GET, POST, OPTIONS";
+
+/// What the endpoint that this one replaces meant to tell browsers.
+const CROSS_ORIGIN: [(header::HeaderName, &str); 3] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "client-id, content-type, device-id"),
+];
+
+/// What is asked of the brokers' port besides logins.
+fn others(active: ActivePolicy) -> Router {
+    let status = move || async move { (CROSS_ORIGIN, status_text(&active.get())) };
+    let options = || async { (StatusCode::NO_CONTENT, CROSS_ORIGIN) };
+    Router::new().route(STATUS_ROUTE, routing::get(status).options(options)).fallback(|| async {
+        (StatusCode::NOT_FOUND, "no such route; brokers ask on /mqtt/auth or /emqx/auth\n").into_response()
+    })
+}
+
+fn status_text(serving: &InService) -> String {
+    let policy = &serving.policy;
+    format!(
+        "mqtt-gate {version} is running\n\
+         policy: {name}, sha256 {digest}, generation {generation}, since {since}\n\
+         signature key: {key}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        name = policy.name(),
+        digest = policy.digest(),
+        generation = serving.generation,
+        since = humantime::format_rfc3339_seconds(serving.since),
+        key = if policy.uses(KEY_SETTING) { "set" } else { "not set" },
+    )
+}

@@ -1,0 +1,79 @@
+//! The instances of one policy.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wasmtime::Store;
+
+use crate::sandbox::bindings::{Policy as Exports, PolicyPre};
+use crate::sandbox::{Guest, Sandbox, ticks};
+use crate::settings::Settings;
+
+/// The warm instances of one policy, each good for a bounded number of calls.
+///
+/// No instance serves two calls at once, and none serves another after one that failed.
+pub(crate) struct Instances {
+    sandbox: Arc<Sandbox>,
+    template: PolicyPre<Guest>,
+    settings: Arc<Settings>,
+    idle: Mutex<Vec<Instance>>,
+}
+
+struct Instance {
+    store: Store<Guest>,
+    exports: Exports,
+    calls_left: u32,
+}
+
+/// What a call can do with an instance.
+pub(crate) type Call<'a> = (&'a Exports, &'a mut Store<Guest>);
+
+impl Instances {
+    pub(crate) fn new(sandbox: Arc<Sandbox>, template: PolicyPre<Guest>, settings: Arc<Settings>) -> Self {
+        Self { sandbox, template, settings, idle: Mutex::default() }
+    }
+
+    /// Makes one call, on a warm instance if there is one. `Ok(Err(_))` is the policy's own word that it has no verdict.
+    ///
+    /// The instance is kept for the next call only if this one gave a value.
+    pub(crate) fn call<T>(
+        &self,
+        deadline: Duration,
+        call: impl FnOnce(Call) -> wasmtime::Result<Result<T, String>>,
+    ) -> wasmtime::Result<Result<T, String>> {
+        let ticks = ticks(deadline);
+        let mut instance = match self.take() {
+            Some(instance) => instance,
+            None => self.make(ticks)?,
+        };
+        instance.store.set_epoch_deadline(ticks);
+        let answer = call((&instance.exports, &mut instance.store));
+        instance.calls_left = instance.calls_left.saturating_sub(1);
+        if matches!(answer, Ok(Ok(_))) && instance.calls_left > 0 {
+            self.give_back(instance);
+        }
+        answer
+    }
+
+    /// The settings that the idle instances have asked for.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter().flat_map(|instance| instance.store.data().asked.iter().cloned()).collect()
+    }
+
+    fn make(&self, ticks: u64) -> wasmtime::Result<Instance> {
+        let mut store = self.sandbox.store(Arc::clone(&self.settings));
+        store.set_epoch_deadline(ticks);
+        let exports = self.template.instantiate(&mut store)?;
+        Ok(Instance { store, exports, calls_left: self.sandbox.limits.calls_per_instance.get() })
+    }
+
+    fn take(&self) -> Option<Instance> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, instance: Instance) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+    }
+}

@@ -1,0 +1,168 @@
+//! The native host of mqtt-gate: it answers an MQTT broker's HTTP callback by a policy, and swaps the policy while it
+//! runs.
+//!
+//! ```text
+//! main.rs, cli/   flags and verbs
+//! config.rs       what the operator can choose          settings.rs   what a policy is told
+//! worker.rs       connections ─► http.rs  the routes; a fault becomes a refusal there, in one line
+//! active.rs       the policy in service; everyone reads it, the reloader alone writes it
+//! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits
+//! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
+//! admin.rs        what the operator asks                tally.rs      what it counts
+//! ```
+//!
+//! Never true: that a fault is answered as `allow`; that a policy serves which has not been loaded and checked; that a
+//! login is judged by two policies, or lost in a swap; that a secret is printed.
+
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+pub mod active;
+mod admin;
+mod candidate;
+pub mod config;
+mod hints;
+mod http;
+mod instances;
+pub mod one_line;
+pub mod policy;
+mod reload;
+pub mod sandbox;
+pub mod settings;
+mod stop;
+mod tally;
+
+mod worker;
+
+use active::ActivePolicy;
+use admin::Admin;
+use candidate::Origin;
+use config::Config;
+use http::Logins;
+use policy::LoadError;
+use reload::Reloader;
+use sandbox::{Sandbox, SandboxError};
+use stop::Stop;
+use tally::Tally;
+use worker::Workers;
+
+/// Where the gate can be asked.
+pub struct Listeners {
+    /// By brokers.
+    pub logins: TcpListener,
+    /// By the operator.
+    pub admin: TcpListener,
+}
+
+/// Why the gate does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}; stop what holds it, or choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no policy to serve with.
+    #[error("cannot put the policy in service")]
+    Policy(#[from] LoadError),
+    /// The machine does not let the gate run.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A thread or a socket fails.
+    #[error("the system does not let the gate go on")]
+    System(#[from] io::Error),
+}
+
+impl Listeners {
+    /// Listens on the addresses of the configuration.
+    ///
+    /// # Errors
+    /// An address is taken, or is none of this machine's.
+    pub async fn bind(config: &Config) -> Result<Self, ServeError> {
+        Ok(Self {
+            logins: bind(config.listen, "--listen").await?,
+            admin: bind(config.admin_listen, "--admin-listen").await?,
+        })
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
+}
+
+/// A gate with a policy that works, not yet open.
+pub struct Gate {
+    config: Config,
+    reloader: Reloader,
+}
+
+impl Gate {
+    /// Sets up the sandbox and loads the first policy.
+    ///
+    /// # Errors
+    /// The policy does not load, or the machine has no room for the sandbox.
+    pub fn prepare(config: Config) -> Result<Self, ServeError> {
+        let sandbox = Arc::new(Sandbox::new(config.limits)?);
+        let reloader = Reloader::start(Origin::new(&config.policy), sandbox)?;
+        Ok(Self { config, reloader })
+    }
+
+    /// The policy in service, now and later.
+    #[must_use]
+    pub fn active(&self) -> ActivePolicy {
+        self.reloader.active()
+    }
+
+    /// Answers brokers and the operator until `shutdown`, and then what is in flight.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (stop, stopping) = Stop::new();
+        let tally = Arc::new(Tally::default());
+        let admin = Admin {
+            active: self.active(),
+            rejections: self.reloader.rejections(),
+            tally: Arc::clone(&tally),
+            stopping: stopping.clone(),
+        };
+        let limits = self.config.limits;
+        let logins = Arc::new(Logins::new(self.active(), tally, limits));
+        let workers = Workers::start(self.config.workers, &logins, limits, &stopping)?;
+        let reloading = tokio::spawn(self.reloader.run(stopping.clone()));
+        let administration = tokio::spawn(axum::serve(listeners.admin, admin.router()).into_future());
+        tracing::info!(listen = %self.config.listen, admin = %self.config.admin_listen, "serving");
+
+        tokio::select! {
+            () = shutdown => {}
+            () = workers.accept(&listeners.logins, stopping) => {}
+        }
+        tracing::info!("stopping: answering what is in flight");
+        stop.say();
+        drop(listeners.logins);
+        let _ = tokio::task::spawn_blocking(move || workers.join()).await;
+        // The operator can watch until the last login is answered.
+        administration.abort();
+        let _ = administration.await;
+        let _ = reloading.await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Serves until `shutdown`: [`Gate::prepare`] and [`Gate::serve`] in one.
+///
+/// # Errors
+/// As theirs.
+pub async fn serve(config: Config, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    Gate::prepare(config)?.serve(listeners, shutdown).await
+}

@@ -1,0 +1,49 @@
+//! Text from elsewhere, made fit for one line of a log.
+
+use std::error::Error;
+use std::fmt::Write;
+
+/// An error with its causes, on one line, each said once.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            let separator = if line.is_empty() { "" } else { ": " };
+            let _ = write!(line, "{separator}{}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        next = error.source();
+    }
+    line
+}
+
+/// Text that a client or a policy chose: escaped, so that it cannot start a line or steer a terminal, and cut.
+#[must_use]
+pub fn escaped(text: &str, most: usize) -> String {
+    let mut cut: String = text.chars().take(most).flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_chose_stays_on_its_line() {
+        assert_eq!(escaped("a\nb\u{1b}[31m\u{202e}", 64), "a\\nb\\u{1b}[31m\\u{202e}");
+        assert_eq!(escaped("abcdef", 3), "abc…");
+        assert_eq!(escaped("abc", 3), "abc");
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("line one\n  line two");
+        let error = std::io::Error::other(cause);
+        assert_eq!(chain(&error), "line one line two");
+    }
+}

@@ -1,0 +1,225 @@
+//! The swap: the one place that puts a policy in service.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::active::{ActivePolicy, Publisher};
+use crate::candidate::{Candidate, Origin};
+use crate::config::KEY_SETTING;
+use crate::hints::Hints;
+use crate::one_line;
+use crate::policy::{Digest, LoadError, Policy};
+use crate::sandbox::Sandbox;
+use crate::stop::Stopping;
+
+/// A candidate has to stand still for this long before it is loaded.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How long a file that never stands still is waited for, before it is left to the next look.
+const MOST_SETTLING: Duration = Duration::from_secs(2);
+
+/// How often to look without a hint.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The longest wait between two attempts at a candidate that failed for a passing reason.
+const LONGEST_RETRY: Duration = Duration::from_secs(64);
+
+/// What was refused so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rejections {
+    /// How many candidates.
+    pub(crate) count: u64,
+    /// The last of them.
+    pub(crate) last: Option<Rejection>,
+}
+
+/// A candidate that was not put in service.
+#[derive(Clone, Debug)]
+pub(crate) struct Rejection {
+    /// Its digest; `None` if it could not even be read.
+    pub(crate) digest: Option<Digest>,
+    /// Why, on one line.
+    pub(crate) reason: String,
+    /// When.
+    pub(crate) at: SystemTime,
+}
+
+/// Watches for another policy and puts it in service, if it is good.
+///
+/// The only writer of what everyone else holds as [`ActivePolicy`]. A candidate that fails changes nothing.
+pub(crate) struct Reloader {
+    origin: Origin,
+    sandbox: Arc<Sandbox>,
+    publisher: Publisher,
+    rejections: watch::Sender<Rejections>,
+    failed: Option<Failed>,
+}
+
+/// The last thing that could not be put in service, so that it is complained of once.
+struct Failed {
+    candidate: Option<Candidate>,
+    reason: String,
+    retry: Option<Retry>,
+}
+
+/// When to try again what failed for a passing reason.
+#[derive(Clone, Copy)]
+struct Retry {
+    at: Instant,
+    next_wait: Duration,
+}
+
+impl Reloader {
+    /// Loads the first policy.
+    ///
+    /// # Errors
+    /// There is none that works.
+    pub(crate) fn start(origin: Origin, sandbox: Arc<Sandbox>) -> Result<Self, LoadError> {
+        let policy = origin.read()?.load(&sandbox)?;
+        tracing::info!(policy = policy.name(), sha256 = %policy.digest(), "policy loaded");
+        remark_on_settings(&policy);
+        let publisher = Publisher::new(policy, SystemTime::now());
+        Ok(Self { origin, sandbox, publisher, rejections: watch::Sender::default(), failed: None })
+    }
+
+    pub(crate) fn active(&self) -> ActivePolicy {
+        self.publisher.active()
+    }
+
+    pub(crate) fn rejections(&self) -> watch::Receiver<Rejections> {
+        self.rejections.subscribe()
+    }
+
+    /// Looks at every hint, and every few seconds, until the gate stops.
+    pub(crate) async fn run(mut self, mut stopping: Stopping) {
+        if self.origin.files().next().is_none() {
+            return;
+        }
+        let mut hints = Hints::watch(self.origin.files());
+        // What changed between the first reading and the watch gave no hint.
+        self.look().await;
+        loop {
+            tokio::select! {
+                () = stopping.wait() => return,
+                () = hints.next() => {}
+                () = sleep(LOOK) => {}
+            }
+            self.look().await;
+        }
+    }
+
+    /// Reads what is there, and puts it in service if it is new and good.
+    async fn look(&mut self) {
+        let candidate = match self.read_settled().await {
+            Ok(Some(candidate)) => candidate,
+            Ok(None) => return,
+            Err(error) => return self.reject(None, error),
+        };
+        if !self.is_due(&candidate) {
+            return;
+        }
+        let (sandbox, loading) = (Arc::clone(&self.sandbox), candidate.clone());
+        match off_the_runtime(move || loading.load(&sandbox)).await {
+            Ok(policy) => self.publish(policy),
+            Err(error) => self.reject(Some(candidate), error),
+        }
+    }
+
+    /// What is there, once it has stood still; `None` if it is what serves, or does not stand still.
+    async fn read_settled(&mut self) -> Result<Option<Candidate>, LoadError> {
+        let settled = timeout(MOST_SETTLING, async {
+            let mut seen = self.read().await?;
+            while !seen.is(&self.publisher.active().get().policy) && self.is_due(&seen) {
+                sleep(SETTLE).await;
+                let again = self.read().await?;
+                if again == seen {
+                    return Ok(Some(seen));
+                }
+                seen = again;
+            }
+            Ok(None)
+        });
+        let settled = settled.await.unwrap_or(Ok(None));
+        if matches!(settled, Ok(None)) && self.is_back().await {
+            self.failed = None;
+            tracing::info!("the policy file and the settings are again what serves");
+        }
+        settled
+    }
+
+    async fn read(&self) -> Result<Candidate, LoadError> {
+        let origin = self.origin.clone();
+        off_the_runtime(move || origin.read()).await
+    }
+
+    /// Whether something had failed, and what serves lies there again.
+    async fn is_back(&self) -> bool {
+        let serves = |candidate: Candidate| candidate.is(&self.publisher.active().get().policy);
+        self.failed.is_some() && self.read().await.is_ok_and(serves)
+    }
+
+    /// Whether to try this candidate: not if it has failed already, unless that was for a passing reason and long ago.
+    fn is_due(&self, candidate: &Candidate) -> bool {
+        match &self.failed {
+            Some(failed) if failed.candidate.as_ref() == Some(candidate) => {
+                failed.retry.is_some_and(|retry| Instant::now() >= retry.at)
+            }
+            _ => true,
+        }
+    }
+
+    fn publish(&mut self, policy: Policy) {
+        self.failed = None;
+        let (name, to) = (policy.name().to_owned(), policy.digest());
+        remark_on_settings(&policy);
+        let before = self.publisher.publish(policy, SystemTime::now());
+        let generation = before.generation + 1;
+        tracing::info!(policy = name, from = %before.policy.digest(), to = %to, generation, "policy swapped");
+    }
+
+    /// Keeps the policy that serves. The same thing failing again, for the same reason, is not told twice.
+    fn reject(&mut self, candidate: Option<Candidate>, error: LoadError) {
+        let reason = one_line::chain(&error);
+        let again = self.failed.as_ref().filter(|failed| failed.candidate == candidate);
+        let wait = again.and_then(|failed| failed.retry).map_or(LOOK, |retry| retry.next_wait);
+        let retry =
+            error.is_passing().then(|| Retry { at: Instant::now() + wait, next_wait: LONGEST_RETRY.min(wait * 2) });
+        let told = again.is_some_and(|failed| failed.reason == reason);
+        if !told {
+            self.tell(candidate.as_ref().map(|candidate| candidate.digest), &reason);
+        }
+        self.failed = Some(Failed { candidate, reason, retry });
+    }
+
+    fn tell(&self, digest: Option<Digest>, reason: &str) {
+        let serving = self.publisher.active().get().policy.digest();
+        let candidate = digest.map_or_else(|| "unread".to_owned(), |digest| digest.to_string());
+        tracing::error!(candidate, serving = %serving, reason, "policy rejected; the one in service goes on");
+        self.rejections.send_modify(|rejections| {
+            rejections.count += 1;
+            rejections.last = Some(Rejection { digest, reason: reason.to_owned(), at: SystemTime::now() });
+        });
+    }
+}
+
+/// Says what an operator may not have meant.
+fn remark_on_settings(policy: &Policy) {
+    let unread = policy.unread_settings();
+    if !unread.is_empty() {
+        let settings = unread.join(", ");
+        tracing::info!(settings, "settings that this policy does not read: misspelt, or meant for another one");
+    }
+    if policy.uses("allow-insecure-key") && policy.settings().get("allow-insecure-key") == Some("true") {
+        tracing::warn!("allow-insecure-key is true: the setting {KEY_SETTING} may hold a key that everybody knows");
+    }
+}
+
+/// Does slow work where no login waits for it. A panic there costs the candidate, and not the reloader.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(LoadError::Panicked))
+}

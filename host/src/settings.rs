@@ -1,0 +1,197 @@
+//! The settings of a policy: where the operator says they are, and what is there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, Deserializer, Error};
+use zeroize::Zeroizing;
+
+/// The settings as the operator wrote them: a value, or where to find it.
+#[derive(Clone, Default)]
+pub struct SettingSources(BTreeMap<String, Source>);
+
+#[derive(Clone)]
+enum Source {
+    Literal(Zeroizing<String>),
+    Env(String),
+    File(PathBuf),
+}
+
+/// The settings of one policy, by name. Never printed: its `Debug` shows names alone.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, Zeroizing<String>>);
+
+/// Why a setting has no value.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It refers to an environment variable that is not there.
+    #[error("setting `{setting}`: the environment variable {variable} is not set, or is not UTF-8")]
+    Env {
+        /// The name of the setting.
+        setting: String,
+        /// The name of the variable.
+        variable: String,
+    },
+    /// It refers to a file that cannot be read.
+    #[error("setting `{setting}`: cannot read {}", path.display())]
+    File {
+        /// The name of the setting.
+        setting: String,
+        /// The file it refers to.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl SettingSources {
+    /// Gives a setting a value.
+    pub fn set(&mut self, name: &str, value: String) {
+        self.0.insert(name.to_owned(), Source::Literal(value.into()));
+    }
+
+    /// Lets a setting come from an environment variable.
+    pub fn set_from_env(&mut self, name: &str, variable: &str) {
+        self.0.insert(name.to_owned(), Source::Env(variable.to_owned()));
+    }
+
+    /// Whether the operator named this setting at all.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Replaces each reference to the environment by its value. The environment is read once, at the start.
+    ///
+    /// # Errors
+    /// A variable that is not set.
+    pub fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
+        for (name, source) in &mut self.0 {
+            if let Source::Env(variable) = source {
+                let missing = || SettingsError::Env { setting: name.clone(), variable: variable.clone() };
+                *source = Source::Literal(get(variable).ok_or_else(missing)?.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every setting as it is now. Of a file, one line ending at its end is not part of the value.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a variable that was not resolved.
+    pub fn read(&self) -> Result<Settings, SettingsError> {
+        let read_one = |(name, source): (&String, &Source)| Ok((name.clone(), source.read(name)?));
+        self.0.iter().map(read_one).collect::<Result<_, _>>().map(Settings)
+    }
+
+    /// The files that settings are read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.values().filter_map(|source| match source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Literal(_) | Source::Env(_) => None,
+        })
+    }
+}
+
+impl Source {
+    fn read(&self, setting: &str) -> Result<Zeroizing<String>, SettingsError> {
+        match self {
+            Self::Literal(value) => Ok(value.clone()),
+            Self::Env(variable) => Err(SettingsError::Env { setting: setting.to_owned(), variable: variable.clone() }),
+            Self::File(path) => match fs::read_to_string(path) {
+                Ok(text) => Ok(without_line_ending(text)),
+                Err(source) => Err(SettingsError::File { setting: setting.to_owned(), path: path.clone(), source }),
+            },
+        }
+    }
+}
+
+fn without_line_ending(text: String) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(text);
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
+}
+
+impl Settings {
+    /// The value of a setting. To be handed to the policy and to nobody else.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.as_str())
+    }
+
+    /// Every setting with its value. To be handed to the policy and to nobody else.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The names of the settings.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// Reads each value as TOML of any kind first, so that an error names the setting and never what it holds.
+impl<'de> Deserialize<'de> for SettingSources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let toml::Value::Table(table) = toml::Value::deserialize(deserializer)? else {
+            return Err(D::Error::custom("`settings` is a table of names and values"));
+        };
+        let parse = |(name, value)| match Source::parse(value) {
+            Some(source) => Ok((name, source)),
+            None => Err(D::Error::custom(format!(
+                "setting `{name}` must be a string, {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
+            ))),
+        };
+        table.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Source {
+    fn parse(value: toml::Value) -> Option<Self> {
+        let table = match value {
+            toml::Value::String(text) => return Some(Self::Literal(text.into())),
+            toml::Value::Table(table) => table,
+            _ => return None,
+        };
+        let mut members = table.into_iter();
+        match (members.next()?, members.next()) {
+            ((kind, toml::Value::String(name)), None) if kind == "env" => Some(Self::Env(name)),
+            ((kind, toml::Value::String(path)), None) if kind == "file" => Some(Self::File(path.into())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_ending_is_not_part_of_a_value() {
+        for (text, value) in [("k", "k"), ("k\n", "k"), ("k\r\n", "k"), ("k\n\n", "k\n"), (" k ", " k "), ("", "")] {
+            assert_eq!(*without_line_ending(text.to_owned()), value);
+        }
+    }
+
+    #[test]
+    fn a_value_is_never_shown() {
+        let mut sources = SettingSources::default();
+        sources.set("signature-keys", "a secret".into());
+        let shown = format!("{:?}", sources.read().unwrap());
+        assert!(shown.contains("signature-keys") && !shown.contains("secret"));
+    }
+}
