@@ -59,6 +59,12 @@ impl Settings {
         })
     }
 
+    /// The password of a device with this client id and user name, by the first key.
+    #[must_use]
+    pub fn sign(&self, client_id: &str, username: &str) -> String {
+        self.keys.first().sign(client_id, username)
+    }
+
     /// Whether devices of this group are let in.
     #[must_use]
     pub fn lets_in(&self, group: &str) -> bool {

@@ -60,8 +60,8 @@ impl Reply {
 
     /// A refusal that says what was wrong with the request.
     fn complaint(status: u16, problem: &Malformed) -> Self {
-        let body = serde_json::json!({ "result": "deny", "error": problem.to_string() });
-        Self { status, body: Cow::Owned(body.to_string()) }
+        let error = serde_json::Value::from(problem.to_string());
+        Self { status, body: Cow::Owned(format!(r#"{{"result":"deny","error":{error}}}"#)) }
     }
 }
 

@@ -46,7 +46,7 @@ pub struct PolicyConfig {
 }
 
 /// What bounds a request and a policy.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// How long a policy may take for one login. It counts wall time in steps of 10 ms.

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use crate::active::{ActivePolicy, InService};
 use crate::config::{KEY_SETTING, Limits};
+use crate::judge::judge;
 use crate::one_line;
 use crate::policy::{CallError, Verdict};
 use crate::tally::Tally;
@@ -68,7 +69,7 @@ impl Logins {
             _ => None,
         };
         let reply = match self.credentials(route, asks_by, request).await {
-            Ok(who) => self.judge(route, who).await,
+            Ok(who) => self.answer_login(route, who).await,
             Err(problem) => self.turn_down(route, &problem),
         };
         Ok(to_response(route, reply))
@@ -105,19 +106,14 @@ impl Logins {
     }
 
     /// Puts a login to the policy in service. The whole login is judged by one policy, whatever is swapped meanwhile.
-    async fn judge(&self, route: Route, who: Credentials) -> Reply {
+    async fn answer_login(&self, route: Route, who: Credentials) -> Reply {
         let serving = self.active.get();
         let client_id = who.client_id.clone();
         let login = Login { route, client_id: &client_id, serving: &serving };
-        let verdict = serving.policy.authenticate(who);
-        let failed = verdict.is_err();
+        let verdict = judge(&serving, who).await;
         // The one place where a fault gets its answer: it is refused.
         let outcome = verdict.map_or_else(|error| login.refuse_for(&error), |verdict| login.outcome(&verdict));
         self.tally.count(&outcome);
-        if failed {
-            // It may have taken as long as the deadline: let others have their turn before the next on this connection.
-            tokio::task::yield_now().await;
-        }
         route.dialect.render(outcome)
     }
 

@@ -5,6 +5,7 @@
 //! main.rs, cli/   flags and verbs
 //! config.rs       what the operator can choose          settings.rs   what a policy is told
 //! worker.rs       connections ─► http.rs  the routes; a fault becomes a refusal there, in one line
+//! judge.rs        a slow policy holds up nobody
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
@@ -28,6 +29,7 @@ pub mod config;
 mod hints;
 mod http;
 mod instances;
+mod judge;
 pub mod one_line;
 pub mod policy;
 mod reload;
@@ -127,9 +129,10 @@ impl Gate {
     /// # Errors
     /// The system refuses a thread.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (listen, admin) = (listeners.logins.local_addr()?, listeners.admin.local_addr()?);
         let (stop, stopping) = Stop::new();
         let tally = Arc::new(Tally::default());
-        let admin = Admin {
+        let operator = Admin {
             active: self.active(),
             rejections: self.reloader.rejections(),
             tally: Arc::clone(&tally),
@@ -139,8 +142,8 @@ impl Gate {
         let logins = Arc::new(Logins::new(self.active(), tally, limits));
         let workers = Workers::start(self.config.workers, &logins, limits, &stopping)?;
         let reloading = tokio::spawn(self.reloader.run(stopping.clone()));
-        let administration = tokio::spawn(axum::serve(listeners.admin, admin.router()).into_future());
-        tracing::info!(listen = %self.config.listen, admin = %self.config.admin_listen, "serving");
+        let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
+        tracing::info!(%listen, %admin, "serving");
 
         tokio::select! {
             () = shutdown => {}

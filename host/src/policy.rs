@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use brokers::Credentials;
@@ -31,6 +32,9 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 /// The most characters that are shown of what a policy says of itself.
 const MOST_SHOWN: usize = 300;
 
+/// For so many calls a policy is suspect after one that ran into the deadline.
+const SUSPICION: u32 = 1_000;
+
 /// The SHA-256 of a component: what tells one from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest([u8; 32]);
@@ -46,6 +50,7 @@ pub struct Policy {
     asked: BTreeSet<String>,
     instances: Instances,
     deadline: Duration,
+    suspicion: AtomicU32,
 }
 
 /// Why a policy could not be put in service. The one before it stays.
@@ -120,6 +125,9 @@ pub enum CallError {
     /// It trapped.
     #[error("the policy trapped: {0}")]
     Trap(Trap),
+    /// The host panicked: a fault of ours.
+    #[error("the call failed inside the host; this is a fault of mqtt-gate, please report it")]
+    Panicked,
     /// Its answer is too large, or not one; or the instance cannot be made.
     #[error("the call failed")]
     Failed(#[source] wasmtime::Error),
@@ -143,6 +151,7 @@ impl CallError {
             Self::Busy => "busy",
             Self::NoVerdict(_) => "no-verdict",
             Self::Trap(_) => "trap",
+            Self::Panicked => "panicked",
             Self::Failed(_) => "failed",
         }
     }
@@ -163,6 +172,7 @@ impl Policy {
             asked: BTreeSet::new(),
             instances: Instances::new(sandbox, template, settings),
             deadline,
+            suspicion: AtomicU32::new(0),
         };
         policy.check()?;
         policy.asked = policy.instances.asked();
@@ -186,8 +196,25 @@ impl Policy {
             .call(self.deadline, |(exports, store)| {
                 exports.mqtt_gate_auth_authenticator().call_authenticate(store, &who)
             })
-            .map_err(CallError::of)?
+            .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
             .map_err(|error| CallError::NoVerdict(one_line::escaped(&error, MOST_SHOWN)))
+    }
+
+    /// Whether a call may well run into the deadline, because one did a short while ago. Counts as one call.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspicion.try_update(Relaxed, Relaxed, |calls| calls.checked_sub(1)).is_ok()
+    }
+
+    /// How long a call may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn suspect_if_slow(&self, error: CallError) -> CallError {
+        if matches!(error, CallError::Deadline) {
+            self.suspicion.store(SUSPICION, Relaxed);
+        }
+        error
     }
 
     /// The name that the component bears, or `unnamed`.

@@ -58,6 +58,11 @@ impl SettingSources {
         self.0.insert(name.to_owned(), Source::Env(variable.to_owned()));
     }
 
+    /// Lets a setting come from a file, read anew whenever it changes.
+    pub fn set_from_file(&mut self, name: &str, path: PathBuf) {
+        self.0.insert(name.to_owned(), Source::File(path));
+    }
+
     /// Whether the operator named this setting at all.
     #[must_use]
     pub fn names(&self, name: &str) -> bool {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Limits;
 use crate::http::Logins;
+use crate::judge;
 use crate::stop::Stopping;
 
 /// Threads with a runtime, connections and a share of the warm instances each.
@@ -48,7 +49,10 @@ impl Workers {
     ) -> io::Result<Self> {
         let mut workers = Self { lines: Vec::new(), threads: Vec::new() };
         for number in 0..count.get() {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(judge::MOST_THREADS)
+                .build()?;
             let worker = Worker { logins: Arc::clone(logins), limits, stopping: stopping.clone() };
             let (line, connections) = mpsc::unbounded_channel();
             let serve = move || runtime.block_on(worker.serve(connections));

@@ -1,0 +1,35 @@
+//! Putting a login to a policy, so that a slow one holds up nobody but its own client.
+//!
+//! A call is a few microseconds, so a worker makes it where it stands and its other connections wait that long. Once a
+//! policy has run into the deadline it is suspect: its next calls are made on threads of their own. So the connections
+//! of a worker wait for one deadline at the most, however many logins make the policy loop.
+
+use std::sync::Arc;
+
+use brokers::Credentials;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::active::InService;
+use crate::policy::{CallError, Verdict};
+
+/// Threads that a worker may have for the calls of a suspect policy.
+pub(crate) const MOST_THREADS: usize = 64;
+
+/// Judges one login.
+///
+/// # Errors
+/// There is no verdict: the client is to be refused.
+pub(crate) async fn judge(serving: &Arc<InService>, who: Credentials) -> Result<Verdict, CallError> {
+    if !serving.policy.is_suspect() {
+        return serving.policy.authenticate(who);
+    }
+    // A deadline for its turn to come, and one for the call.
+    let patience = serving.policy.deadline().saturating_mul(2);
+    let serving = Arc::clone(serving);
+    match timeout(patience, spawn_blocking(move || serving.policy.authenticate(who))).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(_)) => Err(CallError::Panicked),
+        Err(_) => Err(CallError::Deadline),
+    }
+}

@@ -1,0 +1,86 @@
+//! A policy that goes wrong in the way the user name says. Without one, or with another, it lets the client in.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Verdict};
+use bindings::wasi::config::store;
+
+#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({ path: "../../wit", world: "policy", generate_all });
+}
+
+/// The policy, as a component exports it.
+pub struct Misbehaving;
+
+#[cfg(target_arch = "wasm32")]
+#[expect(unsafe_code, reason = "generated from wit/")]
+mod exports {
+    use super::{Misbehaving, bindings};
+
+    bindings::export!(Misbehaving with_types_in bindings);
+}
+
+impl Guest for Misbehaving {
+    /// Goes wrong in the way the setting `check` says, so that a candidate can be bad before it serves.
+    fn check() -> Result<(), String> {
+        match store::get("check") {
+            Ok(Some(how)) if how == "fails" => Err("check: told to fail".into()),
+            Ok(Some(how)) => go_wrong(&how).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn authenticate(who: Credentials) -> Result<Verdict, String> {
+        go_wrong(who.username.as_deref().unwrap_or_default()).map(Verdict::Allow)
+    }
+}
+
+/// How many calls an instance answers whose user name is `old`.
+const OLD: u32 = 3;
+
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+fn go_wrong(how: &str) -> Result<Grant, String> {
+    let mut attributes = Vec::new();
+    match how {
+        "loop" => spin(),
+        "trap" => trap(),
+        "hog" => hog(),
+        "recurse" => drop(black_box(recurse(1))),
+        "old" if CALLS.fetch_add(1, Relaxed) >= OLD => return Err("told to answer for three calls alone".into()),
+        "error" => return Err("told to reach no verdict".into()),
+        "error-huge" => return Err("x".repeat(1 << 20)),
+        "huge" => attributes = vec![("name".to_owned(), "x".repeat(1 << 20))],
+        "many" => attributes = vec![(String::new(), String::new()); 400_000],
+        _ => {}
+    }
+    Ok(Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes })
+}
+
+#[inline(never)]
+fn spin() {
+    while black_box(true) {}
+}
+
+#[inline(never)]
+#[expect(clippy::panic, reason = "that is its job")]
+fn trap() {
+    panic!("told to trap");
+}
+
+#[inline(never)]
+fn hog() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "that is its job")]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    black_box(recurse(depth + 1)) + frame.iter().sum::<u64>()
+}

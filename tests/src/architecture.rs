@@ -1,0 +1,42 @@
+//! Who may name what (docs/ARCHITECTURE.md): the rooms of the host keep to themselves what they own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/src");
+
+/// The sources of the host that hold this text, outside comments.
+fn naming(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = sources(Path::new(HOST))
+        .into_iter()
+        .filter(|path| {
+            let source = fs::read_to_string(path).unwrap();
+            source.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(text))
+        })
+        .map(|path| path.strip_prefix(HOST).unwrap().display().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn each_room_keeps_to_itself_what_it_owns() {
+    for (text, rooms) in [
+        ("wasmtime::", &["instances.rs", "policy.rs", "sandbox.rs"][..]),
+        ("axum::", &["admin.rs", "http.rs", "lib.rs"]),
+        ("hyper::", &["http.rs", "worker.rs"]),
+        ("notify::", &["hints.rs"]),
+        ("env::var", &["config.rs"]),
+        ("\"is_superuser\"", &[]),
+        ("\"result\"", &[]),
+        ("Publisher::new", &["reload.rs"]),
+        (".publish(", &["reload.rs"]),
+    ] {
+        assert_eq!(naming(text), rooms, "{text}");
+    }
+}

@@ -1,0 +1,15 @@
+//! mqtt-gate from outside: real components, real sockets, the real program.
+//!
+//! `gate` runs the product, `http` speaks to it, `device` is who wants in; every other file holds one promise.
+
+mod architecture;
+mod candidates;
+mod credentials;
+mod device;
+mod gate;
+mod http;
+mod logins;
+mod program;
+mod sandbox;
+mod storm;
+mod swap;

@@ -1,0 +1,263 @@
+//! The program as a person meets it: its verbs, what it prints, its exit codes and how it stops.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+
+use mqtt_gate::config::Config;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::device::{Device, KEY};
+use crate::gate::{AUTH_CORE, Gate, LOCKDOWN};
+use crate::http::{Connection, get};
+
+/// The program, built from the sources that the tests are built from.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--workspace", "--bin", "mqtt-gate", "--locked", "--message-format", "json"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let messages = built.stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let programs = messages.filter_map(|message: Value| Some(message["executable"].as_str()?.into()));
+        programs.last().expect("cargo says where the program is")
+    })
+}
+
+fn mqtt_gate<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).env_remove("MQTT_SIGNATURE_KEY").stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().await.unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A gate that runs as a process, and its log.
+struct Running {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    logins: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Running {
+    async fn start(command: &mut Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        loop {
+            let line = log.next_line().await.unwrap().expect("the gate should serve");
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a log line: {line}"));
+            if line["message"] == "serving" {
+                let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
+                return Self { logins: address("listen"), admin: address("admin"), child, log };
+            }
+        }
+    }
+
+    fn terminate(&self) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end; the exit code, the rest of what it printed and the rest of its log.
+    async fn end(mut self) -> (Option<i32>, String, String) {
+        let status = self.child.wait().await.unwrap();
+        let mut printed = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut printed).await.unwrap();
+        let mut log = String::new();
+        while let Some(line) = self.log.next_line().await.unwrap() {
+            log.push_str(&line);
+            log.push('\n');
+        }
+        (status.code(), printed, log)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_mistake_is_one_line_and_exit_64() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let typo = file("typo.toml", "lisen = \"0.0.0.0:1\"");
+    let unset = file("unset.toml", "[policy.settings]\nsignature-keys = { env = \"MQTT_GATE_NOT_SET\" }");
+    let gone = file("gone.toml", "[policy.settings]\nsignature-keys = { file = \"/nowhere/key\" }");
+    let garbage = file("garbage.wasm", "garbage");
+    for (arguments, key, complaint) in [
+        (vec!["serve"], None, "set MQTT_SIGNATURE_KEY"),
+        (vec!["serve"], Some(""), "set MQTT_SIGNATURE_KEY"),
+        (vec!["serve"], Some("null"), "published"),
+        (vec!["serve"], Some("short"), "shorter than 16 bytes"),
+        (vec!["serve", "--listen", &taken], Some(KEY), "--listen"),
+        (vec!["serve", "--admin-listen", &taken], Some(KEY), "--admin-listen"),
+        (vec!["serve", "--policy", "/nowhere/policy.wasm"], Some(KEY), "/nowhere/policy.wasm"),
+        (vec!["serve", "--policy", &garbage], Some(KEY), "not a component"),
+        (vec!["serve", "--config", "/nowhere/gate.toml"], Some(KEY), "/nowhere/gate.toml"),
+        (vec!["serve", "--config", &typo], Some(KEY), "unknown field `lisen`"),
+        (vec!["serve", "--config", &unset], Some(KEY), "MQTT_GATE_NOT_SET"),
+        (vec!["serve", "--config", &gone], Some(KEY), "/nowhere/key"),
+        (vec!["check", &garbage], Some(KEY), "not a component"),
+        (vec!["check", AUTH_CORE], None, "signature-keys: missing"),
+        (vec!["mint"], None, "set MQTT_SIGNATURE_KEY"),
+        (vec!["mint", "--mac", "x"], Some(KEY), "is not a client id"),
+    ] {
+        let mut command = mqtt_gate(arguments.iter().copied());
+        if arguments[0] == "serve" {
+            for (flag, address) in [("--listen", "127.0.0.1:0"), ("--admin-listen", "127.0.0.1:0")] {
+                if !arguments.contains(&flag) {
+                    command.args([flag, address]);
+                }
+            }
+        }
+        key.map(|key| command.env("MQTT_SIGNATURE_KEY", key));
+        let (code, printed, error) = run(&mut command).await;
+        assert_eq!((code, printed.as_str()), (Some(64), ""), "{arguments:?}: {error}");
+        assert!(error.contains(complaint) && error.lines().count() == 1, "{arguments:?}: {error}");
+        assert!(!error.contains(KEY), "a key is printed");
+    }
+    assert_eq!(run(&mut mqtt_gate(["serve", "--lisen"])).await.0, Some(64));
+    assert_eq!(run(&mut mqtt_gate(["--help"])).await.0, Some(0));
+}
+
+/// Both curl lines: as printed, and with one character changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_curl_line_of_the_demo_is_let_in_as_it_is_printed() {
+    let mut running = Running::start(&mut mqtt_gate(["serve", "--demo"])).await;
+    let mut printed = BufReader::new(running.child.stdout.as_mut().unwrap()).lines();
+    let line = loop {
+        let line = printed.next_line().await.unwrap().expect("a curl line");
+        if let Some(curl) = line.trim().strip_prefix("curl ") {
+            break format!("curl -s {curl}");
+        }
+    };
+    drop(printed);
+    let at = line.find(r#""password":""#).unwrap() + r#""password":""#.len();
+    let changed = if line[at..].starts_with('A') { "B" } else { "A" };
+    let bad = format!("{}{changed}{}", &line[..at], &line[at + 1..]);
+    for (line, status, body) in [(line, "200 OK", r#"{"result":"allow"}"#), (bad, "401 ", r#"{"result":"deny"}"#)] {
+        let answer = Command::new("sh").args(["-c", &line]).output().await.unwrap();
+        let text = String::from_utf8(answer.stdout).unwrap();
+        assert!(answer.status.success(), "curl is needed: apt-get install curl");
+        assert!(text.starts_with(&format!("HTTP/1.1 {status}")) && text.ends_with(body), "{text}");
+    }
+    running.terminate();
+    assert_eq!(running.end().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minted_credential_is_let_in() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("groups", "*".into())).await;
+    let ring = format!(r#"[{{"id":"now","key":"{KEY}"}},{{"id":"before","key":"another key, also long enough"}}]"#);
+    for (key, arguments) in [
+        (KEY, vec!["mint"]),
+        (&ring, vec!["mint"]),
+        (KEY, vec!["mint", "--group", "board", "--mac", "aa:bb:cc:dd:ee:ff", "--third", "t", "--ip", "10.0.0.1"]),
+    ] {
+        let (code, printed, error) = run(mqtt_gate(arguments).env("MQTT_SIGNATURE_KEY", key)).await;
+        assert_eq!((code, error.as_str()), (Some(0), ""));
+        let body: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(gate.ask(&crate::http::post_json("/mqtt/auth", &body)).await.status, 200);
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_what_a_policy_is_and_needs() {
+    let (code, printed, error) = run(mqtt_gate(["check", AUTH_CORE]).env("MQTT_SIGNATURE_KEY", KEY)).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(printed.starts_with("good: auth-core, sha256 "), "{printed}");
+    let (code, _, error) = run(&mut mqtt_gate(["check", LOCKDOWN])).await;
+    assert!(code == Some(64) && error.contains("clients: missing"), "{error}");
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("gate.toml");
+    fs::write(&config, "[policy.settings]\nclients = \"a\"\nclinets = \"b\"").unwrap();
+    let (code, printed, _) = run(&mut mqtt_gate(["check", LOCKDOWN, "--config", config.to_str().unwrap()])).await;
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("settings that it does not read: clinets"), "{printed}");
+}
+
+#[test]
+fn the_configuration_in_deploy_is_the_default() {
+    let shipped = Config::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/gate.toml").as_ref()).unwrap();
+    let default = Config::default();
+    assert_eq!((shipped.listen, shipped.admin_listen), (default.listen, default.admin_listen));
+    assert_eq!(format!("{:?}", shipped.limits), format!("{:?}", default.limits));
+    assert!(shipped.policy.file.is_none() && shipped.policy.settings.names("signature-keys"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_answers_what_is_in_flight_and_exits_0() {
+    let mut command = mqtt_gate(["serve"]);
+    let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
+    let mut idle = Connection::open(running.logins).await;
+    assert_eq!(idle.ask(&Device::genuine().request()).await.status, 200);
+    let mut busy = Connection::open(running.logins).await;
+    let request = Device::genuine().request();
+    let (begin, rest) = request.split_at(request.len() - 10);
+    // The first answer shows that the gate has read the beginning of the second request with it.
+    busy.send(&[&request, begin].concat()).await;
+    assert_eq!(busy.answer().await.status, 200);
+    let mut admin = Connection::open(running.admin).await;
+    assert_eq!(admin.ask(&get("/readyz")).await.status, 200);
+
+    running.terminate();
+    assert!(idle.try_answer().await.is_none(), "an idle connection is closed");
+    assert_eq!(admin.ask(&get("/readyz")).await.status, 503);
+    assert_eq!(admin.ask(&get("/livez")).await.status, 200);
+    busy.send(rest).await;
+    assert_eq!(busy.answer().await.status, 200);
+    assert!(busy.try_answer().await.is_none());
+    let (code, _, log) = running.end().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("\"stopped\""), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_of_refusals_and_holds_no_secret() {
+    let directory = TempDir::new().unwrap();
+    let policy = directory.path().join("policy.wasm");
+    fs::copy(AUTH_CORE, &policy).unwrap();
+    let mut command = mqtt_gate(["serve", "--policy", policy.to_str().unwrap(), "--log-level", "trace"]);
+    let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
+    let genuine = Device::genuine();
+    let mut forged = Device::named("evil\n\u{1b}[31m{\"level\":\"INFO\"}");
+    (forged.username, forged.password) = ("dXNlci1zM2NyZXQ=".into(), "password-s3cret".into());
+    let mut connection = Connection::open(running.logins).await;
+    assert_eq!(connection.ask(&genuine.request()).await.status, 200);
+    assert_eq!(connection.ask(&forged.request()).await.status, 401);
+    fs::write(&policy, "garbage").unwrap();
+    let mut admin = Connection::open(running.admin).await;
+    while admin.ask(&get("/status")).await.json()["rejected"]["count"] == 0 {}
+    running.terminate();
+    let (_, printed, log) = running.end().await;
+
+    for secret in [KEY, &genuine.password, &genuine.username, &forged.username, &forged.password] {
+        assert!(!log.contains(secret) && !printed.contains(secret), "a secret is in the log");
+    }
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    let refused: Vec<&Value> = lines.iter().filter(|line| line["message"] == "refused").collect();
+    let [refused] = refused[..] else { panic!("one line for one refusal: {log}") };
+    assert_eq!(refused["client_id"], "evil\\n\\u{1b}[31m{\\\"level\\\":\\\"INFO\\\"}");
+    assert_eq!((&refused["reason"], &refused["route"]), (&"client-identifier-not-valid".into(), &"/mqtt/auth".into()));
+    assert_eq!(refused["policy"].as_str().unwrap().len(), 64);
+    let rejected = lines.iter().find(|line| line["message"].as_str().unwrap().starts_with("policy rejected")).unwrap();
+    assert_eq!(rejected["serving"], refused["policy"]);
+    assert_ne!(rejected["candidate"], refused["policy"]);
+}
