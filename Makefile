@@ -3,6 +3,7 @@
 #   make run     build the gate and serve a demonstration: prints a credential and the curl line that is let in
 #   make test    every test
 #   make lint    formatting, clippy with warnings denied
+#   make policy DIR=policies/lockdown    one policy, as target/components/lockdown.wasm
 #
 # WASM_STD chooses where the standard library for WebAssembly comes from: auto, rustup or debian (componentize/setup).
 
@@ -10,7 +11,7 @@ WASM_STD ?= auto
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export WASM_STD CARGO_TARGET_DIR
 
-.PHONY: run test lint setup components
+.PHONY: run test lint setup components policy
 
 run: components
 	cargo build --release --bin mqtt-gate
@@ -27,7 +28,10 @@ lint: setup
 
 # The policies of this repository, as files for an operator: target/components/*.wasm
 components: setup
-	cargo run --quiet --package componentize -- auth-core policies/lockdown
+	cargo run --quiet --release --package componentize -- auth-core policies/lockdown
+
+policy: setup
+	cargo run --quiet --release --package componentize -- $(DIR)
 
 setup:
 	@componentize/setup $(WASM_STD) $(CARGO_TARGET_DIR)

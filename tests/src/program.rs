@@ -28,8 +28,8 @@ fn program() -> &'static Path {
             .unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let messages = built.stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-        let programs = messages.filter_map(|message: Value| Some(message["executable"].as_str()?.into()));
-        programs.last().expect("cargo says where the program is")
+        let mut programs = messages.filter_map(|message: Value| Some(message["executable"].as_str()?.into()));
+        programs.next_back().expect("cargo says where the program is")
     })
 }
 

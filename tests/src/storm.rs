@@ -33,7 +33,7 @@ fn questions() -> [Question; 3] {
 
 impl Question {
     fn answer_in(&self, policy: u64) -> u16 {
-        if policy % 2 == 0 { self.by_auth_core } else { self.by_lockdown }
+        if policy.is_multiple_of(2) { self.by_auth_core } else { self.by_lockdown }
     }
 
     /// Whether a policy that could serve between the two phases answers so.
