@@ -2,6 +2,7 @@
 #
 #   make run     build the gate and serve a demonstration: prints a credential and the curl line that is let in
 #   make test    every test
+#   make build   the program for use, target/release/mqtt-gate: slower to build, faster to run
 #   make lint    formatting, clippy with warnings denied
 #   make policy DIR=policies/lockdown    one policy, as target/components/lockdown.wasm
 #
@@ -11,13 +12,17 @@ WASM_STD ?= auto
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export WASM_STD CARGO_TARGET_DIR
 
-.PHONY: run test lint setup components policy
+.PHONY: run test build lint policy components componentize setup
 
 run: components
-	cargo build --release --bin mqtt-gate
-	mkdir -p $(CARGO_TARGET_DIR)/demo
-	cp $(CARGO_TARGET_DIR)/components/auth_core.wasm $(CARGO_TARGET_DIR)/demo/policy.wasm
-	$(CARGO_TARGET_DIR)/release/mqtt-gate serve --demo --policy $(CARGO_TARGET_DIR)/demo/policy.wasm
+	cargo build --locked --workspace --bin mqtt-gate
+	@mkdir -p $(CARGO_TARGET_DIR)/demo
+	@cp $(CARGO_TARGET_DIR)/components/auth_core.wasm $(CARGO_TARGET_DIR)/demo/policy.wasm
+	@echo "Policies to copy over the one of the demonstration:" && ls $(CARGO_TARGET_DIR)/components/*.wasm && echo
+	@$(CARGO_TARGET_DIR)/debug/mqtt-gate serve --demo --policy $(CARGO_TARGET_DIR)/demo/policy.wasm
+
+build: setup
+	cargo build --locked --release --bin mqtt-gate
 
 test: setup
 	cargo test --workspace --locked
@@ -27,11 +32,15 @@ lint: setup
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # The policies of this repository, as files for an operator: target/components/*.wasm
-components: setup
-	cargo run --quiet --release --package componentize -- auth-core policies/lockdown
+components: componentize
+	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown
 
-policy: setup
-	cargo run --quiet --release --package componentize -- $(DIR)
+policy: componentize
+	$(CARGO_TARGET_DIR)/debug/componentize $(DIR)
+
+# With --workspace, here and in `run`, so that what is built once serves the tests too.
+componentize: setup
+	cargo build --locked --workspace --bin componentize
 
 setup:
 	@componentize/setup $(WASM_STD) $(CARGO_TARGET_DIR)

@@ -141,13 +141,13 @@ impl Gate {
         let limits = self.config.limits;
         let logins = Arc::new(Logins::new(self.active(), tally, limits));
         let workers = Workers::start(self.config.workers, &logins, limits, &stopping)?;
-        let reloading = tokio::spawn(self.reloader.run(stopping.clone()));
+        let reloading = tokio::spawn(self.reloader.run(stopping));
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
         tracing::info!(%listen, %admin, "serving");
 
         tokio::select! {
             () = shutdown => {}
-            () = workers.accept(&listeners.logins, stopping) => {}
+            () = workers.accept(&listeners.logins) => {}
         }
         tracing::info!("stopping: answering what is in flight");
         stop.say();

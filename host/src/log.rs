@@ -12,6 +12,11 @@ use tracing_subscriber::{Layer, fmt};
 pub(crate) fn start(level: LevelFilter) {
     let ours = Targets::new().with_default(LevelFilter::WARN.min(level)).with_target("mqtt_gate", level);
     let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+    // A panic is a line of the log like any other. Its message is not: it could hold what must not be told.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, "a fault of mqtt-gate, please report it");
+    }));
     if io::stderr().is_terminal() {
         tracing_subscriber::registry().with(lines.with_filter(ours)).init();
     } else {

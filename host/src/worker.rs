@@ -62,15 +62,11 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Hands every connection to the next worker, until the gate stops.
-    pub(crate) async fn accept(&self, listener: &TcpListener, mut stopping: Stopping) {
+    /// Hands every connection to the next worker, for as long as it is polled.
+    pub(crate) async fn accept(&self, listener: &TcpListener) {
         for line in self.lines.iter().cycle() {
-            let connection = tokio::select! {
-                () = stopping.wait() => return,
-                connection = next_connection(listener) => connection,
-            };
             // A worker outlives this loop: it ends when its line does.
-            let _ = line.send(connection);
+            let _ = line.send(next_connection(listener).await);
         }
     }
 
