@@ -9,7 +9,8 @@
 # WASM_STD chooses where the standard library for WebAssembly comes from: auto, rustup or debian (componentize/setup).
 
 WASM_STD ?= auto
-CARGO_TARGET_DIR ?= $(CURDIR)/target
+CARGO_TARGET_DIR ?= target
+override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export WASM_STD CARGO_TARGET_DIR
 
 .PHONY: run test build lint policy components componentize setup
@@ -38,9 +39,10 @@ components: componentize
 policy: componentize
 	$(CARGO_TARGET_DIR)/debug/componentize $(DIR)
 
-# With --workspace, here and in `run`, so that what is built once serves the tests too.
+# With --workspace, here and in `run`, so that what is built once serves the tests too. Without --locked, so that a policy
+# can be added.
 componentize: setup
-	cargo build --locked --workspace --bin componentize
+	cargo build --workspace --bin componentize
 
 setup:
 	@componentize/setup $(WASM_STD) $(CARGO_TARGET_DIR)

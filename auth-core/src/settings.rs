@@ -117,8 +117,8 @@ impl Groups {
 
 /// One key as plain text, or a JSON array of keys with their ids.
 fn key_ring(text: Option<String>, insecure: bool) -> Result<KeyRing, &'static str> {
-    let text = text.filter(|text| !text.is_empty()).ok_or("missing; give the key that signs the devices' passwords")?;
-    if !text.starts_with('[') {
+    let text = text.filter(|text| !is_blank(text)).ok_or("missing; give the key that signs the devices' passwords")?;
+    if !text.trim_start().starts_with('[') {
         judge_secret(&text, insecure)?;
         return KeyRing::new([Key::new(None, text.as_bytes())]).ok_or("missing");
     }
@@ -150,13 +150,13 @@ fn is_key_id(text: &str) -> bool {
 }
 
 fn judge_secret(secret: &str, insecure: bool) -> Result<(), &'static str> {
-    if secret.is_empty() {
+    if is_blank(secret) {
         return Err("a key is empty");
     }
     if insecure {
         return Ok(());
     }
-    if PUBLISHED_KEYS.contains(&secret) {
+    if PUBLISHED_KEYS.contains(&secret.trim()) {
         return Err("this key stands in published source code; make one of your own (`openssl rand -hex 32`), \
                     or set allow-insecure-key to true");
     }
@@ -165,6 +165,11 @@ fn judge_secret(secret: &str, insecure: bool) -> Result<(), &'static str> {
                     or set allow-insecure-key to true");
     }
     Ok(())
+}
+
+/// Whether nothing can be seen of it. A NUL is zero-padding to HMAC, so that a key of them is the empty key.
+fn is_blank(secret: &str) -> bool {
+    secret.chars().all(|c| c.is_whitespace() || c == '\0')
 }
 
 fn flag(text: Option<String>) -> Result<bool, &'static str> {
@@ -216,7 +221,10 @@ mod tests {
             ("null", "published"),
             ("test-signature-key-12345", "published"),
             ("fifteen bytes 1", "shorter than 16"),
+            ("                    ", "missing"),
+            (" test-signature-key-12345\n", "published"),
             ("[]", "empty"),
+            ("\n [] ", "empty"),
             ("[", "JSON array"),
             (r#"["0123456789abcdef"]"#, "JSON array"),
             (r#"[{"id":"a"}]"#, "JSON array"),

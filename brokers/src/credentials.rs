@@ -135,8 +135,7 @@ impl Member {
     /// An attribute: a string as it stands, everything else as its JSON.
     fn any_text(self) -> Result<String, Malformed> {
         match self {
-            Self::Json(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => Ok(value.to_string()),
-            Self::Json(value @ (Value::Array(_) | Value::Object(_))) => Ok(value.to_string()),
+            Self::Json(value) if !value.is_string() => Ok(value.to_string()),
             text => text.text("an attribute"),
         }
     }

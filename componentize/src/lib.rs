@@ -27,6 +27,8 @@ pub struct Built {
 /// says what to do.
 pub fn build(guest: &Path, target: &Path) -> Result<Built> {
     let guest = cargo::Guest::read(guest)?;
+    // The nested cargo runs in the guest's directory.
+    let target = &std::path::absolute(target)?;
     let module = guest.compile(target)?;
     let component =
         wrap(&guest, &module).with_context(|| format!("cannot wrap {} as a component", module.display()))?;

@@ -1,14 +1,13 @@
 //! What could serve next: the component and the settings, as they lie there now.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::PolicyConfig;
 use crate::policy::{Digest, LoadError, Policy};
 use crate::sandbox::Sandbox;
-use crate::settings::{SettingSources, Settings};
+use crate::settings::{SettingSources, Settings, read_file};
 
 /// The default policy, built from `auth-core`.
 static DEFAULT_POLICY: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
@@ -36,7 +35,7 @@ impl Origin {
     /// Reads the component and the settings as they are now.
     pub(crate) fn read(&self) -> Result<Candidate, LoadError> {
         let component = match &self.file {
-            Some(path) => Cow::Owned(fs::read(path).map_err(|source| LoadError::Read { path: path.clone(), source })?),
+            Some(path) => Cow::Owned(read_file(path).map_err(|source| LoadError::Read { path: path.clone(), source })?),
             None => Cow::Borrowed(DEFAULT_POLICY),
         };
         let settings = Arc::new(self.settings.read()?);

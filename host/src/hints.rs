@@ -14,13 +14,15 @@ use tokio::sync::mpsc;
 /// directory that is replaced. Whoever waits for hints has to look now and then besides.
 pub(crate) struct Hints {
     hints: mpsc::Receiver<()>,
+    directories: BTreeSet<PathBuf>,
     /// Ends the watch when it is dropped. Absent if the system could not start one.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
+    /// The directories that could not be watched, so that it is said once.
+    unwatched: BTreeSet<PathBuf>,
 }
 
 impl Hints {
-    pub(crate) fn watch<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
-        let directories: BTreeSet<PathBuf> = files.map(directory_of).collect();
+    pub(crate) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         // One hint waiting is as good as many.
         let (hint, hints) = mpsc::channel(1);
         let notice = move |event: notify::Result<Event>| {
@@ -28,16 +30,28 @@ impl Hints {
                 let _ = hint.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(notice).and_then(|mut watcher| {
-            for directory in &directories {
-                watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        let watcher = notify::recommended_watcher(notice)
+            .inspect_err(|error| tracing::warn!(%error, "cannot watch for changes; looking every few seconds instead"))
+            .ok();
+        let mut hints =
+            Self { hints, directories: files.map(directory_of).collect(), watcher, unwatched: BTreeSet::new() };
+        hints.watch();
+        hints
+    }
+
+    /// Watches every directory, also one that has been replaced since.
+    pub(crate) fn watch(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        for directory in &self.directories {
+            match watcher.watch(directory, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.unwatched.remove(directory)),
+                Err(error) if self.unwatched.insert(directory.clone()) => {
+                    let directory = directory.display();
+                    tracing::warn!(%directory, %error, "cannot watch for changes; looking every few seconds instead");
+                }
+                Err(_) => {}
             }
-            Ok(watcher)
-        });
-        if let Err(error) = &watcher {
-            tracing::warn!(%error, "cannot watch for changes; looking every few seconds instead");
         }
-        Self { hints, _watcher: watcher.ok() }
     }
 
     /// Waits for a hint. Without a watcher there never is one.

@@ -10,12 +10,12 @@ use axum::response::IntoResponse;
 use axum::routing;
 use brokers::{Credentials, Dialect, Malformed, Outcome, Reply};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::active::{ActivePolicy, InService};
+use crate::body;
 use crate::config::{KEY_SETTING, Limits};
 use crate::judge::judge;
 use crate::one_line;
@@ -45,6 +45,15 @@ struct Route {
     dialect: Dialect,
 }
 
+impl Route {
+    fn methods(self) -> &'static str {
+        match self.dialect {
+            Dialect::Status => METHODS,
+            Dialect::Emqx => "GET, POST",
+        }
+    }
+}
+
 impl Logins {
     pub(crate) fn new(active: ActivePolicy, tally: Arc<Tally>, limits: Limits) -> Self {
         let others = others(active.clone());
@@ -63,7 +72,11 @@ impl Logins {
             Method::GET if route.dialect == Dialect::Emqx || request.uri().query().is_some() => {
                 Some(brokers::Method::Get)
             }
-            Method::GET | Method::HEAD | Method::OPTIONS if route.dialect == Dialect::Status => {
+            // Neither judges a login: with a query, HEAD would answer 200 to whoever asks for one that way.
+            Method::GET | Method::OPTIONS if route.dialect == Dialect::Status => {
+                return self.answer_others(request).await;
+            }
+            Method::HEAD if route.dialect == Dialect::Status && request.uri().query().is_none() => {
                 return self.answer_others(request).await;
             }
             _ => None,
@@ -85,24 +98,16 @@ impl Logins {
         let method = asks_by.ok_or(Malformed::Method)?;
         let (head, body) = request.into_parts();
         let body = match method {
-            brokers::Method::Post => self.body(body).await?,
+            brokers::Method::Post => body::read(body, self.limit(), self.limits.request).await?,
             brokers::Method::Get => Bytes::new(),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable"));
         route.dialect.parse(&brokers::Request { method, content_type, query: head.uri.query(), body: &body })
     }
 
-    async fn body(&self, body: Incoming) -> Result<Bytes, Malformed> {
-        let limit = usize::try_from(self.limits.body.as_u64()).unwrap_or(usize::MAX);
-        if body.size_hint().lower() > self.limits.body.as_u64() {
-            return Err(Malformed::TooLarge { limit });
-        }
-        match timeout(self.limits.request, Limited::new(body, limit).collect()).await {
-            Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Malformed::TooLarge { limit }),
-            Ok(Err(_)) => Err(Malformed::Cut),
-            Err(_) => Err(Malformed::TooSlow),
-        }
+    /// The most bytes of a body.
+    fn limit(&self) -> usize {
+        usize::try_from(self.limits.body.as_u64()).unwrap_or(usize::MAX)
     }
 
     /// Puts a login to the policy in service. The whole login is judged by one policy, whatever is swapped meanwhile.
@@ -154,7 +159,13 @@ impl Login<'_> {
                 Outcome::Deny
             }
             Verdict::Ignore => {
-                tracing::debug!(client_id = self.shown_id(), route = self.route.path, "left to others");
+                tracing::info!(
+                    client_id = self.shown_id(),
+                    reason = "ignore",
+                    route = self.route.path,
+                    policy = %self.serving.policy.digest(),
+                    "refused, unless another authenticator lets it in"
+                );
                 Outcome::Ignore
             }
         }
@@ -198,7 +209,7 @@ fn to_response(route: Route, reply: Reply) -> Answer {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Reply::CONTENT_TYPE));
     if reply.status == 405 {
-        headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+        headers.insert(header::ALLOW, HeaderValue::from_static(route.methods()));
     }
     if route.dialect == Dialect::Status {
         CROSS_ORIGIN.into_iter().for_each(|(name, value)| drop(headers.insert(name, HeaderValue::from_static(value))));

@@ -1,6 +1,5 @@
 //! The instances of one policy.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +8,9 @@ use wasmtime::Store;
 use crate::sandbox::bindings::{Policy as Exports, PolicyPre};
 use crate::sandbox::{Guest, Sandbox, ticks};
 use crate::settings::Settings;
+
+/// So many instances are kept warm. There is room for those of the next policy beside them.
+const MOST_IDLE: usize = 256;
 
 /// The warm instances of one policy, each good for a bounded number of calls.
 ///
@@ -56,12 +58,6 @@ impl Instances {
         answer
     }
 
-    /// The settings that the idle instances have asked for.
-    pub(crate) fn asked(&self) -> BTreeSet<String> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.iter().flat_map(|instance| instance.store.data().asked.iter().cloned()).collect()
-    }
-
     fn make(&self, ticks: u64) -> wasmtime::Result<Instance> {
         let mut store = self.sandbox.store(Arc::clone(&self.settings));
         store.set_epoch_deadline(ticks);
@@ -74,6 +70,9 @@ impl Instances {
     }
 
     fn give_back(&self, instance: Instance) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(instance);
+        }
     }
 }

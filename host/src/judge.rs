@@ -4,6 +4,7 @@
 //! policy has run into the deadline it is suspect: its next calls are made on threads of their own. So the connections
 //! of a worker wait for one deadline at the most, however many logins make the policy loop.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use brokers::Credentials;
@@ -22,14 +23,24 @@ pub(crate) const MOST_THREADS: usize = 64;
 /// There is no verdict: the client is to be refused.
 pub(crate) async fn judge(serving: &Arc<InService>, who: Credentials) -> Result<Verdict, CallError> {
     if !serving.policy.is_suspect() {
-        return serving.policy.authenticate(who);
+        return call(serving, who);
     }
     // A deadline for its turn to come, and one for the call.
     let patience = serving.policy.deadline().saturating_mul(2);
     let serving = Arc::clone(serving);
-    match timeout(patience, spawn_blocking(move || serving.policy.authenticate(who))).await {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(_)) => Err(CallError::Panicked),
-        Err(_) => Err(CallError::Deadline),
+    let mut asked = spawn_blocking(move || call(&serving, who));
+    match timeout(patience, &mut asked).await {
+        Ok(answer) => answer.unwrap_or(Err(CallError::Panicked)),
+        Err(_) => {
+            // If its turn has not come, nobody waits for it any more.
+            asked.abort();
+            Err(CallError::Deadline)
+        }
     }
+}
+
+/// The call itself. A panic in it is a fault like any other, and costs this login alone.
+fn call(serving: &InService, who: Credentials) -> Result<Verdict, CallError> {
+    let call = AssertUnwindSafe(|| serving.policy.authenticate(who));
+    catch_unwind(call).unwrap_or(Err(CallError::Panicked))
 }

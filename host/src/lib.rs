@@ -24,8 +24,10 @@ use tokio::net::TcpListener;
 
 pub mod active;
 mod admin;
+mod body;
 mod candidate;
 pub mod config;
+mod gather;
 mod hints;
 mod http;
 mod instances;
@@ -150,8 +152,8 @@ impl Gate {
             () = workers.accept(&listeners.logins) => {}
         }
         tracing::info!("stopping: answering what is in flight");
+        workers.close(listeners.logins);
         stop.say();
-        drop(listeners.logins);
         let _ = tokio::task::spawn_blocking(move || workers.join()).await;
         // The operator can watch until the last login is answered.
         administration.abort();

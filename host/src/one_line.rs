@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::fmt::Write;
 
-/// An error with its causes, on one line, each said once.
+/// The most characters of an error that are shown.
+const MOST_SHOWN: usize = 1_000;
+
+/// An error with its causes, on one line, each said once, with nothing in it that could steer a terminal.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
@@ -16,7 +19,13 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
         next = error.source();
     }
-    line
+    line.chars().take(MOST_SHOWN).flat_map(visible).collect()
+}
+
+/// A character as it is, or escaped if it could not be seen. Quotes are told from each other well enough in a message.
+fn visible(character: char) -> impl Iterator<Item = char> {
+    let quote = matches!(character, '"' | '\'' | '\\');
+    quote.then_some(character).into_iter().chain((!quote).then(|| character.escape_debug()).into_iter().flatten())
 }
 
 /// Text that a client or a policy chose: escaped, so that it cannot start a line or steer a terminal, and cut.

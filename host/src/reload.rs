@@ -18,6 +18,9 @@ use crate::stop::Stopping;
 /// A candidate has to stand still for this long before it is loaded.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// A hint is followed up after this time, so that a file that is written to all the time costs little.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long a file that never stands still is waited for, before it is left to the next look.
 const MOST_SETTLING: Duration = Duration::from_secs(2);
 
@@ -98,16 +101,21 @@ impl Reloader {
         if self.origin.files().next().is_none() {
             return;
         }
-        let mut hints = Hints::watch(self.origin.files());
-        // What changed between the first reading and the watch gave no hint.
-        self.look().await;
+        tokio::select! {
+            () = stopping.wait() => {}
+            () = self.watch() => {}
+        }
+    }
+
+    async fn watch(&mut self) {
+        let mut hints = Hints::of(self.origin.files());
         loop {
-            tokio::select! {
-                () = stopping.wait() => return,
-                () = hints.next() => {}
-                () = sleep(LOOK) => {}
-            }
+            // First of all: what changed between the first reading and the watch gave no hint.
             self.look().await;
+            tokio::select! {
+                () = hints.next() => sleep(PAUSE).await,
+                () = sleep(LOOK) => hints.watch(),
+            }
         }
     }
 
@@ -131,7 +139,14 @@ impl Reloader {
     /// What is there, once it has stood still; `None` if it is what serves, or does not stand still.
     async fn read_settled(&mut self) -> Result<Option<Candidate>, LoadError> {
         let settled = timeout(MOST_SETTLING, async {
-            let mut seen = self.read().await?;
+            let mut seen = match self.read().await {
+                Ok(seen) => seen,
+                // Between the two steps of a replacement there is no file.
+                Err(_) => {
+                    sleep(SETTLE).await;
+                    self.read().await?
+                }
+            };
             while !seen.is(&self.publisher.active().get().policy) && self.is_due(&seen) {
                 sleep(SETTLE).await;
                 let again = self.read().await?;
@@ -175,9 +190,10 @@ impl Reloader {
         self.failed = None;
         let (name, to) = (policy.name().to_owned(), policy.digest());
         remark_on_settings(&policy);
+        let settings_changed = *self.publisher.active().get().policy.settings() != *policy.settings();
         let before = self.publisher.publish(policy, SystemTime::now());
-        let generation = before.generation + 1;
-        tracing::info!(policy = name, from = %before.policy.digest(), to = %to, generation, "policy swapped");
+        let (generation, from) = (before.generation + 1, before.policy.digest());
+        tracing::info!(policy = name, %from, %to, settings_changed, generation, "policy swapped");
     }
 
     /// Keeps the policy that serves. The same thing failing again, for the same reason, is not told twice.

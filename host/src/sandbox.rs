@@ -25,13 +25,10 @@ use bindings::wasi::config::store;
 const TICK: Duration = Duration::from_millis(10);
 
 /// Instances that can be alive at once, of the policy in service, of the one before it and of a candidate.
-const INSTANCES: u32 = 256;
+const INSTANCES: u32 = 1024;
 
 /// Stack of the host's that a guest may use.
 const STACK: usize = 512 << 10;
-
-/// What a policy may import. Everything else it asks for is a reason to refuse it.
-const OFFERED: [&str; 2] = ["wasi:clocks/wall-clock@0.2.", "wasi:config/store@0.2.0-rc.1"];
 
 /// The place where policies run.
 ///
@@ -63,9 +60,21 @@ impl Sandbox {
         Ok(Self { engine, linker, limits, _ticker: ticker })
     }
 
-    /// Whether policies may import this.
+    /// Whether policies may import this. Everything else is a reason to refuse one.
+    ///
+    /// A stable interface serves every guest of the same minor version; one before its release, that version alone.
     pub(crate) fn offers(import: &str) -> bool {
-        OFFERED.iter().any(|offered| import.starts_with(offered))
+        let clock = import.strip_prefix("wasi:clocks/wall-clock@0.2.");
+        clock.is_some_and(|patch| patch.parse::<u32>().is_ok()) || import == "wasi:config/store@0.2.0-rc.1"
+    }
+
+    /// A place for one instance, with these settings and no others.
+    pub(crate) fn store(&self, settings: Arc<Settings>) -> Store<Guest> {
+        let mut store = Store::new(&self.engine, Guest { settings, asked: BTreeSet::new() });
+        store.epoch_deadline_trap();
+        // Bounds what the host copies out of the guest, which no deadline interrupts.
+        store.set_hostcall_fuel(usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX));
+        store
     }
 }
 
@@ -105,17 +114,6 @@ pub(crate) struct Guest {
     pub(crate) asked: BTreeSet<String>,
 }
 
-impl Sandbox {
-    /// A place for one instance, with these settings and no others.
-    pub(crate) fn store(&self, settings: Arc<Settings>) -> Store<Guest> {
-        let mut store = Store::new(&self.engine, Guest { settings, asked: BTreeSet::new() });
-        store.epoch_deadline_trap();
-        // Bounds what the host copies out of the guest, which no deadline interrupts.
-        store.set_hostcall_fuel(usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX));
-        store
-    }
-}
-
 impl wall_clock::Host for Guest {
     fn now(&mut self) -> Datetime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -130,7 +128,10 @@ impl wall_clock::Host for Guest {
 impl store::Host for Guest {
     fn get(&mut self, name: String) -> Result<Option<String>, store::Error> {
         let value = self.settings.get(&name).map(str::to_owned);
-        self.asked.insert(name);
+        // Only names that exist: a guest could make up others without end.
+        if value.is_some() {
+            self.asked.insert(name);
+        }
         Ok(value)
     }
 

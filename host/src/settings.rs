@@ -1,16 +1,18 @@
 //! The settings of a policy: where the operator says they are, and what is there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use zeroize::Zeroizing;
 
 /// The settings as the operator wrote them: a value, or where to find it.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Deserialize)]
 pub struct SettingSources(BTreeMap<String, Source>);
 
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub struct Settings(BTreeMap<String, Zeroizing<String>>);
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// It refers to an environment variable that is not there.
-    #[error("setting `{setting}`: the environment variable {variable} is not set, or is not UTF-8")]
+    #[error("setting `{setting}`: the environment variable {} is not set, or is not UTF-8", shown_variable(variable))]
     Env {
         /// The name of the setting.
         setting: String,
@@ -36,7 +38,7 @@ pub enum SettingsError {
         variable: String,
     },
     /// It refers to a file that cannot be read.
-    #[error("setting `{setting}`: cannot read {}", path.display())]
+    #[error("setting `{setting}`: cannot read {}", shown_path(path))]
     File {
         /// The name of the setting.
         setting: String,
@@ -106,12 +108,22 @@ impl Source {
         match self {
             Self::Literal(value) => Ok(value.clone()),
             Self::Env(variable) => Err(SettingsError::Env { setting: setting.to_owned(), variable: variable.clone() }),
-            Self::File(path) => match fs::read_to_string(path) {
+            Self::File(path) => match read_file(path)
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8")))
+            {
                 Ok(text) => Ok(without_line_ending(text)),
                 Err(source) => Err(SettingsError::File { setting: setting.to_owned(), path: path.clone(), source }),
             },
         }
     }
+}
+
+/// Reads a regular file. Anything else, such as a pipe, could keep the reader waiting for ever.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    fs::read(path)
 }
 
 fn without_line_ending(text: String) -> Zeroizing<String> {
@@ -149,19 +161,11 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Reads each value as TOML of any kind first, so that an error names the setting and never what it holds.
-impl<'de> Deserialize<'de> for SettingSources {
+/// Takes a value of any kind first, so that an error tells the line and never what stands there.
+impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let toml::Value::Table(table) = toml::Value::deserialize(deserializer)? else {
-            return Err(D::Error::custom("`settings` is a table of names and values"));
-        };
-        let parse = |(name, value)| match Source::parse(value) {
-            Some(source) => Ok((name, source)),
-            None => Err(D::Error::custom(format!(
-                "setting `{name}` must be a string, {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
-            ))),
-        };
-        table.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
+        Self::parse(toml::Value::deserialize(deserializer)?)
+            .ok_or_else(|| D::Error::custom("a setting is a string, { env = \"NAME\" } or { file = \"PATH\" }"))
     }
 }
 
@@ -179,6 +183,17 @@ impl Source {
             _ => None,
         }
     }
+}
+
+/// The name of a variable, unless it does not look like one: a key that was put there by mistake is not shown.
+fn shown_variable(name: &str) -> &str {
+    let is_name = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if is_name { name } else { "(a name that is not shown: it does not look like one)" }
+}
+
+/// The path of a file, unless it does not look like one.
+fn shown_path(path: &Path) -> Cow<'_, str> {
+    if path.is_absolute() || path.exists() { path.to_string_lossy() } else { "the file it names".into() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! The threads that serve connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::num::NonZero;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,8 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::config::Limits;
+use crate::gather::Gathered;
 use crate::http::Logins;
 use crate::judge;
 use crate::stop::Stopping;
@@ -70,6 +75,13 @@ impl Workers {
         }
     }
 
+    /// Closes the listener, and hands out the connections that wait there already.
+    pub(crate) fn close(&self, listener: TcpListener) {
+        for (line, connection) in self.lines.iter().cycle().zip(waiting(&listener)) {
+            let _ = line.send(connection);
+        }
+    }
+
     /// Waits until every worker has answered what was in flight, or has run out of time.
     pub(crate) fn join(self) {
         drop(self.lines);
@@ -79,6 +91,16 @@ impl Workers {
             }
         }
     }
+}
+
+/// The connections that wait at a listener.
+fn waiting(listener: &TcpListener) -> Vec<std::net::TcpStream> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let next = || match listener.poll_accept(&mut cx) {
+        Poll::Ready(Ok((connection, _))) => connection.into_std().ok(),
+        _ => None,
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// The next connection, detached from the runtime that accepted it. An error costs at most the connection.
@@ -108,7 +130,7 @@ impl Worker {
             }
         }
         let all_answered = async { while serving.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.limits.drain, all_answered).await.is_err() {
+        if timeout(self.limits.drain, all_answered).await.is_err() {
             tracing::warn!(connections = serving.len(), "gave up waiting for connections to end");
         }
     }
@@ -121,27 +143,38 @@ impl Worker {
         };
         // Answers are one small write each: waiting to fill a packet would only cost time.
         let _ = stream.set_nodelay(true);
+        let gathered = Gathered::new(stream);
         let logins = self.logins;
         let service = service_fn(move |request| {
             let logins = Arc::clone(&logins);
             async move { logins.answer(request).await }
         });
-        let mut connection = std::pin::pin!(
+        let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE)
-                .pipeline_flush(true)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(gathered.clone()), service)
         );
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stopping.wait() => {
+        let mut stopped = pin!(self.stopping.wait());
+        let mut stopping = false;
+        let ended = poll_fn(|cx| {
+            stopping = stopping || stopped.as_mut().poll(cx).is_ready();
+            let mut ended = connection.as_mut().poll(cx);
+            if stopping && ended.is_pending() && gathered.is_starved() {
+                // Not before: it would drop the requests that have arrived and not been answered.
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                ended = connection.as_mut().poll(cx);
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection broke");
+            match gathered.poll_send(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
+                _ => ended.map_err(|error| error.to_string()),
+            }
+        })
+        .await;
+        // What hyper says of a request that it cannot read, for one.
+        let sent = timeout(self.limits.drain, gathered.send()).await;
+        if ended.is_err() || !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!(?ended, "a connection broke");
         }
     }
 }

@@ -46,6 +46,15 @@ impl Connection {
     }
 
     async fn read_answer(&mut self) -> Option<Answer> {
+        let mut answer = self.head().await?;
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        answer.body.resize(length, 0);
+        self.0.read_exact(&mut answer.body).await.unwrap();
+        Some(answer)
+    }
+
+    /// An answer without its body.
+    pub(crate) async fn head(&mut self) -> Option<Answer> {
         let status = self.line().await?.split(' ').nth(1).unwrap().parse().unwrap();
         let mut headers = Vec::new();
         loop {
@@ -53,11 +62,7 @@ impl Connection {
             let Some((name, value)) = line.split_once(": ") else { break };
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        answer.body.resize(length, 0);
-        self.0.read_exact(&mut answer.body).await.unwrap();
-        Some(answer)
+        Some(Answer { status, headers, body: Vec::new() })
     }
 
     async fn line(&mut self) -> Option<String> {

@@ -1,5 +1,7 @@
 //! A broker asks, and is answered as it understands it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::device::{Device, USERNAME};
@@ -171,5 +173,74 @@ async fn the_gate_is_live_and_ready_and_counts() {
     assert_eq!((&status["calls"], &status["no_verdict"]), (&json!(2), &json!(0)));
     assert_eq!(status["policy"]["name"], "auth-core");
     assert_eq!(status["policy"]["settings_not_read"], json!(["clients"]));
+    gate.stop().await;
+}
+
+/// Every one of these ended a connection with answers still unsent, in one server or another.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_held_back_or_dropped_for_what_comes_after_it() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let good = Device::genuine().request();
+    let large = post("/emqx/auth", "application/json", &vec![b' '; 200_000]);
+    let beginning = good[..good.len() / 2].to_vec();
+    for (after, answers) in [
+        (b"garbage\r\n\r\n".to_vec(), vec![200, 200, 400]),
+        (b"\r\n".to_vec(), vec![200, 200]),
+        (beginning, vec![200, 200]),
+        ([large, good.clone()].concat(), vec![200, 200, 200, 200]),
+    ] {
+        let mut connection = Connection::open(gate.logins).await;
+        connection.send(&[good.clone(), good.clone(), after].concat()).await;
+        for status in answers {
+            assert_eq!(connection.answer().await.status, status);
+        }
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_clients_and_closing_ones_are_answered() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let request = String::from_utf8(Device::genuine().request()).unwrap();
+    for request in [
+        request.replacen("HTTP/1.1", "HTTP/1.0", 1),
+        request.replacen("\r\n", "\r\nconnection: close\r\n", 1),
+        request.replacen("\r\n", "\r\nexpect: 100-continue\r\nconnection: close\r\n", 1),
+    ] {
+        let mut connection = Connection::open(gate.logins).await;
+        connection.send(format!("{request}\n").as_bytes()).await;
+        let mut answer = connection.answer().await;
+        if answer.status == 100 {
+            answer = connection.answer().await;
+        }
+        assert_eq!(answer.status, 200, "{request}");
+        assert!(connection.try_answer().await.is_none(), "the connection is closed");
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_asked_for_by_get_or_post_alone() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for method in ["HEAD", "PUT", "DELETE", "PATCH"] {
+        let answer = gate.ask_head(&bare(method, "/mqtt/auth?clientid=c&password=wrong")).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST, OPTIONS")), "{method}");
+    }
+    for method in ["HEAD", "OPTIONS", "PUT"] {
+        let answer = gate.ask_head(&bare(method, "/emqx/auth?clientid=c")).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST")), "{method}");
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_408_and_one_that_is_cut_no_login() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.request = Duration::from_millis(100)).await;
+    let request = Device::genuine().request();
+    let mut connection = Connection::open(gate.logins).await;
+    connection.send(&request[..request.len() - 1]).await;
+    let answer = connection.answer().await;
+    assert_eq!((answer.status, answer.result().as_str()), (408, "deny"));
+    assert_eq!(gate.status().await["calls"], 0);
     gate.stop().await;
 }

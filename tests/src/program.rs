@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use mqtt_gate::config::Config;
 use serde_json::Value;
@@ -12,9 +13,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
 
 use crate::device::{Device, KEY};
-use crate::gate::{AUTH_CORE, Gate, LOCKDOWN};
+use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
 use crate::http::{Connection, get};
 
 /// The program, built from the sources that the tests are built from.
@@ -74,17 +76,25 @@ impl Running {
 
     /// Waits for its end; the exit code, the rest of what it printed and the rest of its log.
     async fn end(mut self) -> (Option<i32>, String, String) {
-        let status = self.child.wait().await.unwrap();
         let mut printed = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut printed).await.unwrap();
-        let mut log = String::new();
-        while let Some(line) = self.log.next_line().await.unwrap() {
-            log.push_str(&line);
-            log.push('\n');
-        }
-        (status.code(), printed, log)
+        let mut stdout = self.child.stdout.take().unwrap();
+        let log = async {
+            let mut log = String::new();
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            log
+        };
+        let ended = async { tokio::join!(self.child.wait(), stdout.read_to_string(&mut printed), log) };
+        let (status, read, log) = timeout(PATIENCE, ended).await.expect("the program ends");
+        read.unwrap();
+        (status.unwrap().code(), printed, log)
     }
 }
+
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operators_mistake_is_one_line_and_exit_64() {
@@ -99,6 +109,7 @@ async fn an_operators_mistake_is_one_line_and_exit_64() {
     let typo = file("typo.toml", "lisen = \"0.0.0.0:1\"");
     let unset = file("unset.toml", "[policy.settings]\nsignature-keys = { env = \"MQTT_GATE_NOT_SET\" }");
     let gone = file("gone.toml", "[policy.settings]\nsignature-keys = { file = \"/nowhere/key\" }");
+    let wrong_place = file("wrong.toml", &format!("[policy.settings]\nsignature-keys = {{ env = {KEY:?} }}"));
     let garbage = file("garbage.wasm", "garbage");
     for (arguments, key, complaint) in [
         (vec!["serve"], None, "set MQTT_SIGNATURE_KEY"),
@@ -115,6 +126,7 @@ async fn an_operators_mistake_is_one_line_and_exit_64() {
         (vec!["serve", "--config", &gone], Some(KEY), "/nowhere/key"),
         (vec!["check", &garbage], Some(KEY), "not a component"),
         (vec!["check", AUTH_CORE], None, "signature-keys: missing"),
+        (vec!["serve", "--config", &wrong_place], Some(KEY), "a name that is not shown"),
         (vec!["mint"], None, "set MQTT_SIGNATURE_KEY"),
         (vec!["mint", "--mac", "x"], Some(KEY), "is not a client id"),
     ] {
@@ -147,7 +159,6 @@ async fn the_curl_line_of_the_demo_is_let_in_as_it_is_printed() {
             break format!("curl -s {curl}");
         }
     };
-    drop(printed);
     let at = line.find(r#""password":""#).unwrap() + r#""password":""#.len();
     let changed = if line[at..].starts_with('A') { "B" } else { "A" };
     let bad = format!("{}{changed}{}", &line[..at], &line[at + 1..]);
@@ -244,7 +255,8 @@ async fn the_log_tells_of_refusals_and_holds_no_secret() {
     assert_eq!(connection.ask(&forged.request()).await.status, 401);
     fs::write(&policy, "garbage").unwrap();
     let mut admin = Connection::open(running.admin).await;
-    while admin.ask(&get("/status")).await.json()["rejected"]["count"] == 0 {}
+    let rejected = async { while admin.ask(&get("/status")).await.json()["rejected"]["count"] == 0 {} };
+    timeout(PATIENCE, rejected).await.expect("the garbage is rejected");
     running.terminate();
     let (_, printed, log) = running.end().await;
 
@@ -260,4 +272,60 @@ async fn the_log_tells_of_refusals_and_holds_no_secret() {
     let rejected = lines.iter().find(|line| line["message"].as_str().unwrap().starts_with("policy rejected")).unwrap();
     assert_eq!(rejected["serving"], refused["policy"]);
     assert_ne!(rejected["candidate"], refused["policy"]);
+}
+
+/// Twenty logins that take a while each, in one go: the stop comes when the first of them is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_answers_every_pipelined_request_that_has_arrived() {
+    const REQUESTS: usize = 20;
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("gate.toml");
+    fs::write(&config, format!("policy.file = {MISBEHAVING:?}\nlimits.deadline = \"100ms\"")).unwrap();
+    let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
+    let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut connection = Connection::open(running.logins).await;
+        connection.send(&Device::causing("loop").request().repeat(REQUESTS)).await;
+        assert_eq!(connection.answer().await.status, 503);
+        connections.push(connection);
+    }
+    running.terminate();
+    for mut connection in connections {
+        for request in 1..REQUESTS {
+            let answer = connection.try_answer().await;
+            assert_eq!(answer.map(|answer| answer.status), Some(503), "request {request}");
+        }
+        assert!(connection.try_answer().await.is_none());
+    }
+    assert_eq!(running.end().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insecure_key_is_taken_with_a_warning_however_long_instances_live() {
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("gate.toml");
+    for calls_per_instance in [1, 1000] {
+        let text = format!(
+            "policy.settings = {{ signature-keys = \"null\", allow-insecure-key = \"true\" }}\n\
+             limits.calls_per_instance = {calls_per_instance}"
+        );
+        fs::write(&config, text).unwrap();
+        let mut child = mqtt_gate(["serve", "--config", config.to_str().unwrap()])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut warned = false;
+        loop {
+            let line = timeout(PATIENCE, log.next_line()).await.unwrap().unwrap().expect("the gate should serve");
+            warned |= line.contains("\"WARN\"") && line.contains("allow-insecure-key is true");
+            if line.contains("\"serving\"") {
+                break;
+            }
+        }
+        assert!(warned, "{calls_per_instance} calls per instance");
+        child.kill().await.unwrap();
+    }
 }

@@ -10,7 +10,8 @@ use crate::http::{Connection, post};
 
 const SWAPS: u64 = 50;
 const CONNECTIONS: usize = 8;
-const DEPTH: usize = 15;
+/// More than a server takes in one go.
+const DEPTH: usize = 48;
 
 /// How far the swaps have come. `2n`: policy n serves and nothing else can. `2n + 1`: policy n or the next one serves.
 type Phase = Arc<AtomicU64>;

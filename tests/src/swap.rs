@@ -1,6 +1,7 @@
 //! Another policy is copied over the file, in whatever way, and the next login is judged by it.
 
 use std::fs;
+use std::num::NonZero;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
@@ -100,15 +101,89 @@ async fn a_deleted_file_leaves_the_policy_in_service_and_can_come_back() {
     gate.stop().await;
 }
 
+/// The key changes after each copy, so that each has been looked at when the next one comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_bytes_again_are_no_swap() {
+    let keys = TempDir::new().unwrap();
+    let file = keys.path().join("key");
+    fs::write(&file, KEY).unwrap();
+    let gate = Gate::start_with(AUTH_CORE, |config| {
+        config.policy.settings.set_from_file("signature-keys", file.clone());
+    })
+    .await;
+    for round in 1..=5 {
+        gate.rename_policy(&fs::read(AUTH_CORE).unwrap());
+        gate.write_policy(&fs::read(AUTH_CORE).unwrap());
+        fs::write(&file, format!("{KEY} {round}")).unwrap();
+        let status = gate.until("the key is changed", |status| status["policy"]["generation"].as_u64() > Some(round));
+        assert_eq!(status.await["policy"]["generation"], round + 1);
+    }
+    assert_eq!(gate.status().await["rejected"]["count"], 0);
+    gate.stop().await;
+}
+
+/// Unlinked and made anew, as `install` does it: between the two there is no file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_for_a_moment_is_no_news() {
     let gate = Gate::start(AUTH_CORE).await;
-    gate.rename_policy(&fs::read(AUTH_CORE).unwrap());
-    gate.write_policy(&fs::read(AUTH_CORE).unwrap());
-    // What comes after them is seen, and is the second generation.
+    for _ in 0..20 {
+        fs::remove_file(gate.policy_file()).unwrap();
+        gate.write_policy(&fs::read(AUTH_CORE).unwrap());
+    }
     gate.write_policy(&fs::read(LOCKDOWN).unwrap());
-    let status = gate.until("the lockdown serves", |status| status["policy"]["name"] == "lockdown").await;
-    assert_eq!(status["policy"]["generation"], 2);
+    let status = gate.until_generation(2).await;
+    assert_eq!(status["rejected"]["count"], 0);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_replaced_is_watched_again() {
+    let directory = TempDir::new().unwrap();
+    let release = |name: &str, component: &str| {
+        fs::create_dir(directory.path().join(name)).unwrap();
+        fs::copy(component, directory.path().join(name).join("policy.wasm")).unwrap();
+    };
+    release("1", AUTH_CORE);
+    release("2", LOCKDOWN);
+    let (current, new) = (directory.path().join("current"), directory.path().join("new"));
+    symlink("1", &current).unwrap();
+    let file = current.join("policy.wasm");
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.file = Some(file.clone())).await;
+    symlink("2", &new).unwrap();
+    fs::rename(new, &current).unwrap();
+    gate.until_generation(2).await;
+    assert_eq!(answers(&gate).await, BY_LOCKDOWN);
+    fs::write(&file, fs::read(AUTH_CORE).unwrap()).unwrap();
+    gate.until_generation(3).await;
+    assert_eq!(answers(&gate).await, BY_AUTH_CORE);
+    gate.stop().await;
+}
+
+/// A pipe would keep its reader waiting for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_regular_file_is_refused_and_holds_nothing_up() {
+    let gate = Gate::start(AUTH_CORE).await;
+    fs::remove_file(gate.policy_file()).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(gate.policy_file()).status().unwrap().success());
+    let status = gate.until("the pipe is refused", |status| {
+        status["rejected"]["last"]["reason"].as_str().is_some_and(|reason| reason.contains("not a regular file"))
+    });
+    status.await;
+    assert_eq!(answers(&gate).await, BY_AUTH_CORE);
+    gate.stop().await;
+}
+
+/// Nothing that a policy is known by depends on how long its instances live.
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_instances_swap_like_warm_ones() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.calls_per_instance = NonZero::<u32>::MIN).await;
+    assert_eq!(gate.status().await["policy"]["settings_not_read"], serde_json::json!(["clients"]));
+    let text = gate.ask(&crate::http::get("/mqtt/auth")).await.text().to_owned();
+    assert!(text.contains("signature key: set"), "{text}");
+    assert_eq!(answers(&gate).await, BY_AUTH_CORE);
+    gate.write_policy(&fs::read(LOCKDOWN).unwrap());
+    gate.until_generation(2).await;
+    assert_eq!(answers(&gate).await, BY_LOCKDOWN);
     gate.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! `mqtt-gate check`
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -31,10 +32,11 @@ impl Check {
         let gate = Gate::prepare(config)?;
         let serving = gate.active().get();
         let policy = &serving.policy;
-        println!("good: {}, sha256 {}", policy.name(), policy.digest());
+        let mut out = io::stdout();
+        writeln!(out, "good: {}, sha256 {}", policy.name(), policy.digest())?;
         let unread = policy.unread_settings();
         if !unread.is_empty() {
-            println!("settings that it does not read: {}", unread.join(", "));
+            writeln!(out, "settings that it does not read: {}", unread.join(", "))?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `mqtt-gate mint`
 
 use std::fmt;
+use std::io::{self, Write};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use auth_core::identity::DeviceId;
@@ -33,8 +34,7 @@ impl Mint {
         let mac = self.mac.map_or_else(random_mac, Ok)?;
         let third = self.third.map_or_else(random_hex::<16>, Ok)?;
         let credential = Credential::sign(&key, &format!("{}@@@{mac}@@@{third}", self.group), &self.ip)?;
-        println!("{credential}");
-        Ok(())
+        Ok(writeln!(io::stdout(), "{credential}")?)
     }
 }
 

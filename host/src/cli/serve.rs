@@ -1,7 +1,9 @@
 //! `mqtt-gate serve`
 
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -48,16 +50,19 @@ impl Serve {
         let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
         config.resolve_env()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let shutdown = stop_signal()?;
             let listeners = Listeners::bind(&config).await?;
             let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
             let gate = Gate::prepare(config)?;
             if let Some(demo) = demo {
-                demo.print(listen, self.policy.as_ref());
+                demo.print(listen, self.policy.as_ref())?;
             }
             Ok(gate.serve(listeners, shutdown).await?)
-        })
+        });
+        // A disk that does not answer must not keep the program from ending.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
     }
 
     fn config(&self) -> Result<Config> {
@@ -98,15 +103,16 @@ impl Demo {
         Ok(Self { credential })
     }
 
-    fn print(&self, listen: SocketAddr, policy: Option<&PathBuf>) {
+    fn print(&self, listen: SocketAddr, policy: Option<&PathBuf>) -> io::Result<()> {
         let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
         let url = format!("http://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
-        println!("A key was made for this run. It lets this device in:\n");
-        println!("  curl -i {url} -H 'content-type: application/json' -d '{}'\n", self.credential);
-        println!("Change one character of it, and the device is refused.");
+        let mut out = io::stdout().lock();
+        writeln!(out, "A key was made for this run. It lets this device in:\n")?;
+        writeln!(out, "  curl -i {url} -H 'content-type: application/json' -d '{}'\n", self.credential)?;
+        writeln!(out, "Change one character of it, and the device is refused.")?;
         if let Some(policy) = policy {
-            println!("Copy another policy over {}, and the next login is judged by it.", policy.display());
+            writeln!(out, "Copy another policy over {}, and the next login is judged by it.", policy.display())?;
         }
-        println!();
+        writeln!(out)
     }
 }

@@ -33,7 +33,10 @@ impl Guest for Misbehaving {
     }
 
     fn authenticate(who: Credentials) -> Result<Verdict, String> {
-        go_wrong(who.username.as_deref().unwrap_or_default()).map(Verdict::Allow)
+        match who.username.as_deref().unwrap_or_default() {
+            "ignore" => Ok(Verdict::Ignore),
+            how => go_wrong(how).map(Verdict::Allow),
+        }
     }
 }
 

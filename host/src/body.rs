@@ -1,0 +1,43 @@
+//! Reading the body of a request, bounded in size and time.
+
+use std::time::Duration;
+
+use brokers::Malformed;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::timeout;
+
+/// How much of a body that is too large is read and thrown away. Up to here the connection lives on, because others
+/// have requests waiting on it; beyond, it is closed.
+const MOST_DISCARDED: usize = 1 << 20;
+
+/// Reads a whole body.
+pub(crate) async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, Malformed> {
+    timeout(patience, collect(body, limit)).await.unwrap_or(Err(Malformed::TooSlow))
+}
+
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Malformed> {
+    // Nearly every body is one frame, which is not copied.
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Malformed::Cut)?.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            discard(body, whole.len() + data.len()).await;
+            return Err(Malformed::TooLarge { limit });
+        }
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+async fn discard(mut body: Incoming, mut read: usize) {
+    while read <= MOST_DISCARDED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
+    }
+}

@@ -1,0 +1,82 @@
+//! What a file is, before it is a policy: a component of the right kind that asks for nothing it may not have.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use wasmparser::{ComponentName, KnownCustom, Parser, Payload};
+use wasmtime::component::{Component, types::ComponentItem};
+
+use super::LoadError;
+use crate::one_line;
+use crate::sandbox::bindings::PolicyPre;
+use crate::sandbox::{Guest, Sandbox};
+
+/// What a component has to export to be a policy.
+pub(super) const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
+
+/// The most characters that are shown of the imports that a component may not have.
+const MOST_SHOWN: usize = 300;
+
+/// The SHA-256 of a component: what tells one from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest([u8; 32]);
+
+/// Compiles a component and makes sure that it is a policy and asks for nothing that it may not have.
+pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<PolicyPre<Guest>, LoadError> {
+    if bytes.starts_with(b"\0asm\x01\0\0\0") {
+        return Err(LoadError::CoreModule);
+    }
+    let component = Component::from_binary(&sandbox.engine, bytes).map_err(LoadError::Compile)?;
+    let kind = component.component_type();
+    let foreign: Vec<&str> =
+        kind.imports(&sandbox.engine).map(|(name, _)| name).filter(|name| !Sandbox::offers(name)).collect();
+    if !foreign.is_empty() {
+        return Err(LoadError::Imports(one_line::escaped(&foreign.join(", "), MOST_SHOWN)));
+    }
+    let authenticator = kind.get_export(&sandbox.engine, AUTHENTICATOR).map(|export| export.ty);
+    if !matches!(authenticator, Some(ComponentItem::ComponentInstance(_))) {
+        return Err(LoadError::NotAPolicy);
+    }
+    let instance = sandbox.linker.instantiate_pre(&component).map_err(LoadError::Link)?;
+    PolicyPre::new(instance).map_err(LoadError::Link)
+}
+
+/// The name in the component's own name section, if it has one.
+pub(super) fn name_of(component: &[u8]) -> String {
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 0 => {
+                if let KnownCustom::ComponentName(mut names) = section.as_known()
+                    && let Some(Ok(ComponentName::Component { name, .. })) = names.next()
+                {
+                    return one_line::escaped(name, 64);
+                }
+            }
+            _ => {}
+        }
+    }
+    "unnamed".to_owned()
+}
+
+impl Digest {
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
