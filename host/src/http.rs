@@ -18,15 +18,11 @@ use crate::active::{ActivePolicy, InService};
 use crate::body;
 use crate::config::{KEY_SETTING, Limits};
 use crate::judge::judge;
-use crate::one_line;
-use crate::policy::{CallError, Verdict};
+use crate::login::Login;
 use crate::tally::Tally;
 
 const STATUS_ROUTE: &str = "/mqtt/auth";
 const EMQX_ROUTE: &str = "/emqx/auth";
-
-/// The most characters of a client id that a log line shows.
-const MOST_SHOWN: usize = 128;
 
 type Answer = Response<Either<Full<Bytes>, axum::body::Body>>;
 
@@ -114,7 +110,7 @@ impl Logins {
     async fn answer_login(&self, route: Route, who: Credentials) -> Reply {
         let serving = self.active.get();
         let client_id = who.client_id.clone();
-        let login = Login { route, client_id: &client_id, serving: &serving };
+        let login = Login { route: route.path, client_id: &client_id, policy: serving.policy.digest() };
         let verdict = judge(&serving, who).await;
         // The one place where a fault gets its answer: it is refused.
         let outcome = verdict.map_or_else(|error| login.refuse_for(&error), |verdict| login.outcome(&verdict));
@@ -131,71 +127,6 @@ impl Logins {
 
     async fn answer_others(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         Ok(self.others.clone().oneshot(request).await?.map(Either::Right))
-    }
-}
-
-/// One login, as far as it is told of in the log.
-struct Login<'a> {
-    route: Route,
-    client_id: &'a str,
-    serving: &'a InService,
-}
-
-impl Login<'_> {
-    fn outcome(&self, verdict: &Verdict) -> Outcome<'static> {
-        match verdict {
-            Verdict::Allow(_) => {
-                tracing::debug!(client_id = self.shown_id(), route = self.route.path, "let in");
-                Outcome::Allow
-            }
-            Verdict::Deny(reason) => {
-                tracing::info!(
-                    client_id = self.shown_id(),
-                    reason = reason_name(*reason),
-                    route = self.route.path,
-                    policy = %self.serving.policy.digest(),
-                    "refused"
-                );
-                Outcome::Deny
-            }
-            Verdict::Ignore => {
-                tracing::info!(
-                    client_id = self.shown_id(),
-                    reason = "ignore",
-                    route = self.route.path,
-                    policy = %self.serving.policy.digest(),
-                    "refused, unless another authenticator lets it in"
-                );
-                Outcome::Ignore
-            }
-        }
-    }
-
-    fn refuse_for(&self, error: &CallError) -> Outcome<'static> {
-        tracing::warn!(
-            client_id = self.shown_id(),
-            reason = error.kind(),
-            error = one_line::chain(error),
-            route = self.route.path,
-            policy = %self.serving.policy.digest(),
-            "refused without a verdict"
-        );
-        Outcome::NoVerdict
-    }
-
-    fn shown_id(&self) -> String {
-        one_line::escaped(self.client_id, MOST_SHOWN)
-    }
-}
-
-/// The reason's name in the contract.
-fn reason_name(reason: crate::policy::Reason) -> &'static str {
-    use crate::policy::Reason;
-    match reason {
-        Reason::ClientIdentifierNotValid => "client-identifier-not-valid",
-        Reason::BadUserNameOrPassword => "bad-user-name-or-password",
-        Reason::NotAuthorized => "not-authorized",
-        Reason::Banned => "banned",
     }
 }
 

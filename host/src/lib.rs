@@ -4,7 +4,8 @@
 //! ```text
 //! main.rs, cli/   flags and verbs
 //! config.rs       what the operator can choose          settings.rs   what a policy is told
-//! worker.rs       connections ─► http.rs  the routes; a fault becomes a refusal there, in one line
+//! worker.rs       threads ─► connection.rs  a client; gather.rs  its answers ─► http.rs  the routes; a fault
+//!                 becomes a refusal there, in one line ─► login.rs  what a verdict comes to; body.rs
 //! judge.rs        a slow policy holds up nobody
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits
@@ -27,11 +28,13 @@ mod admin;
 mod body;
 mod candidate;
 pub mod config;
+mod connection;
 mod gather;
 mod hints;
 mod http;
 mod instances;
 mod judge;
+mod login;
 pub mod one_line;
 pub mod policy;
 mod reload;

@@ -1,25 +1,20 @@
 //! The threads that serve connections.
 
-use std::future::poll_fn;
 use std::io;
 use std::num::NonZero;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Limits;
-use crate::gather::Gathered;
+use crate::connection;
 use crate::http::Logins;
 use crate::judge;
 use crate::stop::Stopping;
@@ -33,16 +28,12 @@ pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// How long a connection may be quiet between two requests, or take over the head of one. EMQX reconnects needlessly
-/// when it is under 15 s.
-const IDLE: Duration = Duration::from_secs(75);
-
 /// What a worker knows.
 #[derive(Clone)]
-struct Worker {
-    logins: Arc<Logins>,
-    limits: Limits,
-    stopping: Stopping,
+pub(crate) struct Worker {
+    pub(crate) logins: Arc<Logins>,
+    pub(crate) limits: Limits,
+    pub(crate) stopping: Stopping,
 }
 
 impl Workers {
@@ -123,7 +114,7 @@ impl Worker {
         loop {
             tokio::select! {
                 connection = connections.recv() => match connection {
-                    Some(connection) => drop(serving.spawn(self.clone().serve_one(connection))),
+                    Some(connection) => drop(serving.spawn(connection::serve(self.clone(), connection))),
                     None => break,
                 },
                 Some(_) = serving.join_next() => {}
@@ -132,49 +123,6 @@ impl Worker {
         let all_answered = async { while serving.join_next().await.is_some() {} };
         if timeout(self.limits.drain, all_answered).await.is_err() {
             tracing::warn!(connections = serving.len(), "gave up waiting for connections to end");
-        }
-    }
-
-    /// Serves one connection until it ends; once the gate stops, until what is in flight has been answered.
-    async fn serve_one(mut self, connection: std::net::TcpStream) {
-        let stream = match TcpStream::from_std(connection) {
-            Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, "cannot take over a connection"),
-        };
-        // Answers are one small write each: waiting to fill a packet would only cost time.
-        let _ = stream.set_nodelay(true);
-        let gathered = Gathered::new(stream);
-        let logins = self.logins;
-        let service = service_fn(move |request| {
-            let logins = Arc::clone(&logins);
-            async move { logins.answer(request).await }
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(IDLE)
-                .serve_connection(TokioIo::new(gathered.clone()), service)
-        );
-        let mut stopped = pin!(self.stopping.wait());
-        let mut stopping = false;
-        let ended = poll_fn(|cx| {
-            stopping = stopping || stopped.as_mut().poll(cx).is_ready();
-            let mut ended = connection.as_mut().poll(cx);
-            if stopping && ended.is_pending() && gathered.is_starved() {
-                // Not before: it would drop the requests that have arrived and not been answered.
-                connection.as_mut().graceful_shutdown();
-                ended = connection.as_mut().poll(cx);
-            }
-            match gathered.poll_send(cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
-                _ => ended.map_err(|error| error.to_string()),
-            }
-        })
-        .await;
-        // What hyper says of a request that it cannot read, for one.
-        let sent = timeout(self.limits.drain, gathered.send()).await;
-        if ended.is_err() || !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!(?ended, "a connection broke");
         }
     }
 }

@@ -30,7 +30,7 @@ fn each_room_keeps_to_itself_what_it_owns() {
     for (text, rooms) in [
         ("wasmtime::", &["instances.rs", "policy/component.rs", "policy/faults.rs", "sandbox.rs"][..]),
         ("axum::", &["admin.rs", "http.rs", "lib.rs"]),
-        ("hyper::", &["body.rs", "http.rs", "worker.rs"]),
+        ("hyper::", &["body.rs", "connection.rs", "http.rs"]),
         ("notify::", &["hints.rs"]),
         ("env::var", &["config.rs"]),
         ("\"is_superuser\"", &[]),

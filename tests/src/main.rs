@@ -1,6 +1,6 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
-//! `gate` runs the product, `http` speaks to it, `device` is who wants in; every other file holds one promise.
+//! `gate` runs the product and `process` the program, `http` speaks to it, `device` is who wants in; every other file holds one promise.
 
 mod architecture;
 mod candidates;
@@ -9,6 +9,7 @@ mod device;
 mod gate;
 mod http;
 mod logins;
+mod process;
 mod program;
 mod sandbox;
 mod storm;

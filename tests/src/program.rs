@@ -1,100 +1,20 @@
 //! The program as a person meets it: its verbs, what it prints, its exit codes and how it stops.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::process::Stdio;
 
 use mqtt_gate::config::Config;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::device::{Device, KEY};
 use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
 use crate::http::{Connection, get};
-
-/// The program, built from the sources that the tests are built from.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let built = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--workspace", "--bin", "mqtt-gate", "--locked", "--message-format", "json"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let messages = built.stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-        let mut programs = messages.filter_map(|message: Value| Some(message["executable"].as_str()?.into()));
-        programs.next_back().expect("cargo says where the program is")
-    })
-}
-
-fn mqtt_gate<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(program());
-    command.args(arguments).env_remove("MQTT_SIGNATURE_KEY").stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-async fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command.output().await.unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-/// A gate that runs as a process, and its log.
-struct Running {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    logins: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Running {
-    async fn start(command: &mut Command) -> Self {
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        loop {
-            let line = log.next_line().await.unwrap().expect("the gate should serve");
-            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a log line: {line}"));
-            if line["message"] == "serving" {
-                let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
-                return Self { logins: address("listen"), admin: address("admin"), child, log };
-            }
-        }
-    }
-
-    fn terminate(&self) {
-        let id = self.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    }
-
-    /// Waits for its end; the exit code, the rest of what it printed and the rest of its log.
-    async fn end(mut self) -> (Option<i32>, String, String) {
-        let mut printed = String::new();
-        let mut stdout = self.child.stdout.take().unwrap();
-        let log = async {
-            let mut log = String::new();
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                log.push_str(&line);
-                log.push('\n');
-            }
-            log
-        };
-        let ended = async { tokio::join!(self.child.wait(), stdout.read_to_string(&mut printed), log) };
-        let (status, read, log) = timeout(PATIENCE, ended).await.expect("the program ends");
-        read.unwrap();
-        (status.unwrap().code(), printed, log)
-    }
-}
-
-/// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::process::{PATIENCE, Running, mqtt_gate, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operators_mistake_is_one_line_and_exit_64() {
