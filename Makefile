@@ -19,7 +19,8 @@ run: components
 	cargo build --locked --workspace --bin mqtt-gate
 	@mkdir -p $(CARGO_TARGET_DIR)/demo
 	@cp $(CARGO_TARGET_DIR)/components/auth_core.wasm $(CARGO_TARGET_DIR)/demo/policy.wasm
-	@echo "Policies to copy over the one of the demonstration:" && ls $(CARGO_TARGET_DIR)/components/*.wasm && echo
+	@printf 'Policies to copy over the one of the demonstration:\n  %s\n  %s\n\n' \
+		$(CARGO_TARGET_DIR)/components/auth_core.wasm $(CARGO_TARGET_DIR)/components/lockdown.wasm
 	@$(CARGO_TARGET_DIR)/debug/mqtt-gate serve --demo --policy $(CARGO_TARGET_DIR)/demo/policy.wasm
 
 build: setup

@@ -68,6 +68,16 @@ struct Failed {
     retry: Option<Retry>,
 }
 
+/// What a look finds.
+enum Found {
+    /// The component and the settings of the policy in service.
+    WhatServes,
+    /// What has failed already, and is not to be tried again yet.
+    WhatFailed,
+    /// Something that could serve.
+    New(Candidate),
+}
+
 /// When to try again what failed for a passing reason.
 #[derive(Clone, Copy)]
 struct Retry {
@@ -82,7 +92,7 @@ impl Reloader {
     /// There is none that works.
     pub(crate) fn start(origin: Origin, sandbox: Arc<Sandbox>) -> Result<Self, LoadError> {
         let policy = origin.read()?.load(&sandbox)?;
-        tracing::info!(policy = policy.name(), sha256 = %policy.digest(), "policy loaded");
+        tracing::info!(name = policy.name(), sha256 = %policy.digest(), "policy loaded");
         remark_on_settings(&policy);
         let publisher = Publisher::new(policy, SystemTime::now());
         Ok(Self { origin, sandbox, publisher, rejections: watch::Sender::default(), failed: None })
@@ -119,61 +129,60 @@ impl Reloader {
         }
     }
 
-    /// Reads what is there, and puts it in service if it is new and good.
+    /// Looks at what is there, and puts it in service if it is new and good.
     async fn look(&mut self) {
-        let candidate = match self.read_settled().await {
-            Ok(Some(candidate)) => candidate,
-            Ok(None) => return,
-            Err(error) => return self.reject(None, error),
-        };
-        if !self.is_due(&candidate) {
-            return;
+        // What does not stand still now is left to the next look.
+        let Ok(found) = timeout(MOST_SETTLING, self.find()).await else { return };
+        match found {
+            Ok(Found::New(candidate)) => self.try_out(candidate).await,
+            Ok(Found::WhatServes) if self.failed.take().is_some() => {
+                tracing::info!("the policy file and the settings are again what serves");
+            }
+            Ok(Found::WhatServes | Found::WhatFailed) => {}
+            Err(error) => self.reject(None, error),
         }
+    }
+
+    /// What is there, once it has stood still.
+    async fn find(&self) -> Result<Found, LoadError> {
+        let mut seen = self.read().await?;
+        loop {
+            if seen.is(&self.publisher.active().get().policy) {
+                return Ok(Found::WhatServes);
+            }
+            if !self.is_due(&seen) {
+                return Ok(Found::WhatFailed);
+            }
+            sleep(SETTLE).await;
+            let again = self.read().await?;
+            if again == seen {
+                return Ok(Found::New(seen));
+            }
+            seen = again;
+        }
+    }
+
+    /// Reads it, twice if need be: between the two steps of a replacement there is no file.
+    async fn read(&self) -> Result<Candidate, LoadError> {
+        let read = || {
+            let origin = self.origin.clone();
+            off_the_runtime(move || origin.read())
+        };
+        match read().await {
+            Ok(candidate) => Ok(candidate),
+            Err(_) => {
+                sleep(SETTLE).await;
+                read().await
+            }
+        }
+    }
+
+    async fn try_out(&mut self, candidate: Candidate) {
         let (sandbox, loading) = (Arc::clone(&self.sandbox), candidate.clone());
         match off_the_runtime(move || loading.load(&sandbox)).await {
             Ok(policy) => self.publish(policy),
             Err(error) => self.reject(Some(candidate), error),
         }
-    }
-
-    /// What is there, once it has stood still; `None` if it is what serves, or does not stand still.
-    async fn read_settled(&mut self) -> Result<Option<Candidate>, LoadError> {
-        let settled = timeout(MOST_SETTLING, async {
-            let mut seen = match self.read().await {
-                Ok(seen) => seen,
-                // Between the two steps of a replacement there is no file.
-                Err(_) => {
-                    sleep(SETTLE).await;
-                    self.read().await?
-                }
-            };
-            while !seen.is(&self.publisher.active().get().policy) && self.is_due(&seen) {
-                sleep(SETTLE).await;
-                let again = self.read().await?;
-                if again == seen {
-                    return Ok(Some(seen));
-                }
-                seen = again;
-            }
-            Ok(None)
-        });
-        let settled = settled.await.unwrap_or(Ok(None));
-        if matches!(settled, Ok(None)) && self.is_back().await {
-            self.failed = None;
-            tracing::info!("the policy file and the settings are again what serves");
-        }
-        settled
-    }
-
-    async fn read(&self) -> Result<Candidate, LoadError> {
-        let origin = self.origin.clone();
-        off_the_runtime(move || origin.read()).await
-    }
-
-    /// Whether something had failed, and what serves lies there again.
-    async fn is_back(&self) -> bool {
-        let serves = |candidate: Candidate| candidate.is(&self.publisher.active().get().policy);
-        self.failed.is_some() && self.read().await.is_ok_and(serves)
     }
 
     /// Whether to try this candidate: not if it has failed already, unless that was for a passing reason and long ago.
@@ -193,7 +202,7 @@ impl Reloader {
         let settings_changed = *self.publisher.active().get().policy.settings() != *policy.settings();
         let before = self.publisher.publish(policy, SystemTime::now());
         let (generation, from) = (before.generation + 1, before.policy.digest());
-        tracing::info!(policy = name, %from, %to, settings_changed, generation, "policy swapped");
+        tracing::info!(name, %from, %to, settings_changed, generation, "policy swapped");
     }
 
     /// Keeps the policy that serves. The same thing failing again, for the same reason, is not told twice.
