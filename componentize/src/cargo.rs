@@ -81,7 +81,10 @@ impl Std {
     fn find(target: &Path) -> Result<Self> {
         let debian = target.join("debian-rust");
         let has_debian = debian.join("complete").exists();
-        let is_installed = || Ok::<_, anyhow::Error>(rustlib()?.join(TARGET).join("lib").exists());
+        let is_installed = || {
+            let library = rustlib()?.join(TARGET).join("lib");
+            Ok::<_, anyhow::Error>(library.read_dir().is_ok_and(|mut files| files.next().is_some()))
+        };
         match env::var(WASM_STD).as_deref().unwrap_or("auto") {
             "auto" | "rustup" if is_installed()? => Ok(Self::Installed),
             "auto" | "debian" if has_debian => Ok(Self::Debian(debian)),
@@ -93,7 +96,11 @@ impl Std {
     }
 
     fn prepare(&self, command: &mut Command) -> Result<()> {
-        let Self::Debian(root) = self else { return Ok(()) };
+        let Self::Debian(root) = self else {
+            // The compiler whose target was looked at, and no other.
+            command.env("RUSTC", rustc());
+            return Ok(());
+        };
         let root = root.canonicalize()?;
         let host = host_triple()?;
         let linker = rustlib()?.join(&host).join("bin");

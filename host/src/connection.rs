@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::gather::Gathered;
@@ -37,9 +38,15 @@ pub(crate) async fn serve(worker: Worker, connection: std::net::TcpStream) {
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE)
+            // Who has said all that it has to say still wants to hear the answer.
+            .half_close(true)
             .serve_connection(TokioIo::new(gathered.clone()), service)
     );
-    let mut stopped = pin!(stopping.wait());
+    // The socket is looked at once more between the word and acting on it: what has arrived may not be known here yet.
+    let mut stopped = pin!(async {
+        stopping.wait().await;
+        yield_now().await;
+    });
     let mut is_stopping = false;
     let ended = poll_fn(|cx| {
         is_stopping = is_stopping || stopped.as_mut().poll(cx).is_ready();

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use brokers::Credentials;
-use tokio::task::spawn_blocking;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::active::InService;
@@ -28,14 +28,13 @@ pub(crate) async fn judge(serving: &Arc<InService>, who: Credentials) -> Result<
     // A deadline for its turn to come, and one for the call.
     let patience = serving.policy.deadline().saturating_mul(2);
     let serving = Arc::clone(serving);
-    let mut asked = spawn_blocking(move || call(&serving, who));
-    match timeout(patience, &mut asked).await {
-        Ok(answer) => answer.unwrap_or(Err(CallError::Panicked)),
-        Err(_) => {
-            // If its turn has not come, nobody waits for it any more.
-            asked.abort();
-            Err(CallError::Deadline)
-        }
+    // Dropped with this future, also when the client hangs up: a call whose turn has not come is never made then.
+    let mut calls = JoinSet::new();
+    calls.spawn_blocking(move || call(&serving, who));
+    match timeout(patience, calls.join_next()).await {
+        Ok(Some(Ok(answer))) => answer,
+        Ok(_) => Err(CallError::Panicked),
+        Err(_) => Err(CallError::Deadline),
     }
 }
 

@@ -187,13 +187,16 @@ impl Source {
 
 /// The name of a variable, unless it does not look like one: a key that was put there by mistake is not shown.
 fn shown_variable(name: &str) -> &str {
-    let is_name = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let is_name = name.len() <= 40
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && !name.bytes().all(|b| b.is_ascii_hexdigit());
     if is_name { name } else { "(a name that is not shown: it does not look like one)" }
 }
 
-/// The path of a file, unless it does not look like one.
+/// The path of a file, unless it does not look like one: a key in base64 can begin with `/`.
 fn shown_path(path: &Path) -> Cow<'_, str> {
-    if path.is_absolute() || path.exists() { path.to_string_lossy() } else { "the file it names".into() }
+    let is_path = path.parent().is_some_and(|directory| directory.parent().is_some() && directory.is_dir());
+    if is_path || path.exists() { path.to_string_lossy() } else { "the file it names".into() }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -68,7 +67,8 @@ impl Workers {
 
     /// Closes the listener, and hands out the connections that wait there already.
     pub(crate) fn close(&self, listener: TcpListener) {
-        for (line, connection) in self.lines.iter().cycle().zip(waiting(&listener)) {
+        let waiting = waiting(listener).unwrap_or_default();
+        for (line, connection) in self.lines.iter().cycle().zip(waiting) {
             let _ = line.send(connection);
         }
     }
@@ -84,14 +84,21 @@ impl Workers {
     }
 }
 
-/// The connections that wait at a listener.
-fn waiting(listener: &TcpListener) -> Vec<std::net::TcpStream> {
-    let mut cx = Context::from_waker(Waker::noop());
-    let next = || match listener.poll_accept(&mut cx) {
-        Poll::Ready(Ok((connection, _))) => connection.into_std().ok(),
-        _ => None,
-    };
-    std::iter::from_fn(next).collect()
+/// The connections that wait at a listener. Asked of the system itself: what the runtime knows of it may be old.
+fn waiting(listener: TcpListener) -> io::Result<Vec<std::net::TcpStream>> {
+    let listener = listener.into_std()?;
+    let mut connections = Vec::new();
+    loop {
+        match listener.accept() {
+            Ok((connection, _)) => {
+                connection.set_nonblocking(true)?;
+                connections.push(connection);
+            }
+            // It was gone before it was taken.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => return Ok(connections),
+        }
+    }
 }
 
 /// The next connection, detached from the runtime that accepted it. An error costs at most the connection.

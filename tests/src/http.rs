@@ -36,6 +36,11 @@ impl Connection {
         self.0.get_mut().write_all(bytes).await.unwrap();
     }
 
+    /// Says that nothing more will be sent.
+    pub(crate) async fn finish(&mut self) {
+        self.0.get_mut().shutdown().await.unwrap();
+    }
+
     pub(crate) async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("an answer and not the end of the connection")
     }

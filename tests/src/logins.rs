@@ -244,3 +244,18 @@ async fn a_body_that_does_not_come_is_408_and_one_that_is_cut_no_login() {
     assert_eq!(gate.status().await["calls"], 0);
     gate.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_said_all_still_hears_the_answers() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for _ in 0..50 {
+        let mut connection = Connection::open(gate.logins).await;
+        connection.send(&Device::genuine().request().repeat(3)).await;
+        connection.finish().await;
+        for _ in 0..3 {
+            assert_eq!(connection.answer().await.status, 200);
+        }
+        assert!(connection.try_answer().await.is_none());
+    }
+    gate.stop().await;
+}

@@ -62,8 +62,12 @@ impl Running {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(std::process::Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
     /// Waits for its end; the exit code, the rest of what it printed and the rest of its log.

@@ -28,7 +28,8 @@ async fn an_operators_mistake_is_one_line_and_exit_64() {
     let taken = taken.local_addr().unwrap().to_string();
     let typo = file("typo.toml", "lisen = \"0.0.0.0:1\"");
     let unset = file("unset.toml", "[policy.settings]\nsignature-keys = { env = \"MQTT_GATE_NOT_SET\" }");
-    let gone = file("gone.toml", "[policy.settings]\nsignature-keys = { file = \"/nowhere/key\" }");
+    let gone = file("gone.toml", "[policy.settings]\nsignature-keys = { file = \"/etc/mqtt-gate-nowhere\" }");
+    let no_path = file("no-path.toml", "[policy.settings]\nsignature-keys = { file = \"/s3cret+key=\" }");
     let wrong_place = file("wrong.toml", &format!("[policy.settings]\nsignature-keys = {{ env = {KEY:?} }}"));
     let garbage = file("garbage.wasm", "garbage");
     for (arguments, key, complaint) in [
@@ -43,7 +44,8 @@ async fn an_operators_mistake_is_one_line_and_exit_64() {
         (vec!["serve", "--config", "/nowhere/gate.toml"], Some(KEY), "/nowhere/gate.toml"),
         (vec!["serve", "--config", &typo], Some(KEY), "unknown field `lisen`"),
         (vec!["serve", "--config", &unset], Some(KEY), "MQTT_GATE_NOT_SET"),
-        (vec!["serve", "--config", &gone], Some(KEY), "/nowhere/key"),
+        (vec!["serve", "--config", &gone], Some(KEY), "/etc/mqtt-gate-nowhere"),
+        (vec!["serve", "--config", &no_path], Some(KEY), "cannot read the file it names"),
         (vec!["check", &garbage], Some(KEY), "not a component"),
         (vec!["check", AUTH_CORE], None, "signature-keys: missing"),
         (vec!["serve", "--config", &wrong_place], Some(KEY), "a name that is not shown"),
@@ -248,4 +250,25 @@ async fn an_insecure_key_is_taken_with_a_warning_however_long_instances_live() {
         assert!(warned, "{calls_per_instance} calls per instance");
         child.kill().await.unwrap();
     }
+}
+
+/// They wait while the program is held, which sees them and the stop at once when it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_answers_the_connections_that_wait_to_be_taken() {
+    let mut command = mqtt_gate(["serve"]);
+    let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
+    running.signal("STOP");
+    let mut connections = Vec::new();
+    for _ in 0..60 {
+        let mut connection = Connection::open(running.logins).await;
+        connection.send(&Device::genuine().request()).await;
+        connections.push(connection);
+    }
+    running.terminate();
+    running.signal("CONT");
+    for mut connection in connections {
+        let answer = connection.try_answer().await;
+        assert_eq!(answer.map(|answer| answer.status), Some(200));
+    }
+    assert_eq!(running.end().await.0, Some(0));
 }
