@@ -21,7 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 pub mod active;
 mod admin;
@@ -57,6 +57,9 @@ use stop::Stop;
 use tally::Tally;
 use worker::Workers;
 
+/// So many connections may wait to be accepted. Beyond it the system drops them, and clients try again a second later.
+const BACKLOG: u32 = 1024;
+
 /// Where the gate can be asked.
 pub struct Listeners {
     /// By brokers.
@@ -90,20 +93,24 @@ pub enum ServeError {
 }
 
 impl Listeners {
-    /// Listens on the addresses of the configuration.
+    /// Listens on the addresses of the configuration. To be called within a runtime.
     ///
     /// # Errors
     /// An address is taken, or is none of this machine's.
-    pub async fn bind(config: &Config) -> Result<Self, ServeError> {
-        Ok(Self {
-            logins: bind(config.listen, "--listen").await?,
-            admin: bind(config.admin_listen, "--admin-listen").await?,
-        })
+    pub fn bind(config: &Config) -> Result<Self, ServeError> {
+        Ok(Self { logins: bind(config.listen, "--listen")?, admin: bind(config.admin_listen, "--admin-listen")? })
     }
 }
 
-async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
+fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A port that a gate before this one held a moment ago is free.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| ServeError::Listen { address, flag, source })
 }
 
 /// A gate with a policy that works, not yet open.

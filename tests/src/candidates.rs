@@ -108,7 +108,7 @@ async fn a_gate_does_not_start_without_a_policy_that_works() {
         config.policy.settings.set("signature-keys", key.into());
         config.listen = ([127, 0, 0, 1], 0).into();
         config.admin_listen = ([127, 0, 0, 1], 0).into();
-        let listeners = Listeners::bind(&config).await.unwrap();
+        let listeners = Listeners::bind(&config).unwrap();
         let error = serve(config, listeners, std::future::pending()).await.expect_err("it should not start");
         let line = mqtt_gate::one_line::chain(&error);
         assert!(line.contains(complaint), "{complaint}: {line}");

@@ -58,7 +58,7 @@ impl Gate {
         // So that a loaded machine fails no test. Where the deadline matters, the test sets it.
         config.limits.deadline = Duration::from_secs(20);
         change(&mut config);
-        let listeners = Listeners::bind(&config).await.unwrap();
+        let listeners = Listeners::bind(&config).unwrap();
         let (logins, admin) = (listeners.logins.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(config, listeners, async { drop(stopped.await) }));

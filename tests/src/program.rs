@@ -259,7 +259,7 @@ async fn sigterm_answers_the_connections_that_wait_to_be_taken() {
     let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
     running.signal("STOP");
     let mut connections = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..200 {
         let mut connection = Connection::open(running.logins).await;
         connection.send(&Device::genuine().request()).await;
         connections.push(connection);

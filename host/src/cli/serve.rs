@@ -52,7 +52,7 @@ impl Serve {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
         let served = runtime.block_on(async {
             let shutdown = stop_signal()?;
-            let listeners = Listeners::bind(&config).await?;
+            let listeners = Listeners::bind(&config)?;
             let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
             let gate = Gate::prepare(config)?;
             if let Some(demo) = demo {
