@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use mqtt_gate::ServeError;
 use mqtt_gate::one_line;
 
@@ -19,10 +20,7 @@ fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { OPERATOR } else { 0 };
-            // Nobody is left to tell if this fails.
-            let _ = error.print();
-            return ExitCode::from(code);
+            return answer_for(&error);
         }
     };
     match cli.run() {
@@ -32,6 +30,21 @@ fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// What clap has to say: help and versions as they are, a mistake on one line.
+fn answer_for(error: &clap::Error) -> ExitCode {
+    let is_help = !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help {
+        // Nobody is left to tell if this fails.
+        let _ = error.print();
+    } else {
+        let text = error.to_string();
+        let first = text.split("\n\n").next().unwrap_or(&text);
+        let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        eprintln!("mqtt-gate: {}; see mqtt-gate --help", line.trim_start_matches("error: "));
+    }
+    ExitCode::from(if error.use_stderr() { OPERATOR } else { 0 })
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
