@@ -1,5 +1,6 @@
 //! Text from elsewhere, made fit for one line of a log.
 
+use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt::Write;
 
@@ -28,6 +29,18 @@ fn visible(character: char) -> impl Iterator<Item = char> {
     quote.then_some(character).into_iter().chain((!quote).then(|| character.escape_debug()).into_iter().flatten())
 }
 
+/// Secrets shorter than this are not looked for: `true` is a setting too.
+const SHORTEST_SECRET: usize = 8;
+
+/// Text with every secret in it blanked out: a policy may repeat in an error what it was told.
+#[must_use]
+pub fn without<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
+    let mut told: Vec<&str> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
+    // The longest first: one may be a part of another.
+    told.sort_unstable_by_key(|secret| Reverse(secret.len()));
+    told.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(not shown)"))
+}
+
 /// Text that a client or a policy chose: escaped, so that it cannot start a line or steer a terminal, and cut.
 #[must_use]
 pub fn escaped(text: &str, most: usize) -> String {
@@ -47,6 +60,13 @@ mod tests {
         assert_eq!(escaped("a\nb\u{1b}[31m\u{202e}", 64), "a\\nb\\u{1b}[31m\\u{202e}");
         assert_eq!(escaped("abcdef", 3), "abc…");
         assert_eq!(escaped("abc", 3), "abc");
+    }
+
+    #[test]
+    fn a_secret_is_blanked_out_wherever_it_stands() {
+        let secrets = ["a secret", "the first a secret", "the second one", "true", ""];
+        let text = "true: the first a secret, the second one, a secret";
+        assert_eq!(without(text, secrets), "true: (not shown), (not shown), (not shown)");
     }
 
     #[test]

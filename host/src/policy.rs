@@ -87,7 +87,16 @@ impl Policy {
                 exports.mqtt_gate_auth_authenticator().call_authenticate(store, &who)
             })
             .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
-            .map_err(|error| CallError::NoVerdict(one_line::escaped(&error, MOST_SHOWN)))
+            .map_err(|error| {
+                let password = who.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
+                CallError::NoVerdict(self.shown(&error, who.username.as_deref().into_iter().chain(password)))
+            })
+    }
+
+    /// What a policy says of itself, fit for the log: without its settings or what the client sent, escaped and cut.
+    fn shown<'a>(&'a self, text: &str, sent: impl Iterator<Item = &'a str>) -> String {
+        let settings = self.settings.all().map(|(_, value)| value);
+        one_line::escaped(&one_line::without(text, settings.chain(sent)), MOST_SHOWN)
     }
 
     /// Whether a call may well run into the deadline, because one did a short while ago. Counts as one call.
@@ -146,7 +155,7 @@ impl Policy {
         self.instances
             .call(PATIENCE, check)
             .map_err(|error| LoadError::Fails { call: "check()", source: CallError::of(error) })?
-            .map_err(|error| LoadError::Check(one_line::escaped(&error, MOST_SHOWN)))
+            .map_err(|error| LoadError::Check(self.shown(&error, std::iter::empty())))
     }
 
     /// Logins of nobody, so that the first client does not pay for what is done once, and so that a policy that traps

@@ -61,6 +61,7 @@ async fn a_policy_that_refuses_its_settings_or_fails_in_check_never_serves() {
         ("hog", "fails in its check()"),
         ("error-huge", "fails in its check()"),
         ("loop", "longer than the deadline"),
+        ("tells", "told: (not shown)"),
     ] {
         let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("check", how.into())).await;
         gate.rename_policy(&fs::read(MISBEHAVING).unwrap());

@@ -66,7 +66,11 @@ async fn an_operators_mistake_is_one_line_and_exit_64() {
         assert!(error.contains(complaint) && error.lines().count() == 1, "{arguments:?}: {error}");
         assert!(!error.contains(KEY), "a key is printed");
     }
-    assert_eq!(run(&mut mqtt_gate(["serve", "--lisen"])).await.0, Some(64));
+    for arguments in [vec!["serve", "--lisen"], vec!["serve", "--listen", "x"], vec!["check"], vec!["swerve"]] {
+        let (code, _, error) = run(&mut mqtt_gate(arguments)).await;
+        assert!(code == Some(64) && error.lines().count() == 1 && error.starts_with("mqtt-gate: "), "{error}");
+    }
+    assert_eq!(run(&mut mqtt_gate([])).await.0, Some(64));
     assert_eq!(run(&mut mqtt_gate(["--help"])).await.0, Some(0));
 }
 
@@ -271,4 +275,17 @@ async fn sigterm_answers_the_connections_that_wait_to_be_taken() {
         assert_eq!(answer.map(|answer| answer.status), Some(200));
     }
     assert_eq!(running.end().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_tells_what_it_was_told_is_not_repeated() {
+    let mut command = mqtt_gate(["serve", "--policy", MISBEHAVING]);
+    let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
+    let mut device = Device::causing("tell me all");
+    device.password = "password-s3cret".into();
+    assert_eq!(Connection::open(running.logins).await.ask(&device.request()).await.status, 503);
+    running.terminate();
+    let (_, _, log) = running.end().await;
+    assert!(log.contains("told: (not shown) (not shown) (not shown)"), "what the policy said is there");
+    assert!(!log.contains(KEY) && !log.contains("s3cret") && !log.contains("tell me all"), "a secret is in the log");
 }

@@ -26,6 +26,7 @@ impl Guest for Misbehaving {
     /// Goes wrong in the way the setting `check` says, so that a candidate can be bad before it serves.
     fn check() -> Result<(), String> {
         match store::get("check") {
+            Ok(Some(how)) if how == "tells" => Err(format!("told: {}", key())),
             Ok(Some(how)) if how == "fails" => Err("check: told to fail".into()),
             Ok(Some(how)) => go_wrong(&how).map(drop),
             _ => Ok(()),
@@ -35,6 +36,10 @@ impl Guest for Misbehaving {
     fn authenticate(who: Credentials) -> Result<Verdict, String> {
         match who.username.as_deref().unwrap_or_default() {
             "ignore" => Ok(Verdict::Ignore),
+            "tell me all" => {
+                let password = who.password.unwrap_or_default();
+                Err(format!("told: {} {} {}", String::from_utf8_lossy(&password), "tell me all", key()))
+            }
             how => go_wrong(how).map(Verdict::Allow),
         }
     }
@@ -44,6 +49,11 @@ impl Guest for Misbehaving {
 const OLD: u32 = 3;
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// A secret that a policy has no business to tell.
+fn key() -> String {
+    store::get("signature-keys").ok().flatten().unwrap_or_default()
+}
 
 fn go_wrong(how: &str) -> Result<Grant, String> {
     let mut attributes = Vec::new();
