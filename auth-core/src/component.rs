@@ -2,14 +2,16 @@
 
 use std::sync::OnceLock;
 
-use bindings::exports::mqtt_gate::auth::authenticator as wit;
+use bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
 use bindings::wasi::{clocks::wall_clock, config::store};
 
-use crate::{Access, Credentials, Reason, Settings, UnixTime, Verdict, authenticate};
+use crate::{
+    Access, Action, Credentials, Permission, Reason, Settings, UnixTime, Verdict, Wish, authenticate, authorize,
+};
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../wit", world: "policy", generate_all });
+    wit_bindgen::generate!({ path: "../wit", world: "access-policy", generate_all });
 }
 
 /// The default policy, as a component exports it.
@@ -36,6 +38,25 @@ impl wit::Guest for Policy {
         };
         let now = UnixTime(wall_clock::now().seconds);
         Ok(authenticate(&who, settings()?, now).into())
+    }
+}
+
+impl authorizer::Guest for Policy {
+    fn authorize(what: authorizer::Request) -> Result<authorizer::Permission, String> {
+        let wish = Wish {
+            client_id: &what.client_id,
+            username: what.username.as_deref(),
+            action: match what.action {
+                authorizer::Action::Publish => Action::Publish,
+                authorizer::Action::Subscribe => Action::Subscribe,
+            },
+            topic: &what.topic,
+        };
+        Ok(match authorize(&wish, settings()?) {
+            Permission::Allow => authorizer::Permission::Allow,
+            Permission::Deny => authorizer::Permission::Deny,
+            Permission::Ignore => authorizer::Permission::Ignore,
+        })
     }
 }
 

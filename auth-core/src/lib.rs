@@ -54,6 +54,39 @@ pub enum Reason {
     BadUserNameOrPassword,
 }
 
+/// What a client that is connected wants to do. The broker says who it is, and nobody has proved it here.
+#[derive(Clone, Copy)]
+pub struct Wish<'a> {
+    /// The client identifier.
+    pub client_id: &'a str,
+    /// The user name, if the broker tells it.
+    pub username: Option<&'a str>,
+    /// Which way.
+    pub action: Action,
+    /// The topic name of a publish, or the topic filter of a subscribe. Empty: may a device of this name be connected?
+    pub topic: &'a str,
+}
+
+/// What a device can do with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send to it.
+    Publish,
+    /// Receive from it.
+    Subscribe,
+}
+
+/// The answer to a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// A device of this name may do it.
+    Allow,
+    /// It may not, or there can be no such device.
+    Deny,
+    /// That is left to the broker's own rules.
+    Ignore,
+}
+
 /// What an admitted device gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -96,4 +129,26 @@ pub fn authenticate(who: &Credentials, settings: &Settings, now: UnixTime) -> Ve
         expires_at: settings.session_end(now),
         key_id: key.id().map(str::to_owned),
     })
+}
+
+/// Judges what a connected device wants to do, by the topics that a device of this name is granted when it connects.
+///
+/// Nothing is allowed to a client that [`authenticate`] could never have let in.
+#[must_use]
+pub fn authorize(wish: &Wish, settings: &Settings) -> Permission {
+    let Some(device) = DeviceId::parse(wish.client_id).filter(|device| settings.lets_in(device.group)) else {
+        return Permission::Deny;
+    };
+    if wish.username.is_some_and(|username| !username::is_well_formed(username)) {
+        return Permission::Deny;
+    }
+    if wish.topic.is_empty() {
+        return Permission::Allow;
+    }
+    match settings.access(&device) {
+        Access::Everything => Permission::Allow,
+        Access::BrokerRules => Permission::Ignore,
+        Access::Only(topics) if topics.allow(wish.action, wish.topic) => Permission::Allow,
+        Access::Only(_) => Permission::Deny,
+    }
 }

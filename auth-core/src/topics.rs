@@ -1,5 +1,9 @@
 //! What a device may publish and subscribe to, from the operator's templates.
+//!
+//! The same filters go into a grant, for brokers that keep to it by themselves, and answer brokers that ask topic by
+//! topic, so that both ways give the same permission.
 
+use crate::Action;
 use crate::identity::DeviceId;
 use crate::settings::{SettingError, items};
 
@@ -39,6 +43,53 @@ impl Topics {
     }
 }
 
+impl Topics {
+    /// Whether a device with these topics may do this.
+    #[must_use]
+    pub fn allow(&self, action: Action, topic: &str) -> bool {
+        match action {
+            Action::Publish => {
+                !topic.contains(['+', '#']) && is_filter(topic) && self.publish.iter().any(|one| covers(one, topic))
+            }
+            Action::Subscribe => {
+                let filter = unshared(topic).filter(|filter| is_filter(filter));
+                filter.is_some_and(|filter| self.subscribe.iter().any(|one| covers(one, filter)))
+            }
+        }
+    }
+}
+
+/// The filter within a shared subscription (MQTT 5.0, section 4.8.2), and any other filter as it is. `None` for a shared
+/// subscription that is malformed.
+fn unshared(filter: &str) -> Option<&str> {
+    let Some(shared) = filter.strip_prefix("$share/") else { return Some(filter) };
+    let (group, filter) = shared.split_once('/')?;
+    (!group.is_empty() && !group.contains(['+', '#'])).then_some(filter)
+}
+
+/// Whether everything that `wanted` matches is matched by `granted` (MQTT 5.0, section 4.7). Both are topic filters; a
+/// topic name is a filter that matches itself.
+///
+/// A wildcard at the beginning does not match topics that begin with `$`, and `a/#` matches `a` as well.
+fn covers(granted: &str, wanted: &str) -> bool {
+    if wanted.starts_with('$') && granted.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut wanted = wanted.split('/');
+    for level in granted.split('/') {
+        match (level, wanted.next()) {
+            ("#", _) => return true,
+            ("+", Some(other)) if other != "#" => {}
+            (literal, Some(other)) if literal == other && other != "#" => {}
+            _ => return false,
+        }
+    }
+    wanted.next().is_none()
+}
+
+/// With these a topic filter means something else to EMQX.
+const MEANINGS: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
+
 struct Template(Vec<Part>);
 
 enum Part {
@@ -56,6 +107,12 @@ impl Template {
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.contains("${") || MEANINGS.iter().any(|begin| text.starts_with(begin)) {
+            return Err(
+                "EMQX reads more than a filter into one that begins with `eq `, $share/, $queue/ or $exclusive/, \
+                        or holds `${`; write {mac} for the mac, and the filter alone for a shared subscription",
+            );
+        }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
@@ -138,8 +195,105 @@ mod tests {
 
     #[test]
     fn what_is_no_filter_is_refused() {
-        for bad in ["a/#/b", "a+", "a/+{mac}", "{mac}#", "##", "{mac", "mac}", "{}", "{MAC}", "{{mac}}", "a\0b"] {
+        for bad in [
+            "a/#/b",
+            "a+",
+            "a/+{mac}",
+            "{mac}#",
+            "##",
+            "{mac",
+            "mac}",
+            "{}",
+            "{MAC}",
+            "{{mac}}",
+            "a\0b",
+            "${mac}",
+            "eq a",
+            "$share/g/a",
+        ] {
             assert_eq!(filled(bad), None, "{bad}");
         }
+    }
+
+    fn topics() -> Topics {
+        let list = |filters: &[&str]| filters.iter().map(|&filter| filter.to_owned()).collect();
+        Topics { publish: list(&["up/aa", "log/aa/#", "$own/aa"]), subscribe: list(&["down/aa/#", "all/+", "news"]) }
+    }
+
+    #[test]
+    fn what_a_filter_of_the_device_covers_is_allowed_and_nothing_else() {
+        for (action, topic, allowed) in [
+            (Action::Publish, "up/aa", true),
+            (Action::Publish, "log/aa", true),
+            (Action::Publish, "log/aa/x/y", true),
+            (Action::Publish, "$own/aa", true),
+            (Action::Publish, "up/bb", false),
+            (Action::Publish, "up/aa/", false),
+            (Action::Publish, "up/aa/x", false),
+            (Action::Publish, "log/+/x", false),
+            (Action::Publish, "log/aa/#", false),
+            (Action::Publish, "log/aa/\0", false),
+            (Action::Publish, "down/aa/x", false),
+            (Action::Publish, "", false),
+            (Action::Subscribe, "down/aa/#", true),
+            (Action::Subscribe, "down/aa", true),
+            (Action::Subscribe, "down/aa/+/x", true),
+            (Action::Subscribe, "$share/g/down/aa/#", true),
+            (Action::Subscribe, "all/+", true),
+            (Action::Subscribe, "all/x", true),
+            (Action::Subscribe, "news", true),
+            (Action::Subscribe, "#", false),
+            (Action::Subscribe, "+", false),
+            (Action::Subscribe, "down/#", false),
+            (Action::Subscribe, "down/+/x", false),
+            (Action::Subscribe, "all/#", false),
+            (Action::Subscribe, "all/x/y", false),
+            (Action::Subscribe, "all", false),
+            (Action::Subscribe, "down/aa/x#", false),
+            (Action::Subscribe, "$share/g", false),
+            (Action::Subscribe, "$share//news", false),
+            (Action::Subscribe, "$share/+/news", false),
+            (Action::Subscribe, "$share/g/$share/g/news", false),
+            (Action::Subscribe, "up/aa", false),
+            (Action::Subscribe, "", false),
+        ] {
+            assert_eq!(topics().allow(action, topic), allowed, "{action:?} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_at_the_beginning_leaves_the_brokers_own_topics_alone() {
+        let everything = Topics { publish: vec!["#".into()], subscribe: vec!["#".into(), "+/x".into()] };
+        assert!(everything.allow(Action::Publish, "a/b") && everything.allow(Action::Subscribe, "#"));
+        for own in ["$SYS/brokers", "$SYS/#", "$delayed/1/a", "$x/x"] {
+            assert!(!everything.allow(Action::Publish, own) && !everything.allow(Action::Subscribe, own), "{own}");
+        }
+    }
+
+    /// By every name over a small alphabet: no name that a covered filter matches is missed by the filter that covers.
+    #[test]
+    fn what_covers_matches_all_that_is_covered() {
+        let levels = ["a", "b", "+", "#", "", "$a"];
+        let of_three = |level: &[&str]| {
+            let mut texts: Vec<String> = level.iter().map(|&one| one.to_owned()).collect();
+            for length in 1..3 {
+                let longer = texts.iter().filter(|text| text.split('/').count() == length);
+                let longer: Vec<_> = longer.flat_map(|text| level.iter().map(move |l| format!("{text}/{l}"))).collect();
+                texts.extend(longer);
+            }
+            texts
+        };
+        let filters: Vec<String> = of_three(&levels).into_iter().filter(|text| is_filter(text)).collect();
+        let names: Vec<&String> = filters.iter().filter(|text| !text.contains(['+', '#'])).collect();
+        let mut covered = 0;
+        for granted in &filters {
+            for wanted in filters.iter().filter(|wanted| covers(granted, wanted)) {
+                covered += 1;
+                for name in names.iter().filter(|name| covers(wanted, name)) {
+                    assert!(covers(granted, name), "{granted} covers {wanted} and misses {name}");
+                }
+            }
+        }
+        assert!(covered > filters.len());
     }
 }
