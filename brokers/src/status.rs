@@ -1,45 +1,57 @@
-//! Verdicts by HTTP status, with the same word in the body for people and for brokers that read both.
+//! Verdicts by HTTP status, for NanoMQ, amqtt, proxies and people with `curl`. The same word stands in the body, and the
+//! grant, so that an EMQX which asks here keeps to it.
 
-use crate::{ALLOW, DENY, IGNORE, Malformed, Outcome, Reply};
+use crate::emqx;
+use crate::grant::Admission;
+use crate::members::Members;
+use crate::question::{Actions, Asked, Credentials, Question, Spelling};
+use crate::reply::{DENY, IGNORE};
+use crate::{Malformed, Mistake, Outcome, Reply, Request};
+
+const SPELLING: Spelling =
+    Spelling { client_id: &["client_id", "clientid"], peer_host: &["peerhost", "client_ip"], id_is_optional: false };
+
+pub(crate) fn read_login(request: &Request) -> Result<Asked, Malformed> {
+    let mut members = Members::read(request)?;
+    // How amqtt says that there is none.
+    members.forget_null();
+    let mistakes = mistakes(request, &members);
+    Ok(Asked { question: Question::Login(Credentials::take(members, &SPELLING)?), mistakes })
+}
+
+pub(crate) fn read_action(request: &Request) -> Result<Asked, Malformed> {
+    let mut members = Members::read(request)?;
+    members.forget_null();
+    let mistakes = mistakes(request, &members);
+    let wanted = emqx::take_wanted(&mut members)?;
+    Ok(Asked { question: Question::Actions(Actions::take(members, &SPELLING, wanted)?), mistakes })
+}
+
+fn mistakes(request: &Request, members: &Members) -> Vec<Mistake> {
+    let mut mistakes = emqx::unfilled(members);
+    if emqx::has_default_headers(request) {
+        mistakes.push(Mistake::RefusalsNotFinal);
+    }
+    mistakes
+}
 
 pub(crate) fn render(outcome: Outcome) -> Reply {
     match outcome {
-        Outcome::Allow => Reply::fixed(200, ALLOW),
-        Outcome::Deny => Reply::fixed(401, DENY),
-        Outcome::Ignore => Reply::fixed(401, IGNORE),
-        Outcome::NoVerdict => Reply::fixed(503, DENY),
-        Outcome::Malformed(problem) => Reply::complaint(status(problem), problem),
+        Outcome::Allow(Admission(reply)) => reply,
+        Outcome::Deny => Reply::json(401, DENY),
+        Outcome::Ignore => Reply::json(401, IGNORE),
+        Outcome::NoVerdict => Reply::json(503, DENY),
+        Outcome::Malformed(problem) => Reply::complaint(of_problem(problem), problem),
     }
 }
 
-fn status(problem: &Malformed) -> u16 {
+/// The status that says best what is wrong with a request.
+pub(crate) fn of_problem(problem: &Malformed) -> u16 {
     match problem {
         Malformed::Method => 405,
+        Malformed::Route => 404,
         Malformed::TooLarge { .. } => 413,
         Malformed::TooSlow => 408,
         _ => 400,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_allow_has_a_status_that_lets_in() {
-        for (outcome, expected) in [
-            (Outcome::Allow, 200),
-            (Outcome::Deny, 401),
-            (Outcome::Ignore, 401),
-            (Outcome::NoVerdict, 503),
-            (Outcome::Malformed(&Malformed::NotJson), 400),
-            (Outcome::Malformed(&Malformed::Method), 405),
-            (Outcome::Malformed(&Malformed::TooLarge { limit: 1 }), 413),
-            (Outcome::Malformed(&Malformed::TooSlow), 408),
-        ] {
-            let reply = render(outcome);
-            assert_eq!(reply.status, expected);
-            assert_eq!(reply.body.contains("allow"), outcome == Outcome::Allow);
-        }
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::active::ActivePolicy;
+use crate::findings::{Finding, Findings};
 use crate::reload::{Rejection, Rejections};
 use crate::stop::Stopping;
 use crate::tally::{Counts, Tally};
@@ -20,6 +21,7 @@ pub(crate) struct Admin {
     pub(crate) active: ActivePolicy,
     pub(crate) rejections: watch::Receiver<Rejections>,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) findings: Arc<Findings>,
     pub(crate) stopping: Stopping,
 }
 
@@ -30,6 +32,8 @@ struct Status {
     policy: PolicyStatus,
     #[serde(flatten)]
     counts: Counts,
+    /// What looks wrong in the configuration of the brokers that ask.
+    misconfigured: Vec<FindingStatus>,
     rejected: RejectedStatus,
 }
 
@@ -41,6 +45,17 @@ struct PolicyStatus {
     since: String,
     /// Names alone.
     settings_not_read: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FindingStatus {
+    route: &'static str,
+    kind: &'static str,
+    member: Option<String>,
+    count: u64,
+    last: String,
+    problem: String,
+    remedy: &'static str,
 }
 
 #[derive(Serialize)]
@@ -85,8 +100,16 @@ async fn status(State(admin): State<Admin>) -> Json<Status> {
             settings_not_read: policy.unread_settings().into_iter().map(str::to_owned).collect(),
         },
         counts: admin.tally.counts(),
+        misconfigured: admin.findings.all().into_iter().map(FindingStatus::from).collect(),
         rejected: RejectedStatus { count: rejections.count, last: rejections.last.map(RejectionStatus::from) },
     })
+}
+
+impl From<Finding> for FindingStatus {
+    fn from(finding: Finding) -> Self {
+        let Finding { route, kind, member, count, last, problem, remedy } = finding;
+        Self { route, kind, member, count, last: rfc3339(last), problem, remedy }
+    }
 }
 
 impl From<Rejection> for RejectionStatus {

@@ -29,10 +29,10 @@ pub(crate) async fn serve(worker: Worker, connection: std::net::TcpStream) {
     // Answers are one small write each: waiting to fill a packet would only cost time.
     let _ = stream.set_nodelay(true);
     let gathered = Gathered::new(stream);
-    let Worker { logins, limits, mut stopping } = worker;
+    let Worker { questions, limits, mut stopping } = worker;
     let service = service_fn(move |request| {
-        let logins = Arc::clone(&logins);
-        async move { logins.answer(request).await }
+        let questions = Arc::clone(&questions);
+        async move { questions.answer(request).await }
     });
     let mut connection = pin!(
         http1::Builder::new()

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmtime::Store;
+use wasmtime::component::InstancePre;
 
-use crate::sandbox::bindings::{Policy as Exports, PolicyPre};
+use crate::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use crate::sandbox::{Guest, Sandbox, ticks};
 use crate::settings::Settings;
 
@@ -17,9 +18,37 @@ const MOST_IDLE: usize = 256;
 /// No instance serves two calls at once, and none serves another after one that failed.
 pub(crate) struct Instances {
     sandbox: Arc<Sandbox>,
-    template: PolicyPre<Guest>,
+    template: Template,
     settings: Arc<Settings>,
     idle: Mutex<Vec<Instance>>,
+}
+
+/// What instances are made from: a component that fits the contract.
+pub(crate) struct Template {
+    pub(crate) component: InstancePre<Guest>,
+    pub(crate) authenticator: authenticator::GuestIndices,
+    /// If it answers for single actions.
+    pub(crate) authorizer: Option<authorizer::GuestIndices>,
+}
+
+/// What an instance can be asked.
+pub(crate) struct Exports {
+    pub(crate) authenticator: authenticator::Guest,
+    pub(crate) authorizer: Option<authorizer::Guest>,
+}
+
+impl Exports {
+    /// Asks about one action. What cannot be asked leaves it to the broker.
+    pub(crate) fn authorize(
+        &self,
+        store: &mut Store<Guest>,
+        request: &authorizer::Request,
+    ) -> wasmtime::Result<Result<authorizer::Permission, String>> {
+        match &self.authorizer {
+            Some(authorizer) => authorizer.call_authorize(store, request),
+            None => Ok(Ok(authorizer::Permission::Ignore)),
+        }
+    }
 }
 
 struct Instance {
@@ -32,8 +61,13 @@ struct Instance {
 pub(crate) type Call<'a> = (&'a Exports, &'a mut Store<Guest>);
 
 impl Instances {
-    pub(crate) fn new(sandbox: Arc<Sandbox>, template: PolicyPre<Guest>, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(sandbox: Arc<Sandbox>, template: Template, settings: Arc<Settings>) -> Self {
         Self { sandbox, template, settings, idle: Mutex::default() }
+    }
+
+    /// Whether there is one to ask about single actions.
+    pub(crate) fn can_authorize(&self) -> bool {
+        self.template.authorizer.is_some()
     }
 
     /// Makes one call, on a warm instance if there is one. `Ok(Err(_))` is the policy's own word that it has no verdict.
@@ -61,7 +95,11 @@ impl Instances {
     fn make(&self, ticks: u64) -> wasmtime::Result<Instance> {
         let mut store = self.sandbox.store(Arc::clone(&self.settings));
         store.set_epoch_deadline(ticks);
-        let exports = self.template.instantiate(&mut store)?;
+        let instance = self.template.component.instantiate(&mut store)?;
+        let exports = Exports {
+            authenticator: self.template.authenticator.load(&mut store, &instance)?,
+            authorizer: self.template.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
+        };
         Ok(Instance { store, exports, calls_left: self.sandbox.limits.calls_per_instance.get() })
     }
 

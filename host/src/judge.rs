@@ -1,4 +1,4 @@
-//! Putting a login to a policy, so that a slow one holds up nobody but its own client.
+//! Putting a question to a policy, so that a slow one holds up nobody but its own client.
 //!
 //! A call is a few microseconds, so a worker makes it where it stands and its other connections wait that long. Once a
 //! policy has run into the deadline it is suspect: its next calls are made on threads of their own. So the connections
@@ -7,30 +7,32 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use brokers::Credentials;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::active::InService;
-use crate::policy::{CallError, Verdict};
+use crate::policy::{CallError, Policy};
 
 /// Threads that a worker may have for the calls of a suspect policy.
 pub(crate) const MOST_THREADS: usize = 64;
 
-/// Judges one login.
+/// Makes one call of the policy in service.
 ///
 /// # Errors
 /// There is no verdict: the client is to be refused.
-pub(crate) async fn judge(serving: &Arc<InService>, who: Credentials) -> Result<Verdict, CallError> {
+pub(crate) async fn judge<T: Send + 'static>(
+    serving: &Arc<InService>,
+    question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
+) -> Result<T, CallError> {
     if !serving.policy.is_suspect() {
-        return call(serving, who);
+        return call(serving, question);
     }
     // A deadline for its turn to come, and one for the call.
     let patience = serving.policy.deadline().saturating_mul(2);
     let serving = Arc::clone(serving);
     // Dropped with this future, also when the client hangs up: a call whose turn has not come is never made then.
     let mut calls = JoinSet::new();
-    calls.spawn_blocking(move || call(&serving, who));
+    calls.spawn_blocking(move || call(&serving, question));
     match timeout(patience, calls.join_next()).await {
         Ok(Some(Ok(answer))) => answer,
         Ok(_) => Err(CallError::Panicked),
@@ -38,8 +40,7 @@ pub(crate) async fn judge(serving: &Arc<InService>, who: Credentials) -> Result<
     }
 }
 
-/// The call itself. A panic in it is a fault like any other, and costs this login alone.
-fn call(serving: &InService, who: Credentials) -> Result<Verdict, CallError> {
-    let call = AssertUnwindSafe(|| serving.policy.authenticate(who));
-    catch_unwind(call).unwrap_or(Err(CallError::Panicked))
+/// The call itself. A panic in it is a fault like any other, and costs this client alone.
+fn call<T>(serving: &InService, question: impl FnOnce(&Policy) -> Result<T, CallError>) -> Result<T, CallError> {
+    catch_unwind(AssertUnwindSafe(|| question(&serving.policy))).unwrap_or(Err(CallError::Panicked))
 }

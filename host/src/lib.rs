@@ -27,14 +27,16 @@ pub mod active;
 mod admin;
 mod body;
 mod candidate;
+mod case;
 pub mod config;
 mod connection;
+mod findings;
+mod front;
 mod gather;
 mod hints;
 mod http;
 mod instances;
 mod judge;
-mod login;
 pub mod one_line;
 pub mod policy;
 mod reload;
@@ -42,14 +44,14 @@ pub mod sandbox;
 pub mod settings;
 mod stop;
 mod tally;
-
 mod worker;
 
 use active::ActivePolicy;
 use admin::Admin;
 use candidate::Origin;
 use config::Config;
-use http::Logins;
+use findings::Findings;
+use http::Questions;
 use policy::LoadError;
 use reload::Reloader;
 use sandbox::{Sandbox, SandboxError};
@@ -143,16 +145,17 @@ impl Gate {
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (listen, admin) = (listeners.logins.local_addr()?, listeners.admin.local_addr()?);
         let (stop, stopping) = Stop::new();
-        let tally = Arc::new(Tally::default());
+        let (tally, findings) = (Arc::new(Tally::default()), Arc::new(Findings::default()));
         let operator = Admin {
             active: self.active(),
             rejections: self.reloader.rejections(),
             tally: Arc::clone(&tally),
+            findings: Arc::clone(&findings),
             stopping: stopping.clone(),
         };
         let limits = self.config.limits;
-        let logins = Arc::new(Logins::new(self.active(), tally, limits));
-        let workers = Workers::start(self.config.workers, &logins, limits, &stopping)?;
+        let questions = Arc::new(Questions::new(self.active(), tally, findings, limits));
+        let workers = Workers::start(self.config.workers, &questions, limits, &stopping)?;
         let reloading = tokio::spawn(self.reloader.run(stopping));
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
         tracing::info!(%listen, %admin, "serving");

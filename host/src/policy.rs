@@ -5,28 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use brokers::Credentials;
+use brokers::{Actions, Credentials};
 
-use crate::instances::{Call, Instances};
+use crate::instances::Instances;
 use crate::one_line;
 use crate::sandbox::Sandbox;
-use crate::sandbox::bindings::exports::mqtt_gate::auth::authenticator as wit;
+use crate::sandbox::bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
 use crate::settings::Settings;
 
 mod component;
 mod faults;
+mod told;
+mod trial;
 
 use component::{link, name_of};
 
+pub use authorizer::Permission;
 pub use component::Digest;
 pub use faults::{CallError, LoadError};
-pub use wit::{Reason, Verdict};
-
-/// How long a call may take that no client waits for. A loaded machine must not cost a good policy its place.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// So many logins of nobody are tried within the deadline, before a policy is called too slow.
-const WARM_LOGINS: usize = 5;
+pub use wit::{Access, Grant, Reason, Verdict};
 
 /// The most characters that are shown of what a policy says of itself.
 const MOST_SHOWN: usize = 300;
@@ -83,14 +80,42 @@ impl Policy {
             attributes: who.attributes,
         };
         self.instances
-            .call(self.deadline, |(exports, store)| {
-                exports.mqtt_gate_auth_authenticator().call_authenticate(store, &who)
-            })
+            .call(self.deadline, |(exports, store)| exports.authenticator.call_authenticate(store, &who))
             .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
             .map_err(|error| {
                 let password = who.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
                 CallError::NoVerdict(self.shown(&error, who.username.as_deref().into_iter().chain(password)))
             })
+    }
+
+    /// Judges what a connected client wants to do: all of it, within one deadline. A policy that does not answer for
+    /// single actions leaves them to the broker.
+    ///
+    /// # Errors
+    /// There is no verdict: the client is to be refused.
+    pub fn authorize(&self, asked: Actions) -> Result<Permission, CallError> {
+        let Actions { client_id, username, peer_host, attributes, wanted } = asked;
+        let action = authorizer::Action::Publish;
+        let mut request =
+            authorizer::Request { client_id, username, peer_host, action, topic: String::new(), attributes };
+        if !self.instances.can_authorize() {
+            return Ok(Permission::Ignore);
+        }
+        self.instances
+            .call(self.deadline, |(exports, store)| {
+                let mut together = Permission::Allow;
+                for one in wanted {
+                    request.action = one.action.into();
+                    request.topic = one.topic;
+                    match exports.authorize(&mut *store, &request)? {
+                        Ok(permission) => together = strictest(together, permission),
+                        Err(error) => return Ok(Err(error)),
+                    }
+                }
+                Ok(Ok(together))
+            })
+            .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
+            .map_err(|error| CallError::NoVerdict(self.shown(&error, request.username.as_deref().into_iter())))
     }
 
     /// What a policy says of itself, fit for the log: without its settings or what the client sent, escaped and cut.
@@ -145,47 +170,13 @@ impl Policy {
     pub fn unread_settings(&self) -> Vec<&str> {
         self.settings.names().filter(|name| !self.asked.contains(*name)).collect()
     }
+}
 
-    /// Asks the policy whether it can work; the settings that it looked at.
-    fn check(&self) -> Result<BTreeSet<String>, LoadError> {
-        let check = |(exports, store): Call| {
-            let answer = exports.mqtt_gate_auth_authenticator().call_check(&mut *store)?;
-            Ok(answer.map(|()| store.data().asked.clone()))
-        };
-        self.instances
-            .call(PATIENCE, check)
-            .map_err(|error| LoadError::Fails { call: "check()", source: CallError::of(error) })?
-            .map_err(|error| LoadError::Check(self.shown(&error, std::iter::empty())))
-    }
-
-    /// Logins of nobody, so that the first client does not pay for what is done once, and so that a policy that traps
-    /// or is too slow is found out before it serves. What it answers is its own business.
-    ///
-    /// The first may take its time. One of the others has to keep the deadline; on a loaded machine not each of them will.
-    fn warm_up(&self) -> Result<(), LoadError> {
-        let mut tried = self.try_login(PATIENCE);
-        for _ in 0..WARM_LOGINS {
-            if !matches!(tried, Ok(()) | Err(CallError::Deadline)) {
-                break;
-            }
-            tried = self.try_login(self.deadline);
-            if tried.is_ok() {
-                break;
-            }
-        }
-        tried.map_err(|source| LoadError::Fails { call: "first login", source })
-    }
-
-    fn try_login(&self, deadline: Duration) -> Result<(), CallError> {
-        let nobody = wit::Credentials {
-            client_id: "mqtt-gate-warm-up".into(),
-            username: None,
-            password: None,
-            peer_host: None,
-            attributes: Vec::new(),
-        };
-        let login = |(exports, store): Call| exports.mqtt_gate_auth_authenticator().call_authenticate(store, &nobody);
-        // Its own word that it has no verdict on nobody is as good as any other.
-        self.instances.call(deadline, login).map(drop).map_err(CallError::of)
+/// What comes of two answers, when both things are wanted.
+fn strictest(one: Permission, other: Permission) -> Permission {
+    match (one, other) {
+        (Permission::Deny, _) | (_, Permission::Deny) => Permission::Deny,
+        (Permission::Ignore, _) | (_, Permission::Ignore) => Permission::Ignore,
+        (Permission::Allow, Permission::Allow) => Permission::Allow,
     }
 }

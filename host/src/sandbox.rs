@@ -15,7 +15,7 @@ use crate::settings::Settings;
 
 #[allow(missing_docs, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated from wit/")]
 pub(crate) mod bindings {
-    wasmtime::component::bindgen!({ path: "../wit", world: "policy" });
+    wasmtime::component::bindgen!({ path: "../wit", world: "access-policy" });
 }
 
 use bindings::wasi::clocks::wall_clock::{self, Datetime};

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::config::Limits;
 use crate::connection;
-use crate::http::Logins;
+use crate::http::Questions;
 use crate::judge;
 use crate::stop::Stopping;
 
@@ -30,7 +30,7 @@ pub(crate) struct Workers {
 /// What a worker knows.
 #[derive(Clone)]
 pub(crate) struct Worker {
-    pub(crate) logins: Arc<Logins>,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) limits: Limits,
     pub(crate) stopping: Stopping,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Worker {
 impl Workers {
     pub(crate) fn start(
         count: NonZero<usize>,
-        logins: &Arc<Logins>,
+        questions: &Arc<Questions>,
         limits: Limits,
         stopping: &Stopping,
     ) -> io::Result<Self> {
@@ -48,7 +48,7 @@ impl Workers {
                 .enable_all()
                 .max_blocking_threads(judge::MOST_THREADS)
                 .build()?;
-            let worker = Worker { logins: Arc::clone(logins), limits, stopping: stopping.clone() };
+            let worker = Worker { questions: Arc::clone(questions), limits, stopping: stopping.clone() };
             let (line, connections) = mpsc::unbounded_channel();
             let serve = move || runtime.block_on(worker.serve(connections));
             workers.threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(serve)?);

@@ -29,7 +29,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 fn each_room_keeps_to_itself_what_it_owns() {
     for (text, rooms) in [
         ("wasmtime::", &["instances.rs", "policy/component.rs", "policy/faults.rs", "sandbox.rs"][..]),
-        ("axum::", &["admin.rs", "http.rs", "lib.rs"]),
+        ("axum::", &["admin.rs", "front.rs", "http.rs", "lib.rs"]),
         ("hyper::", &["body.rs", "connection.rs", "http.rs"]),
         ("notify::", &["hints.rs"]),
         ("env::var", &["config.rs"]),

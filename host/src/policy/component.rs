@@ -4,15 +4,19 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use wasmparser::{ComponentName, KnownCustom, Parser, Payload};
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::component::{Component, InstancePre, types::ComponentItem};
 
 use super::LoadError;
+use crate::instances::Template;
 use crate::one_line;
-use crate::sandbox::bindings::PolicyPre;
+use crate::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use crate::sandbox::{Guest, Sandbox};
 
 /// What a component has to export to be a policy.
 pub(super) const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
+
+/// What a component may export besides, to answer for single actions.
+pub(super) const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
 
 /// The most characters that are shown of the imports that a component may not have.
 const MOST_SHOWN: usize = 300;
@@ -22,7 +26,7 @@ const MOST_SHOWN: usize = 300;
 pub struct Digest([u8; 32]);
 
 /// Compiles a component and makes sure that it is a policy and asks for nothing that it may not have.
-pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<PolicyPre<Guest>, LoadError> {
+pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<Template, LoadError> {
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule);
     }
@@ -33,12 +37,20 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<PolicyPre<Guest>, 
     if !foreign.is_empty() {
         return Err(LoadError::Imports(one_line::escaped(&foreign.join(", "), MOST_SHOWN)));
     }
-    let authenticator = kind.get_export(&sandbox.engine, AUTHENTICATOR).map(|export| export.ty);
-    if !matches!(authenticator, Some(ComponentItem::ComponentInstance(_))) {
+    let exports = |name| kind.get_export(&sandbox.engine, name).map(|export| export.ty);
+    if !matches!(exports(AUTHENTICATOR), Some(ComponentItem::ComponentInstance(_))) {
         return Err(LoadError::NotAPolicy);
     }
-    let instance = sandbox.linker.instantiate_pre(&component).map_err(LoadError::Link)?;
-    PolicyPre::new(instance).map_err(LoadError::Link)
+    let component: InstancePre<Guest> = sandbox.linker.instantiate_pre(&component).map_err(LoadError::Link)?;
+    let misfit = |contract| move |source| LoadError::Contract { contract, source };
+    Ok(Template {
+        authenticator: authenticator::GuestIndices::new(&component).map_err(misfit(AUTHENTICATOR))?,
+        // One that is there and does not fit is not taken for one that is not there.
+        authorizer: exports(AUTHORIZER)
+            .map(|_| authorizer::GuestIndices::new(&component).map_err(misfit(AUTHORIZER)))
+            .transpose()?,
+        component,
+    })
 }
 
 /// The name in the component's own name section, if it has one.

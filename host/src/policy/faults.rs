@@ -34,9 +34,17 @@ pub enum LoadError {
     /// It is a component of another kind.
     #[error("does not export {AUTHENTICATOR}, so it is not a policy")]
     NotAPolicy,
-    /// Its imports or exports have other types than the contract says.
-    #[error("does not fit the contract of {AUTHENTICATOR}")]
+    /// Its imports have other types than the host gives them.
+    #[error("does not fit what the host offers")]
     Link(#[source] wasmtime::Error),
+    /// Its exports have other types than the contract says.
+    #[error("does not fit the contract of {contract}")]
+    Contract {
+        /// The interface.
+        contract: &'static str,
+        /// Where it differs.
+        source: wasmtime::Error,
+    },
     /// Loading it made the host panic: a fault of ours.
     #[error("loading it failed inside the host; this is a fault of mqtt-gate, please report it")]
     Panicked,
@@ -83,6 +91,9 @@ pub enum CallError {
     /// The host panicked: a fault of ours.
     #[error("the call failed inside the host; this is a fault of mqtt-gate, please report it")]
     Panicked,
+    /// It gives a grant that the broker would take for another one.
+    #[error("the policy gives a grant that cannot be told to the broker")]
+    UnfitGrant(#[from] brokers::UnfitGrant),
     /// Its answer is too large, or not one; or the instance cannot be made.
     #[error("the call failed")]
     Failed(#[source] wasmtime::Error),
@@ -107,6 +118,7 @@ impl CallError {
             Self::NoVerdict(_) => "no-verdict",
             Self::Trap(_) => "trap",
             Self::Panicked => "panicked",
+            Self::UnfitGrant(_) => "unfit-grant",
             Self::Failed(_) => "failed",
         }
     }

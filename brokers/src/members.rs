@@ -1,0 +1,244 @@
+//! The named values of a request, however they are written down.
+//!
+//! A member is there once: what is there twice could be read in two ways. A POST to an address with a query has members
+//! in both places, and what stands in both has to be the same.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::percent_decode;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+
+use crate::{Malformed, Method, Request};
+
+/// More members than any broker sends.
+const MOST: usize = 256;
+
+/// The members that have not been taken out yet, in their order.
+#[derive(Default)]
+pub(crate) struct Members {
+    list: Vec<(String, Value)>,
+    /// So many of them stand in the query.
+    in_query: usize,
+}
+
+/// A value: what JSON says, or the bytes of a form.
+#[derive(Clone, PartialEq)]
+enum Value {
+    Text(String),
+    /// A form's value that is not UTF-8.
+    Bytes(Vec<u8>),
+    Json(serde_json::Value),
+}
+
+impl Members {
+    /// Reads the query, and the body of a POST.
+    pub(crate) fn read(request: &Request) -> Result<Self, Malformed> {
+        let mut members = Self::default();
+        members.read_form(request.query.unwrap_or_default().as_bytes())?;
+        members.in_query = members.list.len();
+        if request.method == Method::Post {
+            members.read_body(request)?;
+        }
+        if members.list.is_empty() {
+            return Err(Malformed::Empty);
+        }
+        Ok(members)
+    }
+
+    /// Whether something stands under one of these names.
+    pub(crate) fn has(&self, names: &[&str]) -> bool {
+        self.list.iter().any(|(name, _)| names.contains(&name.as_str()))
+    }
+
+    /// Takes out the text that stands under one of these names.
+    pub(crate) fn text(&mut self, names: &[&'static str]) -> Result<Option<String>, Malformed> {
+        self.take(names, |name, value| match value {
+            Value::Text(text) => Ok(text),
+            Value::Bytes(_) => Err(Malformed::NotUtf8(name)),
+            Value::Json(_) => Err(Malformed::NotText(name)),
+        })
+    }
+
+    /// Takes out the bytes that stand under this name.
+    pub(crate) fn bytes(&mut self, name: &'static str) -> Result<Option<Vec<u8>>, Malformed> {
+        self.take(&[name], |name, value| match value {
+            Value::Text(text) => Ok(text.into_bytes()),
+            Value::Bytes(bytes) => Ok(bytes),
+            Value::Json(_) => Err(Malformed::NotText(name)),
+        })
+    }
+
+    /// Takes out the text, number or truth value that stands under this name, as text.
+    pub(crate) fn word(&mut self, name: &'static str) -> Result<Option<String>, Malformed> {
+        self.take(&[name], |name, value| value.into_text(name))
+    }
+
+    /// Takes out the JSON that stands under this name.
+    pub(crate) fn json(&mut self, name: &'static str) -> Result<Option<serde_json::Value>, Malformed> {
+        self.take(&[name], |name, value| match value {
+            Value::Json(json) => Ok(json),
+            _ => Err(Malformed::NotAList(name)),
+        })
+    }
+
+    /// Forgets a member unread.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.list.retain(|(other, _)| other != name);
+    }
+
+    /// Forgets what is `null`, for brokers that say so when there is none.
+    pub(crate) fn forget_null(&mut self) {
+        self.list.retain(|(_, value)| *value != Value::Json(serde_json::Value::Null));
+    }
+
+    /// What has not been taken out, as text: strings as they stand, everything else as its JSON.
+    pub(crate) fn rest(self) -> Result<Vec<(String, String)>, Malformed> {
+        let text = |(name, value): (String, Value)| Ok((name, value.into_text("a member")?));
+        self.list.into_iter().map(text).collect()
+    }
+
+    /// The names of those that hold a literal `${…}`: a placeholder that the broker did not fill in.
+    pub(crate) fn unfilled(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().filter(|(_, value)| value.is_unfilled()).map(|(name, _)| name.as_str())
+    }
+
+    fn take<T>(
+        &mut self,
+        names: &[&'static str],
+        read: impl Fn(&'static str, Value) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Malformed> {
+        let mut taken = None;
+        for name in names {
+            let Some(at) = self.list.iter().position(|(other, _)| other == name) else { continue };
+            let (_, value) = self.list.remove(at);
+            if taken.replace(read(name, value)?).is_some() {
+                return Err(Malformed::Twice(name));
+            }
+        }
+        Ok(taken)
+    }
+
+    fn read_body(&mut self, request: &Request) -> Result<(), Malformed> {
+        match request.media_type() {
+            None => self.read_json(request.body),
+            Some(json) if json.eq_ignore_ascii_case("application/json") => self.read_json(request.body),
+            Some(form) if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
+                if request.body.trim_ascii_start().starts_with(b"{") {
+                    return Err(Malformed::JsonAsForm);
+                }
+                self.read_form(request.body)
+            }
+            Some(_) => Err(Malformed::ContentType),
+        }
+    }
+
+    fn read_form(&mut self, text: &[u8]) -> Result<(), Malformed> {
+        for pair in text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
+                Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
+                None => (pair, &b""[..]),
+            };
+            let name = String::from_utf8(form_decode(name)).map_err(|_| Malformed::NotUtf8("a name"))?;
+            let value = String::from_utf8(form_decode(value));
+            self.put(name, value.map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text))?;
+        }
+        Ok(())
+    }
+
+    fn read_json(&mut self, text: &[u8]) -> Result<(), Malformed> {
+        let mut problem = None;
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let object = Object { members: self, problem: &mut problem };
+        match (object.deserialize(&mut json).and_then(|()| json.end()), problem) {
+            (_, Some(problem)) => Err(problem),
+            (Err(error), None) if error.is_data() => Err(Malformed::NotAnObject),
+            (Err(_), None) => Err(Malformed::NotJson),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    fn put(&mut self, name: String, value: Value) -> Result<(), Malformed> {
+        if let Some(at) = self.list.iter().position(|(other, _)| *other == name) {
+            let is_same = self.list.get(at).is_some_and(|(_, other)| *other == value);
+            return if at < self.in_query && is_same { Ok(()) } else { Err(Malformed::Twice(known(&name))) };
+        }
+        if self.list.len() >= MOST {
+            return Err(Malformed::TooMany { limit: MOST });
+        }
+        self.list.push((name, value));
+        Ok(())
+    }
+}
+
+impl Value {
+    fn into_text(self, name: &'static str) -> Result<String, Malformed> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Bytes(_) => Err(Malformed::NotUtf8(name)),
+            Self::Json(json) => Ok(json.to_string()),
+        }
+    }
+
+    fn is_unfilled(&self) -> bool {
+        let bytes = match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Json(_) => return false,
+        };
+        bytes.contains(&b'$') && bytes.windows(2).any(|pair| pair == b"${") && bytes.contains(&b'}')
+    }
+}
+
+/// The names that may be told in an answer; whatever else a request holds is not repeated.
+fn known(name: &str) -> &'static str {
+    const KNOWN: [&str; 8] =
+        ["client_id", "clientid", "username", "password", "peerhost", "client_ip", "topic", "action"];
+    KNOWN.into_iter().find(|known| *known == name).unwrap_or("a member")
+}
+
+/// Decodes `application/x-www-form-urlencoded` to bytes: a password need not be UTF-8.
+fn form_decode(text: &[u8]) -> Vec<u8> {
+    let spaced: Cow<[u8]> = if text.contains(&b'+') {
+        text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect()
+    } else {
+        text.into()
+    };
+    percent_decode(&spaced).collect()
+}
+
+/// Reads a JSON object member by member, so that what is there twice is seen.
+struct Object<'a> {
+    members: &'a mut Members,
+    problem: &'a mut Option<Malformed>,
+}
+
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = object.next_entry::<String, serde_json::Value>()? {
+            let value = match value {
+                serde_json::Value::String(text) => Value::Text(text),
+                other => Value::Json(other),
+            };
+            if let Err(problem) = self.members.put(name, value) {
+                *self.problem = Some(problem);
+                return Err(A::Error::custom("malformed"));
+            }
+        }
+        Ok(())
+    }
+}
