@@ -98,8 +98,6 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
         Outcome::Allow(Admission(reply)) => reply,
         Outcome::Deny | Outcome::NoVerdict => Reply::json(200, DENY),
         Outcome::Ignore => Reply::json(200, IGNORE),
-        // EMQX asks by POST or GET. Whatever asks otherwise is not EMQX.
-        Outcome::Malformed(Malformed::Method) => Reply::complaint(405, &Malformed::Method),
         Outcome::Malformed(problem) => Reply::complaint(200, problem),
     }
 }

@@ -96,7 +96,6 @@ fn to_mqtt(key: &str) -> String {
 pub(crate) fn render(outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Allow(Admission(reply)) => reply,
-        Outcome::Malformed(Malformed::Method) => Reply::text(405, "deny"),
         // There is nobody else to ask, and every status but 200 is an error in RabbitMQ's log.
         Outcome::Deny | Outcome::Ignore | Outcome::NoVerdict | Outcome::Malformed(_) => Reply::text(200, "deny"),
     }

@@ -50,7 +50,6 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Allow(Admission(reply)) => reply,
         Outcome::Ignore => Reply::json(200, r#"{"result":"next"}"#),
-        Outcome::Malformed(Malformed::Method) => Reply::complaint(405, &Malformed::Method),
         Outcome::Deny | Outcome::NoVerdict | Outcome::Malformed(_) => {
             Reply::json(200, r#"{"result":{"error":"not_allowed"}}"#)
         }

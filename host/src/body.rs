@@ -9,8 +9,9 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 /// How much of a body that is too large is read and thrown away. Up to here the connection lives on, because others
-/// have requests waiting on it; beyond, it is closed.
-const MOST_DISCARDED: usize = 1 << 20;
+/// have requests waiting on it; beyond, it is closed. What a client can make a broker send is less: three texts of
+/// 65,535 bytes, each byte written as six.
+const MOST_DISCARDED: usize = 4 << 20;
 
 /// Reads a whole body.
 pub(crate) async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, Malformed> {
