@@ -1,0 +1,59 @@
+//! The dialects from outside: what is read, what is answered, and what each broker makes of the answer.
+//!
+//! `models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
+//! renders; `vectors` holds it against the measurements.
+
+mod grants;
+mod models;
+mod properties;
+mod reading;
+mod vectors;
+
+use brokers::{Asked, Malformed, Method, Question, Request, Route};
+
+/// What a route reads in a request with these headers.
+fn read(
+    route: Route,
+    method: Method,
+    query: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Asked, Malformed> {
+    let header = |name: &str| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
+    route.read(&Request { method, query, header: &header, body })
+}
+
+fn read_json(route: Route, body: &str) -> Result<Asked, Malformed> {
+    read(route, Method::Post, None, &[("content-type", "application/json")], body.as_bytes())
+}
+
+fn read_form(route: Route, body: &str) -> Result<Asked, Malformed> {
+    read(route, Method::Post, None, &[("content-type", "application/x-www-form-urlencoded")], body.as_bytes())
+}
+
+fn read_query(route: Route, query: &str) -> Result<Asked, Malformed> {
+    read(route, Method::Get, Some(query), &[], b"")
+}
+
+/// Without `Debug`, so that no failure shows a password.
+fn problem(read: Result<Asked, Malformed>) -> Malformed {
+    read.err().expect("should be refused")
+}
+
+fn question(read: Result<Asked, Malformed>) -> Question {
+    read.unwrap_or_else(|problem| panic!("should be read: {problem}")).question
+}
+
+fn login(read: Result<Asked, Malformed>) -> brokers::Credentials {
+    match question(read) {
+        Question::Login(who) => who,
+        Question::Actions(_) | Question::Never => panic!("should ask for a login"),
+    }
+}
+
+fn actions(read: Result<Asked, Malformed>) -> brokers::Actions {
+    match question(read) {
+        Question::Actions(what) => what,
+        Question::Login(_) | Question::Never => panic!("should ask for an action"),
+    }
+}

@@ -1,0 +1,331 @@
+//! What each broker asks is read right, and nothing else is read into it.
+
+use brokers::{Action, Credentials, Malformed, Method, Mistake, Question, Route, Wanted};
+
+use crate::{actions, login, problem, question, read, read_form, read_json, read_query};
+
+fn wanted(action: Action, topic: &str) -> Wanted {
+    Wanted { action, topic: topic.to_owned() }
+}
+
+#[test]
+fn the_three_ways_of_asking_say_the_same() {
+    let client = Credentials {
+        client_id: "c l+i/e=n&t".into(),
+        username: Some("us er+/=&é".into()),
+        password: Some(b"pa+ss/==".to_vec()),
+        peer_host: Some("127.0.0.1".into()),
+        attributes: vec![("listener".into(), "tcp:default".into())],
+    };
+    let as_form = "clientid=c+l%2Bi%2Fe%3Dn%26t&username=us+er%2B%2F%3D%26%C3%A9&password=pa%2Bss%2F%3D%3D\
+                   &peerhost=127.0.0.1&listener=tcp%3Adefault";
+    let as_json = r#"{"client_id":"c l+i/e=n&t","username":"us er+/=&é","password":"pa+ss/==",
+                      "client_ip":"127.0.0.1","listener":"tcp:default"}"#;
+    for route in [Route::MqttAuth, Route::EmqxAuth] {
+        for asked in [read_form(route, as_form), read_query(route, as_form), read_json(route, as_json)] {
+            assert!(login(asked) == client, "{route:?}");
+        }
+    }
+}
+
+#[test]
+fn a_password_in_a_form_or_a_query_is_bytes() {
+    for asked in [
+        read_form(Route::EmqxAuth, "clientid=c&password=%FF%FF%00"),
+        read_query(Route::EmqxAuth, "clientid=c&password=%FF%FF%00"),
+    ] {
+        assert_eq!(login(asked).password, Some(vec![255, 255, 0]));
+    }
+    assert_eq!(problem(read_form(Route::EmqxAuth, "clientid=%FF")), Malformed::NotUtf8("clientid"));
+}
+
+#[test]
+fn what_is_empty_was_not_sent() {
+    for route in [Route::MqttAuth, Route::EmqxAuth] {
+        let who = login(read_json(route, r#"{"clientid":"","username":"","password":"","peerhost":""}"#));
+        assert!(who.client_id.is_empty() && who.username.is_none() && who.password.is_none());
+        assert!(who.peer_host.is_none());
+    }
+}
+
+#[test]
+fn known_members_are_text_and_others_anything() {
+    for name in ["client_id", "username", "password"] {
+        for value in ["7", "true", "[]", r#"{"$ne":""}"#] {
+            let id = if name == "client_id" { "x" } else { "client_id" };
+            let body = format!(r#"{{"{id}":"c","{name}":{value}}}"#);
+            assert_eq!(problem(read_json(Route::MqttAuth, &body)), Malformed::NotText(name), "{body}");
+        }
+    }
+    let who = login(read_json(Route::EmqxAuth, r#"{"clientid":"c","port":1883,"tls":true,"x":null,"y":[1]}"#));
+    let attributes: Vec<_> = who.attributes.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(attributes, ["1883", "true", "null", "[1]"]);
+}
+
+#[test]
+fn nothing_is_there_twice() {
+    for route in [Route::MqttAuth, Route::EmqxAuth] {
+        for (asked, name) in [
+            (read_json(route, r#"{"clientid":"a","client_id":"a"}"#), "clientid"),
+            (read_json(route, r#"{"clientid":"a","password":"p","password":"q"}"#), "password"),
+            (read_json(route, r#"{"clientid":"a","x":"p","x":"p"}"#), "a member"),
+            (read_form(route, "clientid=a&clientid=b"), "clientid"),
+            (read_query(route, "clientid=a&username=u&username=u"), "username"),
+        ] {
+            assert_eq!(problem(asked), Malformed::Twice(name));
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_the_query_and_in_the_body_has_to_be_the_same() {
+    let json = [("content-type", "application/json")];
+    let ask = |query, body: &str| read(Route::EmqxAcl, Method::Post, Some(query), &json, body.as_bytes());
+    let both = actions(ask("topic=t&action=publish", r#"{"clientid":"c","username":"u","topic":"t"}"#));
+    assert_eq!((both.wanted, both.attributes), (vec![wanted(Action::Publish, "t")], vec![]));
+    let contrary = ask("topic=t&action=publish", r#"{"clientid":"c","topic":"u"}"#);
+    assert_eq!(problem(contrary), Malformed::Twice("topic"));
+    let spelt_otherwise = ask("client_id=a&topic=t&action=publish", r#"{"clientid":"b"}"#);
+    assert_eq!(problem(spelt_otherwise), Malformed::Twice("clientid"));
+}
+
+#[test]
+fn what_is_no_request_is_told_apart() {
+    for route in [Route::MqttAuth, Route::EmqxAuth] {
+        assert_eq!(problem(read_json(route, "")), Malformed::NotJson);
+        assert_eq!(problem(read_json(route, "{")), Malformed::NotJson);
+        assert_eq!(problem(read_json(route, r#"{"clientid":"c"} x"#)), Malformed::NotJson);
+        assert_eq!(problem(read_json(route, r#""clientid""#)), Malformed::NotAnObject);
+        assert_eq!(problem(read_json(route, r#"["clientid"]"#)), Malformed::NotAnObject);
+        assert_eq!(problem(read_json(route, "{}")), Malformed::Empty);
+        assert_eq!(problem(read_query(route, "")), Malformed::Empty);
+        assert_eq!(problem(read_form(route, r#"{"clientid":"c"}"#)), Malformed::JsonAsForm);
+        let text = read(route, Method::Post, None, &[("content-type", "text/plain")], b"{}");
+        assert_eq!(problem(text), Malformed::ContentType);
+        let unreadable = read(route, Method::Post, None, &[("content-type", "")], b"{}");
+        assert_eq!(problem(unreadable), Malformed::ContentType);
+        let many: String = (0..300).map(|n| format!("m{n}=x&")).collect();
+        assert_eq!(problem(read_form(route, &many)), Malformed::TooMany { limit: 256 });
+    }
+}
+
+#[test]
+fn a_client_without_an_id_is_judged_for_emqx_and_no_client_for_the_others() {
+    let body = r#"{"username":"u","password":"p"}"#;
+    let asked = read_json(Route::EmqxAuth, body).unwrap_or_else(|_| panic!("should be read"));
+    assert_eq!(asked.mistakes, [Mistake::Missing("clientid")]);
+    assert!(login(read_json(Route::EmqxAuth, body)).client_id.is_empty());
+    for route in [Route::MqttAuth, Route::RabbitmqUser, Route::MosquittoUser] {
+        assert_eq!(problem(read_json(route, body)), Malformed::Missing("client_id"));
+    }
+}
+
+#[test]
+fn a_mistake_in_the_brokers_template_is_seen() {
+    let unfilled = |name: &str| Mistake::Unfilled(name.to_owned());
+    for (body, mistakes) in [
+        (r#"{"clientid":"c","username":"u","password":"p","peerhost":"h","x":"1"}"#, vec![]),
+        (r#"{"clientid":"c","username":"","password":""}"#, vec![]),
+        (r#"{"clientid":"c","username":"u","password":"p","proto":"${proto_name}"}"#, vec![unfilled("proto")]),
+        (
+            r#"{"clientid":"${client}","username":"u","password":"a${b}c"}"#,
+            vec![unfilled("clientid"), unfilled("password")],
+        ),
+        (r#"{"clientid":"c"}"#, vec![Mistake::Missing("username"), Mistake::Missing("password")]),
+        (r#"{"clientid":"c","username":"$u{}","password":"$"}"#, vec![]),
+    ] {
+        let asked = read_json(Route::EmqxAuth, body).unwrap_or_else(|_| panic!("should be read"));
+        assert_eq!(asked.mistakes, mistakes, "{body}");
+    }
+    let headers = [("content-type", "application/json"), ("keep-alive", "timeout=30, max=1000")];
+    let by_status = read(Route::MqttAuth, Method::Post, None, &headers, br#"{"clientid":"c"}"#);
+    assert_eq!(by_status.map(|asked| asked.mistakes), Ok(vec![Mistake::RefusalsNotFinal]));
+}
+
+#[test]
+fn the_action_is_read_as_each_broker_writes_it() {
+    for route in [Route::EmqxAcl, Route::MqttAcl] {
+        for (member, expected) in [
+            (r#""action":"publish""#, vec![Action::Publish]),
+            (r#""action":"subscribe""#, vec![Action::Subscribe]),
+            (r#""access":"1""#, vec![Action::Subscribe]),
+            (r#""access":"2""#, vec![Action::Publish]),
+            (r#""action":"publish","access":"2""#, vec![Action::Publish]),
+            (r#""acc":1"#, vec![Action::Subscribe]),
+            (r#""acc":2"#, vec![Action::Publish]),
+            (r#""acc":3"#, vec![Action::Subscribe, Action::Publish]),
+            (r#""acc":4"#, vec![Action::Subscribe]),
+        ] {
+            let asked = read_json(route, &format!(r#"{{"clientid":"c","username":"u","topic":"t/1",{member}}}"#));
+            let expected: Vec<_> = expected.into_iter().map(|action| wanted(action, "t/1")).collect();
+            assert_eq!(actions(asked).wanted, expected, "{member}");
+        }
+        for (members, expected) in [
+            (r#""topic":"t""#, Malformed::Missing("action")),
+            (r#""action":"publish""#, Malformed::Missing("topic")),
+            (r#""topic":"","action":"publish""#, Malformed::Missing("topic")),
+            (r#""topic":"t","action":"PUBLISH""#, Malformed::Unknown("action")),
+            (r#""topic":"t","action":"${action}""#, Malformed::Unknown("action")),
+            (r#""topic":"t","access":"3""#, Malformed::Unknown("access")),
+            (r#""topic":"t","acc":0"#, Malformed::Unknown("acc")),
+            (r#""topic":"t","action":"publish","access":"1""#, Malformed::Twice("action")),
+            (r#""topic":"${topik}","action":"publish""#, Malformed::Unfilled("topic")),
+            (r#""topic":["t"],"action":"publish""#, Malformed::NotText("topic")),
+        ] {
+            let asked = read_json(route, &format!(r#"{{"clientid":"c","username":"u",{members}}}"#));
+            assert_eq!(problem(asked), expected, "{members}");
+        }
+    }
+}
+
+#[test]
+fn amqtt_says_null_for_what_was_not_sent() {
+    let who = login(read_json(Route::MqttAuth, r#"{"client_id":"c","username":null,"password":null}"#));
+    assert!(who.username.is_none() && who.password.is_none());
+    let null_id = read_json(Route::MqttAuth, r#"{"client_id":null,"username":"u"}"#);
+    assert_eq!(problem(null_id), Malformed::Missing("client_id"));
+}
+
+const RABBITMQ: &str = "username=u&vhost=%2F&client_id=c&tags=&ip=10.0.0.1";
+
+#[test]
+fn rabbitmq_asks_about_hosts_queues_and_exchanges_of_a_client_alone() {
+    let presence = vec![wanted(Action::Subscribe, "")];
+    assert_eq!(actions(read_form(Route::RabbitmqVhost, RABBITMQ)).wanted, presence);
+    for (resource, may_ask) in [
+        ("resource=exchange&name=amq.topic&permission=write", true),
+        ("resource=exchange&name=amq.topic&permission=read", true),
+        ("resource=exchange&name=amq.topic&permission=configure", false),
+        ("resource=exchange&name=&permission=write", false),
+        ("resource=exchange&name=amq.direct&permission=write", false),
+        ("resource=queue&name=mqtt-subscription-cqos0&permission=configure", true),
+        ("resource=queue&name=mqtt-subscription-cqos1&permission=read", true),
+        ("resource=queue&name=mqtt-subscription-cqos1&permission=write", true),
+        ("resource=queue&name=mqtt-subscription-cqos2&permission=read", false),
+        ("resource=queue&name=mqtt-subscription-dqos1&permission=read", false),
+        ("resource=queue&name=mqtt-subscription-ccqos1&permission=read", false),
+        ("resource=queue&name=mqtt-subscription-c&permission=read", false),
+        ("resource=queue&name=orders&permission=read", false),
+        ("resource=queue&name=mqtt-subscription-cqos1&permission=delete", false),
+        ("resource=vhost&name=amq.topic&permission=write", false),
+    ] {
+        match question(read_form(Route::RabbitmqResource, &format!("{RABBITMQ}&{resource}"))) {
+            Question::Actions(what) => assert!(may_ask && what.wanted == presence, "{resource}"),
+            Question::Never => assert!(!may_ask, "{resource}"),
+            Question::Login(_) => panic!("{resource} is no login"),
+        }
+    }
+    let nobody = "username=u&client_id=&resource=queue&name=mqtt-subscription-qos1&permission=read";
+    assert!(matches!(question(read_form(Route::RabbitmqResource, nobody)), Question::Never));
+}
+
+#[test]
+fn rabbitmq_asks_in_routing_keys() {
+    for (key, permission, expected) in [
+        ("devices.p2p.aa_bb", "write", Some(wanted(Action::Publish, "devices/p2p/aa_bb"))),
+        ("devices.p2p.%2A", "read", Some(wanted(Action::Subscribe, "devices/p2p/+"))),
+        ("devices.%23", "read", Some(wanted(Action::Subscribe, "devices/#"))),
+        (".a..", "write", Some(wanted(Action::Publish, "/a//"))),
+        ("a", "configure", None),
+    ] {
+        let body = format!("{RABBITMQ}&resource=topic&name=amq.topic&permission={permission}&routing_key={key}");
+        match question(read_form(Route::RabbitmqTopic, &body)) {
+            Question::Actions(what) => assert_eq!(what.wanted.first(), expected.as_ref(), "{key}"),
+            Question::Never => assert!(expected.is_none(), "{key}"),
+            Question::Login(_) => panic!("{key} is no login"),
+        }
+    }
+    let other = format!("{RABBITMQ}&resource=topic&name=amq.headers&permission=write&routing_key=a");
+    assert!(matches!(question(read_form(Route::RabbitmqTopic, &other)), Question::Never));
+    let empty = format!("{RABBITMQ}&resource=topic&name=amq.topic&permission=write&routing_key=");
+    assert_eq!(problem(read_form(Route::RabbitmqTopic, &empty)), Malformed::Missing("routing_key"));
+}
+
+#[test]
+fn rabbitmq_says_who_it_is_in_one_of_two_places() {
+    let said = |client: &str| {
+        let body = format!("username=u&{client}&resource=topic&name=amq.topic&permission=write&routing_key=a");
+        read_form(Route::RabbitmqTopic, &body)
+    };
+    let once = actions(said("variable_map.client_id=c&variable_map.username=u&variable_map.vhost=%2F"));
+    assert_eq!((once.client_id.as_str(), once.attributes.len()), ("c", 0));
+    assert_eq!(problem(said("client_id=c&variable_map.client_id=d")), Malformed::Twice("variable_map.client_id"));
+    assert_eq!(problem(said("vhost=%2F")), Malformed::Missing("client_id"));
+    for route in [Route::RabbitmqVhost, Route::RabbitmqResource, Route::RabbitmqTopic] {
+        let unnamed = "client_id=c&username=&resource=topic&name=amq.topic&permission=write&routing_key=a";
+        assert_eq!(problem(read_form(route, unnamed)), Malformed::Missing("username"), "{route:?}");
+    }
+}
+
+#[test]
+fn mosquitto_asks_in_numbers() {
+    for (acc, expected) in [
+        ("1", vec![Action::Subscribe]),
+        ("2", vec![Action::Publish]),
+        ("3", vec![Action::Subscribe, Action::Publish]),
+        ("4", vec![Action::Subscribe]),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|action| wanted(action, "t/#")).collect();
+        let json = format!(r##"{{"username":"u","clientid":"c","topic":"t/#","acc":{acc}}}"##);
+        let form = format!("username=u&clientid=c&topic=t%2F%23&acc={acc}");
+        assert_eq!(actions(read_json(Route::MosquittoAcl, &json)).wanted, expected);
+        assert_eq!(actions(read_form(Route::MosquittoAcl, &form)).wanted, expected);
+    }
+    for acc in ["0", "5", "8", "x", ""] {
+        let form = format!("username=u&clientid=c&topic=t&acc={acc}");
+        assert_eq!(problem(read_form(Route::MosquittoAcl, &form)), Malformed::Unknown("acc"));
+    }
+    let superuser = read_json(Route::MosquittoSuperuser, r#"{"username":"u"}"#);
+    assert!(matches!(question(superuser), Question::Never));
+}
+
+#[test]
+fn vernemq_says_in_a_header_what_it_asks() {
+    let ask = |hook: &str, body: &str| {
+        let headers = [("content-type", "application/json"), ("vernemq-hook", hook)];
+        read(Route::Vernemq, Method::Post, None, &headers, body.as_bytes())
+    };
+    for version in ["", "_m5"] {
+        let register = ask(
+            &format!("auth_on_register{version}"),
+            r#"{"peer_addr":"127.0.0.1","peer_port":8888,"username":"u","password":"p","mountpoint":"","client_id":"c",
+                "clean_session":false}"#,
+        );
+        let who = login(register);
+        assert!(who.client_id == "c" && who.password.as_deref() == Some(b"p"));
+        assert_eq!(who.peer_host.as_deref(), Some("127.0.0.1"));
+        let anonymous = r#"{"username":null,"password":null,"client_id":"c","peer_addr":"::1"}"#;
+        assert!(login(ask(&format!("auth_on_register{version}"), anonymous)).username.is_none());
+
+        let publish = r#"{"username":"u","client_id":"c","qos":1,"topic":"a/b","payload":"aGVsbG8=","retain":false}"#;
+        let what = actions(ask(&format!("auth_on_publish{version}"), publish));
+        assert_eq!(what.wanted, [wanted(Action::Publish, "a/b")]);
+        assert!(what.attributes.iter().all(|(name, _)| name != "payload"));
+
+        let subscribe =
+            r##"{"client_id":"c","username":"u","topics":[{"topic":"a/b","qos":1},{"topic":"c/#","qos":2}]}"##;
+        let what = actions(ask(&format!("auth_on_subscribe{version}"), subscribe));
+        assert_eq!(what.wanted, [wanted(Action::Subscribe, "a/b"), wanted(Action::Subscribe, "c/#")]);
+    }
+    for (hook, body, expected) in [
+        ("on_register", r#"{"client_id":"c"}"#, Malformed::Unknown("the header vernemq-hook")),
+        ("auth_on_subscribe", r#"{"client_id":"c","topics":[]}"#, Malformed::Missing("topics")),
+        ("auth_on_subscribe", r#"{"client_id":"c"}"#, Malformed::Missing("topics")),
+        ("auth_on_subscribe", r#"{"client_id":"c","topics":"a"}"#, Malformed::NotAList("topics")),
+        ("auth_on_subscribe", r#"{"client_id":"c","topics":[{"topic":""}]}"#, Malformed::NotAList("topics")),
+        ("auth_on_publish", r#"{"client_id":"c"}"#, Malformed::Missing("topic")),
+        ("auth_on_publish", r#"{"topic":"a"}"#, Malformed::Missing("client_id")),
+    ] {
+        assert_eq!(problem(ask(hook, body)), expected, "{hook} {body}");
+    }
+    assert_eq!(problem(read_json(Route::Vernemq, "{}")), Malformed::Missing("the header vernemq-hook"));
+}
+
+#[test]
+fn a_route_is_found_by_its_whole_path() {
+    for route in Route::ALL {
+        assert_eq!(Route::of(route.path()), Some(route));
+        assert_eq!(Route::of(&format!("{}/", route.path())), None);
+    }
+    assert_eq!(Route::of("/emqx"), None);
+}
