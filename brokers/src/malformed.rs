@@ -9,6 +9,8 @@ pub enum Malformed {
     Method,
     /// There is no such route.
     Route,
+    /// It is not HTTP, or its head is too long.
+    Unreadable,
     /// The body is longer than the gate takes.
     TooLarge {
         /// The most bytes that it takes.
@@ -56,6 +58,7 @@ impl Malformed {
         match self {
             Self::Method => "method",
             Self::Route => "no-such-route",
+            Self::Unreadable => "unreadable",
             Self::TooLarge { .. } => "too-large",
             Self::TooMany { .. } => "too-many-members",
             Self::TooSlow => "too-slow",
@@ -95,6 +98,9 @@ impl Malformed {
         match self {
             Self::Method => "have the broker ask by POST, or by GET with a query",
             Self::Route => "mend the address in the broker's configuration; the routes are in the README",
+            Self::Unreadable => {
+                "have the broker ask by POST: an address is at most 65,534 bytes, and a user name or password can be longer"
+            }
             Self::TooLarge { .. } => {
                 "raise limits.body, or have the broker send less: VerneMQ leaves payloads out with no_payload = on"
             }
@@ -110,7 +116,9 @@ impl Malformed {
                  EMQX_AUTHENTICATION='[{…}]', or in a file, because it drops variables for parts of a body"
             }
             Self::Missing(_) => "name this member in the broker's body template",
-            Self::NotText(_) | Self::NotAList(_) => "quote the placeholder in the broker's body template",
+            Self::NotText(_) | Self::NotAList(_) => {
+                "quote the placeholder in the broker's body template; amqtt sends null for a client that has none"
+            }
             Self::NotUtf8(_) => "only a password may be other bytes than UTF-8, in a form or a query",
             Self::Twice(_) => "name each member once, in one spelling and in one place",
             Self::Unknown(_) => "use the broker's own placeholder for this member",
@@ -127,6 +135,7 @@ impl fmt::Display for Malformed {
         match self {
             Self::Method => f.write_str("ask by POST, or by GET with a query"),
             Self::Route => f.write_str("no such route"),
+            Self::Unreadable => f.write_str("the head of the request cannot be read"),
             Self::TooLarge { limit } => write!(f, "the body is longer than {limit} bytes"),
             Self::TooMany { limit } => write!(f, "there are more than {limit} members"),
             Self::TooSlow => f.write_str("the body took too long to arrive"),

@@ -12,16 +12,13 @@ const SPELLING: Spelling =
     Spelling { client_id: &["client_id", "clientid"], peer_host: &["peerhost", "client_ip"], id_is_optional: false };
 
 pub(crate) fn read_login(request: &Request) -> Result<Asked, Malformed> {
-    let mut members = Members::read(request)?;
-    // How amqtt says that there is none.
-    members.forget_null();
+    let members = Members::read(request)?;
     let mistakes = mistakes(request, &members);
     Ok(Asked { question: Question::Login(Credentials::take(members, &SPELLING)?), mistakes })
 }
 
 pub(crate) fn read_action(request: &Request) -> Result<Asked, Malformed> {
     let mut members = Members::read(request)?;
-    members.forget_null();
     let mistakes = mistakes(request, &members);
     let wanted = emqx::take_wanted(&mut members)?;
     Ok(Asked { question: Question::Actions(Actions::take(members, &SPELLING, wanted)?), mistakes })

@@ -3,6 +3,14 @@
 //! `models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
 //! renders; `vectors` holds it against the measurements.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod grants;
 mod models;
 mod properties;

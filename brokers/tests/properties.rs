@@ -255,6 +255,7 @@ fn every_malformed_request_is_refused() {
     let problems = [
         Malformed::Method,
         Malformed::Route,
+        Malformed::Unreadable,
         Malformed::TooLarge { limit: 1 },
         Malformed::TooMany { limit: 1 },
         Malformed::TooSlow,

@@ -33,7 +33,7 @@ fn read_case(case: &Value) -> Result<Asked, Malformed> {
 fn member<'a>(case: &'a Value, placeholder: &str) -> Vec<&'a str> {
     let wanted = format!("${{{placeholder}}}");
     let body = case["emqx_config"]["body"].as_object();
-    let names = body.into_iter().flatten().filter(|(_, value)| **value == Value::from(wanted.as_str()));
+    let names = body.into_iter().flatten().filter(|(_, value)| value.as_str() == Some(&wanted));
     names.map(|(name, _)| name.as_str()).collect()
 }
 

@@ -9,6 +9,7 @@ use axum::{Json, Router, routing};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::acceptor::Places;
 use crate::active::ActivePolicy;
 use crate::findings::{Finding, Findings};
 use crate::reload::{Rejection, Rejections};
@@ -22,6 +23,7 @@ pub(crate) struct Admin {
     pub(crate) rejections: watch::Receiver<Rejections>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) findings: Arc<Findings>,
+    pub(crate) places: Places,
     pub(crate) stopping: Stopping,
 }
 
@@ -32,6 +34,7 @@ struct Status {
     policy: PolicyStatus,
     #[serde(flatten)]
     counts: Counts,
+    connections: ConnectionStatus,
     /// What looks wrong in the configuration of the brokers that ask.
     misconfigured: Vec<FindingStatus>,
     rejected: RejectedStatus,
@@ -45,6 +48,15 @@ struct PolicyStatus {
     since: String,
     /// Names alone.
     settings_not_read: Vec<String>,
+}
+
+/// Of brokers.
+#[derive(Serialize)]
+struct ConnectionStatus {
+    open: usize,
+    most: usize,
+    /// How often one had to wait for a place.
+    waits: u64,
 }
 
 #[derive(Serialize)]
@@ -100,6 +112,11 @@ async fn status(State(admin): State<Admin>) -> Json<Status> {
             settings_not_read: policy.unread_settings().into_iter().map(str::to_owned).collect(),
         },
         counts: admin.tally.counts(),
+        connections: ConnectionStatus {
+            open: admin.places.open(),
+            most: admin.places.most(),
+            waits: admin.places.waits(),
+        },
         misconfigured: admin.findings.all().into_iter().map(FindingStatus::from).collect(),
         rejected: RejectedStatus { count: rejections.count, last: rejections.last.map(RejectionStatus::from) },
     })

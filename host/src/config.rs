@@ -22,6 +22,9 @@ pub const KEY_SETTING: &str = "signature-keys";
 /// More threads than any machine that this was tried on has processors.
 const MOST_WORKERS: usize = 256;
 
+/// More connections than a system gives a program.
+const MOST_CONNECTIONS: usize = 1_000_000;
+
 const KIB: u64 = 1 << 10;
 
 /// Everything the operator can choose: the file given with `--config`, on top of which come the flags.
@@ -65,7 +68,9 @@ pub struct Limits {
     pub calls_per_instance: NonZero<u32>,
     /// The longest body that is read.
     pub body: ByteSize,
-    /// How long the body of a request may take to arrive.
+    /// The most connections of brokers at once; further ones wait. Brokers keep few: EMQX has 8 for each of its nodes.
+    pub connections: NonZero<usize>,
+    /// How long a request may take to arrive once it has begun to, and a broker to take an answer.
     #[serde(with = "humantime_serde")]
     pub request: Duration,
     /// How long what is in flight may take when the gate stops.
@@ -101,6 +106,7 @@ impl Default for Limits {
             answer: ByteSize::kib(64),
             calls_per_instance: NonZero::new(100_000).unwrap_or(NonZero::<u32>::MIN),
             body: ByteSize::kib(64),
+            connections: NonZero::new(4096).unwrap_or(NonZero::<usize>::MIN),
             request: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
@@ -188,6 +194,11 @@ impl Config {
         let (size, time) = (|from, to| from..=to, |from, to| Duration::from_millis(from)..=Duration::from_secs(to));
         for (holds, name, problem) in [
             ((1..=MOST_WORKERS).contains(&self.workers.get()), "workers", "must be from 1 to 256"),
+            (
+                (1..=MOST_CONNECTIONS).contains(&limits.connections.get()),
+                "limits.connections",
+                "must be from 1 to 1000000",
+            ),
             (time(10, 60).contains(&limits.deadline), "limits.deadline", "must be from 10ms to 60s"),
             (time(1, 3600).contains(&limits.request), "limits.request", "must be from 1ms to 1h"),
             (time(1, 3600).contains(&limits.drain), "limits.drain", "must be from 1ms to 1h"),

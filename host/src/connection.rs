@@ -1,7 +1,7 @@
 //! One client's connection.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -13,16 +13,34 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::acceptor::Accepted;
 use crate::gather::Gathered;
+use crate::patience::{Patience, Requests, Stuck};
 use crate::worker::Worker;
 
-/// How long a connection may be quiet between two requests, or take over the head of one. EMQX reconnects needlessly
-/// when it is under 15 s.
+/// How long a connection may be quiet between two requests. EMQX reconnects needlessly when it is under 15 s.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// After a request that cannot be read, so much of what follows is read and thrown away before the end: more than a
+/// client can make a broker send.
+const MOST_DISCARDED: u64 = 4 << 20;
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// As it should, or by the client.
+    Done,
+    /// With a request that is not HTTP, or too long.
+    Unreadable,
+    /// The client left it.
+    Broken,
+    /// The client kept the gate waiting.
+    Lost(Stuck),
+}
+
 /// Serves one connection until it ends; once the gate stops, until what is in flight has been answered.
-pub(crate) async fn serve(worker: Worker, connection: std::net::TcpStream) {
-    let stream = match TcpStream::from_std(connection) {
+pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) {
+    let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "cannot take over a connection"),
     };
@@ -30,41 +48,68 @@ pub(crate) async fn serve(worker: Worker, connection: std::net::TcpStream) {
     let _ = stream.set_nodelay(true);
     let gathered = Gathered::new(stream);
     let Worker { questions, limits, mut stopping } = worker;
-    let service = service_fn(move |request| {
-        let questions = Arc::clone(&questions);
-        async move { questions.answer(request).await }
+    let requests = Arc::new(Requests::default());
+    let service = service_fn(|request| {
+        let (questions, requests) = (Arc::clone(&questions), Arc::clone(&requests));
+        async move {
+            requests.begin();
+            let answer = questions.answer(request).await;
+            requests.answer();
+            answer
+        }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            // Who has said all that it has to say still wants to hear the answer.
-            .half_close(true)
-            .serve_connection(TokioIo::new(gathered.clone()), service)
-    );
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        // Who has said all that it has to say still wants to hear the answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(gathered.clone()), service);
+    let mut patience = Patience::new(limits.request);
     // The socket is looked at once more between the word and acting on it: what has arrived may not be known here yet.
     let mut stopped = pin!(async {
         stopping.wait().await;
         yield_now().await;
     });
     let mut is_stopping = false;
-    let ended = poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         is_stopping = is_stopping || stopped.as_mut().poll(cx).is_ready();
-        let mut ended = connection.as_mut().poll(cx);
-        if is_stopping && ended.is_pending() && gathered.is_starved() {
+        let mut ended = Pin::new(&mut connection).poll(cx);
+        if is_stopping && ended.is_pending() && gathered.flow().is_starved {
             // Not before: it would drop the requests that have arrived and not been answered.
-            connection.as_mut().graceful_shutdown();
-            ended = connection.as_mut().poll(cx);
+            Pin::new(&mut connection).graceful_shutdown();
+            ended = Pin::new(&mut connection).poll(cx);
         }
-        match gathered.poll_send(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
-            _ => ended.map_err(|error| error.to_string()),
+        let unreadable = matches!(&ended, Poll::Ready(Err(error)) if error.is_parse());
+        if unreadable {
+            // Its answer is not to leave yet.
+            return Poll::Ready(End::Unreadable);
+        }
+        if matches!(gathered.poll_send(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(End::Broken);
+        }
+        match ended {
+            Poll::Ready(Ok(())) => Poll::Ready(End::Done),
+            Poll::Ready(Err(_)) => Poll::Ready(End::Broken),
+            Poll::Pending => patience.poll_lost(cx, gathered.flow(), &requests).map(End::Lost),
         }
     })
     .await;
-    // What hyper says of a request that it cannot read, for one.
-    let sent = timeout(limits.drain, gathered.send()).await;
-    if ended.is_err() || !matches!(sent, Ok(Ok(()))) {
-        tracing::debug!(?ended, "a connection broke");
+    if matches!(end, End::Unreadable) {
+        let head = connection.into_parts().read_buf;
+        if let Some(answer) = questions.answer_unreadable(&head) {
+            gathered.replace_last(b"HTTP/1.1 4", &answer);
+        }
     }
+    let parting = async {
+        if !matches!(end, End::Lost(Stuck::Answer(_))) {
+            let _ = gathered.send().await;
+        }
+        if matches!(end, End::Unreadable) {
+            gathered.linger(MOST_DISCARDED).await;
+        }
+    };
+    if timeout(limits.drain, parting).await.is_err() || !matches!(end, End::Done) {
+        tracing::debug!(?end, "a connection broke");
+    }
+    drop(place);
 }

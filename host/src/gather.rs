@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// So many bytes may wait before the client has to take some.
@@ -24,17 +24,47 @@ pub(crate) struct Gathered(Arc<Mutex<Gathering>>);
 struct Gathering {
     stream: TcpStream,
     waiting: BytesMut,
-    starved: bool,
+    flow: Flow,
+}
+
+/// What has come and gone on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// Bytes that the client has sent.
+    pub(crate) received: u64,
+    /// Bytes that it has taken.
+    pub(crate) sent: u64,
+    /// Whether there are answers that it has yet to take.
+    pub(crate) is_sending: bool,
+    /// Whether the server asked for more and the client had sent nothing: every whole request has been taken.
+    pub(crate) is_starved: bool,
 }
 
 impl Gathered {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Mutex::new(Gathering { stream, waiting: BytesMut::new(), starved: false })))
+        Self(Arc::new(Mutex::new(Gathering { stream, waiting: BytesMut::new(), flow: Flow::default() })))
     }
 
-    /// Whether the server asked for more and the client had sent nothing: every whole request has been taken.
-    pub(crate) fn is_starved(&self) -> bool {
-        self.inner().starved
+    pub(crate) fn flow(&self) -> Flow {
+        let inner = self.inner();
+        Flow { is_sending: !inner.waiting.is_empty(), ..inner.flow }
+    }
+
+    /// Puts another answer in the place of the last one, none of which has been sent.
+    pub(crate) fn replace_last(&self, begins: &[u8], answer: &[u8]) {
+        let mut inner = self.inner();
+        if let Some(at) = inner.waiting.windows(begins.len()).rposition(|bytes| bytes == begins) {
+            inner.waiting.truncate(at);
+            inner.waiting.extend_from_slice(answer);
+        }
+    }
+
+    /// Says that nothing more will be sent, and reads what still comes, so that the system does not take back what the
+    /// client has yet to read. No more than so many bytes.
+    pub(crate) async fn linger(&self, most: u64) {
+        if poll_fn(|cx| Pin::new(&mut self.inner().stream).poll_shutdown(cx)).await.is_ok() {
+            let _ = tokio::io::copy(&mut self.clone().take(most), &mut tokio::io::sink()).await;
+        }
     }
 
     /// Sends what waits, as far as the client takes it.
@@ -61,6 +91,7 @@ impl Gathering {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.waiting.advance(sent);
+            self.flow.sent += sent as u64;
         }
         Poll::Ready(Ok(()))
     }
@@ -69,8 +100,10 @@ impl Gathering {
 impl AsyncRead for Gathered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
+        let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
-        inner.starved = read.is_pending();
+        inner.flow.received += (buffer.filled().len() - before) as u64;
+        inner.flow.is_starved = read.is_pending();
         read
     }
 }
@@ -90,9 +123,8 @@ impl AsyncWrite for Gathered {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
-        let mut inner = self.inner();
-        ready!(inner.poll_send(cx))?;
-        Pin::new(&mut inner.stream).poll_shutdown(cx)
+    /// Nothing is shut before what waits has been sent, and that is not for the server to say.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -109,6 +109,25 @@ impl Questions {
         route.render(outcome)
     }
 
+    /// The answer to a request that cannot be read as HTTP, whole, if another one is needed than a status: what EMQX would
+    /// take for *ignore*, a client could bring about by a user name that is too long for an address.
+    pub(crate) fn answer_unreadable(&self, head: &[u8]) -> Option<Vec<u8>> {
+        let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+        let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+        let path = str::from_utf8(path).unwrap_or_default();
+        let route = Route::of(path).or_else(|| Route::is_like_emqx(path).then_some(Route::EmqxAuth))?;
+        let reply = self.turn_down(route, &Malformed::Unreadable, SystemTime::now());
+        let Reply { status, content_type, body } = reply;
+        (status == 200).then(|| {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
+                 connection: close\r\n\r\n{body}"
+            )
+            .into_bytes()
+        })
+    }
+
     fn turn_down(&self, route: Route, problem: &Malformed, now: SystemTime) -> Reply {
         let outcome = Outcome::Malformed(problem);
         self.tally.count(Asked::Nothing, &outcome);

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket};
 
+mod acceptor;
 pub mod active;
 mod admin;
 mod body;
@@ -38,6 +39,7 @@ mod http;
 mod instances;
 mod judge;
 pub mod one_line;
+mod patience;
 pub mod policy;
 mod reload;
 pub mod sandbox;
@@ -46,6 +48,7 @@ mod stop;
 mod tally;
 mod worker;
 
+use acceptor::{Acceptor, Places};
 use active::ActivePolicy;
 use admin::Admin;
 use candidate::Origin;
@@ -146,11 +149,13 @@ impl Gate {
         let (listen, admin) = (listeners.logins.local_addr()?, listeners.admin.local_addr()?);
         let (stop, stopping) = Stop::new();
         let (tally, findings) = (Arc::new(Tally::default()), Arc::new(Findings::default()));
+        let places = Places::new(self.config.limits.connections.get());
         let operator = Admin {
             active: self.active(),
             rejections: self.reloader.rejections(),
             tally: Arc::clone(&tally),
             findings: Arc::clone(&findings),
+            places: places.clone(),
             stopping: stopping.clone(),
         };
         let limits = self.config.limits;
@@ -162,7 +167,7 @@ impl Gate {
 
         tokio::select! {
             () = shutdown => {}
-            () = workers.accept(&listeners.logins) => {}
+            () = workers.accept(Acceptor::new(&listeners.logins, places)) => {}
         }
         tracing::info!("stopping: answering what is in flight");
         workers.close(listeners.logins);

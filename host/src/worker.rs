@@ -4,7 +4,6 @@ use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -12,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::acceptor::{self, Accepted, Acceptor};
 use crate::config::Limits;
 use crate::connection;
 use crate::http::Questions;
@@ -23,7 +23,7 @@ use crate::stop::Stopping;
 /// Brokers keep few, long connections (EMQX: 8 a node), so they are handed out in turn: a hash over their addresses
 /// would leave threads idle.
 pub(crate) struct Workers {
-    lines: Vec<mpsc::UnboundedSender<std::net::TcpStream>>,
+    lines: Vec<mpsc::UnboundedSender<Accepted>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -58,16 +58,16 @@ impl Workers {
     }
 
     /// Hands every connection to the next worker, for as long as it is polled.
-    pub(crate) async fn accept(&self, listener: &TcpListener) {
+    pub(crate) async fn accept(&self, mut acceptor: Acceptor<'_>) {
         for line in self.lines.iter().cycle() {
             // A worker outlives this loop: it ends when its line does.
-            let _ = line.send(next_connection(listener).await);
+            let _ = line.send(acceptor.next().await);
         }
     }
 
     /// Closes the listener, and hands out the connections that wait there already.
     pub(crate) fn close(&self, listener: TcpListener) {
-        let waiting = waiting(listener).unwrap_or_default();
+        let waiting = acceptor::close(listener).unwrap_or_default();
         for (line, connection) in self.lines.iter().cycle().zip(waiting) {
             let _ = line.send(connection);
         }
@@ -84,39 +84,8 @@ impl Workers {
     }
 }
 
-/// The connections that wait at a listener. Asked of the system itself: what the runtime knows of it may be old.
-fn waiting(listener: TcpListener) -> io::Result<Vec<std::net::TcpStream>> {
-    let listener = listener.into_std()?;
-    let mut connections = Vec::new();
-    loop {
-        match listener.accept() {
-            Ok((connection, _)) => {
-                connection.set_nonblocking(true)?;
-                connections.push(connection);
-            }
-            // It was gone before it was taken.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) => return Ok(connections),
-        }
-    }
-}
-
-/// The next connection, detached from the runtime that accepted it. An error costs at most the connection.
-async fn next_connection(listener: &TcpListener) -> std::net::TcpStream {
-    loop {
-        match listener.accept().await.and_then(|(connection, _)| connection.into_std()) {
-            Ok(connection) => return connection,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                // Out of file descriptors, usually: trying again at once would only fill the log.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
 impl Worker {
-    async fn serve(self, mut connections: mpsc::UnboundedReceiver<std::net::TcpStream>) {
+    async fn serve(self, mut connections: mpsc::UnboundedReceiver<Accepted>) {
         let mut serving = JoinSet::new();
         loop {
             tokio::select! {

@@ -36,6 +36,11 @@ impl Connection {
         self.0.get_mut().write_all(bytes).await.unwrap();
     }
 
+    /// Sends, unless the other side ends the connection.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        timeout(PATIENCE, self.0.get_mut().write_all(bytes)).await.expect("the end of the connection, or room").is_ok()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) async fn finish(&mut self) {
         self.0.get_mut().shutdown().await.unwrap();

@@ -227,8 +227,9 @@ async fn a_login_is_asked_for_by_get_or_post_alone() {
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST, OPTIONS")), "{method}");
     }
     for method in ["HEAD", "OPTIONS", "PUT"] {
+        // For EMQX and rmqtt a 405 is leave to ask somebody else.
         let answer = gate.ask_head(&bare(method, "/emqx/auth?clientid=c")).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST")), "{method}");
+        assert_eq!((answer.status, answer.header("content-length")), (200, Some("63")), "{method}");
     }
     gate.stop().await;
 }

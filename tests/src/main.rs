@@ -4,9 +4,12 @@
 
 mod architecture;
 mod candidates;
+mod connections;
 mod credentials;
 mod device;
+mod findings;
 mod gate;
+mod grants;
 mod http;
 mod logins;
 mod process;

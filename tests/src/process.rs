@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The program, built from the sources that the tests are built from.
@@ -41,7 +42,8 @@ pub(crate) async fn run(command: &mut Command) -> (Option<i32>, String, String) 
 /// A gate that runs as a process, and its log.
 pub(crate) struct Running {
     pub(crate) child: Child,
-    log: Lines<BufReader<ChildStderr>>,
+    /// Read all along, so that the program never waits to write it.
+    log: JoinHandle<String>,
     pub(crate) logins: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -56,7 +58,8 @@ impl Running {
             let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a log line: {line}"));
             if line["message"] == "serving" {
                 let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
-                return Self { logins: address("listen"), admin: address("admin"), child, log };
+                let (logins, admin) = (address("listen"), address("admin"));
+                return Self { child, log: tokio::spawn(read_all(log)), logins, admin };
             }
         }
     }
@@ -71,22 +74,24 @@ impl Running {
     }
 
     /// Waits for its end; the exit code, the rest of what it printed and the rest of its log.
-    pub(crate) async fn end(mut self) -> (Option<i32>, String, String) {
+    pub(crate) async fn end(self) -> (Option<i32>, String, String) {
+        let Self { mut child, log, .. } = self;
         let mut printed = String::new();
-        let mut stdout = self.child.stdout.take().unwrap();
-        let log = async {
-            let mut log = String::new();
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                log.push_str(&line);
-                log.push('\n');
-            }
-            log
-        };
-        let ended = async { tokio::join!(self.child.wait(), stdout.read_to_string(&mut printed), log) };
+        let mut stdout = child.stdout.take().unwrap();
+        let ended = async { tokio::join!(child.wait(), stdout.read_to_string(&mut printed), log) };
         let (status, read, log) = timeout(PATIENCE, ended).await.expect("the program ends");
         read.unwrap();
-        (status.unwrap().code(), printed, log)
+        (status.unwrap().code(), printed, log.unwrap())
     }
+}
+
+async fn read_all(mut lines: Lines<BufReader<ChildStderr>>) -> String {
+    let mut log = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        log.push_str(&line);
+        log.push('\n');
+    }
+    log
 }
 
 /// Longer than anything takes.

@@ -3,12 +3,13 @@
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Verdict};
+use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Topics, Verdict};
+use bindings::exports::mqtt_gate::auth::authorizer;
 use bindings::wasi::config::store;
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "policy", generate_all });
+    wit_bindgen::generate!({ path: "../../wit", world: "access-policy", generate_all });
 }
 
 /// The policy, as a component exports it.
@@ -45,6 +46,16 @@ impl Guest for Misbehaving {
     }
 }
 
+impl authorizer::Guest for Misbehaving {
+    fn authorize(what: authorizer::Request) -> Result<authorizer::Permission, String> {
+        match what.username.as_deref().unwrap_or_default() {
+            "ignore" => Ok(authorizer::Permission::Ignore),
+            "tell me all" => Err(format!("told: {} {}", "tell me all", key())),
+            how => go_wrong(how).map(|_| authorizer::Permission::Allow),
+        }
+    }
+}
+
 /// How many calls an instance answers whose user name is `old`.
 const OLD: u32 = 3;
 
@@ -56,7 +67,7 @@ fn key() -> String {
 }
 
 fn go_wrong(how: &str) -> Result<Grant, String> {
-    let mut attributes = Vec::new();
+    let mut grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
     match how {
         "loop" => spin(),
         "trap" => trap(),
@@ -65,11 +76,26 @@ fn go_wrong(how: &str) -> Result<Grant, String> {
         "old" if CALLS.fetch_add(1, Relaxed) >= OLD => return Err("told to answer for three calls alone".into()),
         "error" => return Err("told to reach no verdict".into()),
         "error-huge" => return Err("x".repeat(1 << 20)),
-        "huge" => attributes = vec![("name".to_owned(), "x".repeat(1 << 20))],
-        "many" => attributes = vec![(String::new(), String::new()); 400_000],
+        "huge" => grant.attributes = vec![("name".to_owned(), "x".repeat(1 << 20))],
+        "many" => grant.attributes = vec![(String::new(), String::new()); 400_000],
+        "everything" => grant.access = Access::Everything,
+        "attributes" => grant.attributes = vec![("tier".to_owned(), "\"gold\"".to_owned())],
+        "attribute-name" => grant.attributes = vec![("no name".to_owned(), String::new())],
+        "attribute-twice" => grant.attributes = vec![("name".to_owned(), String::new()); 2],
+        "expired" => grant.expires_at = Some(1),
+        "in milliseconds" => grant.expires_at = Some(4_102_444_800_000),
+        "2100" => grant.expires_at = Some(4_102_444_800),
+        "eq" => grant.access = only("eq a"),
+        "placeholder" => grant.access = only("a/${clientid}"),
+        "no filter" => grant.access = only("a/#/b"),
+        "only" => grant.access = only("a/b"),
         _ => {}
     }
-    Ok(Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes })
+    Ok(grant)
+}
+
+fn only(filter: &str) -> Access {
+    Access::Only(Topics { publish: vec![filter.to_owned()], subscribe: Vec::new() })
 }
 
 #[inline(never)]

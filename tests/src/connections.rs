@@ -1,0 +1,84 @@
+//! No client keeps others out: by being slow, by being many, by not listening.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::device::Device;
+use crate::gate::{AUTH_CORE, Gate};
+use crate::http::{Connection, get};
+use crate::process::{Running, mqtt_gate};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_come_to_its_end_is_not_waited_for() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.request = Duration::from_millis(100)).await;
+    let request = Device::genuine().request();
+    let mut at_once = Connection::open(gate.logins).await;
+    at_once.send(&request[..20]).await;
+    let mut after_another = Connection::open(gate.logins).await;
+    assert_eq!(after_another.ask(&request).await.status, 200);
+    after_another.send(&request[..20]).await;
+    let mut silent = Connection::open(gate.logins).await;
+    for slow in [&mut at_once, &mut after_another] {
+        assert!(slow.try_answer().await.is_none());
+    }
+    // Who has not begun may take its time.
+    assert_eq!(silent.ask(&request).await.status, 200);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_and_does_not_listen_is_let_go() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.request = Duration::from_millis(200)).await;
+    let mut deaf = Connection::open(gate.logins).await;
+    // More answers than fit between the two: the gate stops reading at some point, and then it ends the connection.
+    let burst = get("/mqtt/auth").repeat(1_000);
+    while deaf.try_send(&burst).await {}
+    gate.until("it is let go", |status| status["connections"]["open"] == 0).await;
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_more_connections_than_allowed_and_the_next_one_waits() {
+    let mut command = mqtt_gate(["serve"]);
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("gate.toml");
+    std::fs::write(&config, "limits.connections = 2\n").unwrap();
+    command.args(["--config", config.to_str().unwrap()]).env("MQTT_SIGNATURE_KEY", crate::device::KEY);
+    let running = Running::start(&mut command).await;
+    let request = Device::genuine().request();
+    let mut first = Connection::open(running.logins).await;
+    let mut second = Connection::open(running.logins).await;
+    assert_eq!(first.ask(&request).await.status, 200);
+    assert_eq!(second.ask(&request).await.status, 200);
+    let mut third = Connection::open(running.logins).await;
+    third.send(&request).await;
+    let status = async || Connection::open(running.admin).await.ask(&get("/status")).await.json();
+    while status().await["connections"]["waits"] == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status().await["connections"], json!({ "open": 2, "most": 2, "waits": 1 }));
+    drop(first);
+    assert_eq!(third.answer().await.status, 200);
+    running.terminate();
+    let (_, _, log) = running.end().await;
+    let told = log.lines().filter(|line| line.contains("no place for another connection")).count();
+    assert_eq!(told, 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_is_answered_the_same() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for device in [Device::genuine(), Device::named("x")] {
+        for route in ["/emqx/auth", "/mqtt/auth", "/emqx/acl"] {
+            let mut seen = None;
+            for _ in 0..3 {
+                let answer = gate.ask(&device.request_to(route)).await;
+                let said = (answer.status, answer.text().to_owned());
+                assert_eq!(*seen.get_or_insert_with(|| said.clone()), said);
+            }
+        }
+    }
+    gate.stop().await;
+}
