@@ -27,6 +27,7 @@ build: setup
 	cargo build --locked --release --bin mqtt-gate
 
 test: setup
+	@tests/setup $(CARGO_TARGET_DIR)
 	cargo test --workspace --locked
 
 lint: setup

@@ -1,6 +1,5 @@
 //! No client keeps others out: by being slow, by being many, by not listening.
 
-use std::num::NonZero;
 use std::time::Duration;
 
 use serde_json::json;

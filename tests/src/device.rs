@@ -26,7 +26,15 @@ impl Device {
     }
 
     pub(crate) fn signed_with(key: &str) -> Self {
-        let client_id = "GID_test@@@AA_BB_CC_DD_EE_FF@@@6e7d3c2a-8b1f-4f0e-9c55-0a1b2c3d4e5f";
+        Self::with(key, "GID_test@@@AA_BB_CC_DD_EE_FF@@@6e7d3c2a-8b1f-4f0e-9c55-0a1b2c3d4e5f")
+    }
+
+    /// A device of this name whose credentials are signed with [`KEY`].
+    pub(crate) fn genuine_with_id(client_id: &str) -> Self {
+        Self::with(KEY, client_id)
+    }
+
+    fn with(key: &str, client_id: &str) -> Self {
         let password = Key::new(None, key.as_bytes()).sign(client_id, USERNAME);
         Self { client_id: client_id.into(), username: USERNAME.into(), password }
     }

@@ -1,0 +1,130 @@
+//! Real brokers, each run for one test on free ports, with a directory of its own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::process::PATIENCE;
+
+/// A broker that runs until this is dropped.
+pub(crate) struct Broker {
+    /// Where devices connect.
+    pub(crate) port: u16,
+    // In the order in which they are ended: a node first, and then what it is registered with.
+    _processes: Vec<Child>,
+    _directory: TempDir,
+}
+
+const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// RabbitMQ with its MQTT plugin, which asks the gate about everything.
+pub(crate) async fn rabbitmq(gate: SocketAddr) -> Broker {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let [port, distribution, epmd] = free_ports();
+    fs::write(path("rabbitmq.conf"), rabbitmq_conf(port, gate)).unwrap();
+    fs::write(path("plugins"), "[rabbitmq_mqtt,rabbitmq_auth_backend_http].").unwrap();
+    ["home", "data", "log", "tmp"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
+
+    let mut registry = Command::new("epmd");
+    registry.args(["-address", "127.0.0.1", "-port", &epmd.to_string()]);
+    let registry = start(&mut registry, directory.path(), "rabbitmq-server");
+    let mut node = Command::new(RABBITMQ);
+    node.env("HOME", path("home"))
+        .env("TMPDIR", path("tmp"))
+        .env("ERL_EPMD_PORT", epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODENAME", format!("gate{port}@localhost"))
+        .env("RABBITMQ_DIST_PORT", distribution.to_string())
+        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_CONF_ENV_FILE", path("no-such-file"))
+        .env("RABBITMQ_CONFIG_FILE", path("rabbitmq"))
+        .env("RABBITMQ_ADVANCED_CONFIG_FILE", path("no-such-file.config"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
+        .env("RABBITMQ_MNESIA_BASE", path("data"))
+        .env("RABBITMQ_LOG_BASE", path("log"))
+        .env("RABBITMQ_PID_FILE", path("pid"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+        // The script becomes the node then, instead of staying its parent.
+        .env("RUNNING_UNDER_SYSTEMD", "true");
+    let mut node = start(&mut node, directory.path(), "rabbitmq-server");
+    until_said(&mut node, directory.path(), "Server startup complete").await;
+    Broker { port, _processes: vec![node, registry], _directory: directory }
+}
+
+fn rabbitmq_conf(port: u16, gate: SocketAddr) -> String {
+    let paths = ["user", "vhost", "resource", "topic"]
+        .map(|path| format!("auth_http.{path}_path = http://{gate}/rabbitmq/{path}\n"))
+        .concat();
+    format!(
+        "listeners.tcp = none\n\
+         log.console = true\n\
+         log.console.level = info\n\
+         log.file = false\n\
+         auth_backends.1 = http\n\
+         auth_http.http_method = post\n\
+         {paths}\
+         mqtt.listeners.tcp.default = 127.0.0.1:{port}\n\
+         mqtt.allow_anonymous = false\n"
+    )
+}
+
+/// amqtt, which asks the gate by JSON or by form.
+pub(crate) async fn amqtt(gate: SocketAddr, params: &str) -> Broker {
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/brokers/run_amqtt.py");
+    let mut broker = Command::new(target().join("amqtt/bin/python"));
+    broker.args([script, &port.to_string(), &gate.port().to_string(), params]).env("HOME", directory.path());
+    let mut broker = start(&mut broker, directory.path(), "amqtt (tests/setup puts it into the target directory)");
+    until_said(&mut broker, directory.path(), "ready").await;
+    Broker { port, _processes: vec![broker], _directory: directory }
+}
+
+/// Where `make` builds.
+fn target() -> PathBuf {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target").to_owned();
+    std::env::var("CARGO_TARGET_DIR").unwrap_or(default).into()
+}
+
+/// Ports that were free a moment ago.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let taken = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    taken.map(|listener| listener.local_addr().unwrap().port())
+}
+
+fn start(command: &mut Command, directory: &Path, package: &str) -> Child {
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(directory.join("errors")).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("install {package}: `make test` does it as root ({error})"))
+}
+
+/// Waits until the program says so, and reads on after that, so that it never waits to be heard.
+async fn until_said(child: &mut Child, directory: &Path, word: &str) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = timeout(PATIENCE * 2, async {
+        let mut all = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains(word) {
+                return;
+            }
+            all.push_str(&line);
+            all.push('\n');
+        }
+        panic!("it ended: {all}{}", fs::read_to_string(directory.join("errors")).unwrap());
+    });
+    said.await.unwrap_or_else(|_| panic!("it never said {word:?}"));
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+}

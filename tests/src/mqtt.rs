@@ -1,0 +1,85 @@
+//! A device as it connects to a broker: MQTT 3.1.1, by a client that everybody uses.
+
+use std::time::Duration;
+
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, QoS, SubscribeReasonCode,
+};
+use tokio::time::timeout;
+
+use crate::device::Device;
+use crate::process::PATIENCE;
+
+pub(crate) struct Client {
+    client: AsyncClient,
+    events: EventLoop,
+}
+
+/// What became of something that was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The broker acknowledged it.
+    Taken,
+    /// The broker said no.
+    Refused,
+    /// The broker ended the connection.
+    Closed,
+}
+
+impl Client {
+    /// Connects; the return code of the CONNACK if that is a refusal.
+    pub(crate) async fn connect(port: u16, device: &Device) -> Result<Self, ConnectReturnCode> {
+        let mut options = MqttOptions::new(&device.client_id, "127.0.0.1", port);
+        options.set_credentials(&device.username, &device.password).set_keep_alive(Duration::from_secs(60));
+        let (client, events) = AsyncClient::new(options, 16);
+        let mut connected = Self { client, events };
+        loop {
+            match connected.event().await {
+                Ok(Event::Incoming(Incoming::ConnAck(_))) => return Ok(connected),
+                Ok(_) => {}
+                Err(ConnectionError::ConnectionRefused(code)) => return Err(code),
+                Err(error) => panic!("neither let in nor refused: {error}"),
+            }
+        }
+    }
+
+    /// Publishes and waits to hear of it.
+    pub(crate) async fn publish(&mut self, topic: &str, payload: &str) -> Sent {
+        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
+        loop {
+            match self.event().await {
+                Ok(Event::Incoming(Incoming::PubAck(_))) => return Sent::Taken,
+                Ok(_) => {}
+                Err(_) => return Sent::Closed,
+            }
+        }
+    }
+
+    /// Subscribes and waits to hear of it.
+    pub(crate) async fn subscribe(&mut self, filter: &str) -> Sent {
+        self.client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+        loop {
+            match self.event().await {
+                Ok(Event::Incoming(Incoming::SubAck(ack))) => {
+                    let refused = ack.return_codes.contains(&SubscribeReasonCode::Failure);
+                    return if refused { Sent::Refused } else { Sent::Taken };
+                }
+                Ok(_) => {}
+                Err(_) => return Sent::Closed,
+            }
+        }
+    }
+
+    /// The next message, as its topic and its text.
+    pub(crate) async fn receive(&mut self) -> (String, String) {
+        loop {
+            if let Event::Incoming(Incoming::Publish(message)) = self.event().await.unwrap() {
+                return (message.topic, String::from_utf8(message.payload.to_vec()).unwrap());
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Result<Event, ConnectionError> {
+        timeout(PATIENCE, self.events.poll()).await.expect("something to happen")
+    }
+}
