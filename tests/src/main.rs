@@ -9,6 +9,7 @@ mod broker;
 mod candidates;
 mod connections;
 mod credentials;
+mod deploy;
 mod device;
 mod emqx;
 mod findings;
