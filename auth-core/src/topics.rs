@@ -20,8 +20,8 @@ impl Templates {
             return Ok(None);
         }
         Ok(Some(Self {
-            publish: Template::parse_list("publish-topics", publish)?,
-            subscribe: Template::parse_list("subscribe-topics", subscribe)?,
+            publish: Template::parse_list("publish-topics", publish, |_| Ok(()))?,
+            subscribe: Template::parse_list("subscribe-topics", subscribe, keeps_to_itself)?,
         }))
     }
 }
@@ -41,9 +41,7 @@ impl Topics {
         let fill = |templates: &[Template]| templates.iter().map(|template| template.fill(device)).collect();
         Self { publish: fill(&templates.publish), subscribe: fill(&templates.subscribe) }
     }
-}
 
-impl Topics {
     /// Whether a device with these topics may do this.
     #[must_use]
     pub fn allow(&self, action: Action, topic: &str) -> bool {
@@ -87,6 +85,19 @@ fn covers(granted: &str, wanted: &str) -> bool {
     wanted.next().is_none()
 }
 
+/// Whether EMQX keeps subscriptions to this filter. It compares level by level, so that a `+` at the end allows to
+/// subscribe to `#` in its place; the gate denies that by name, which it cannot when a name stands for an earlier `+`.
+fn keeps_to_itself(filter: &str) -> Result<(), &'static str> {
+    let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"));
+    if before.is_some_and(|before| before.contains('+')) {
+        return Err(
+            "a `+` before a last level that is `+` too: EMQX lets such a subscription reach below that level; \
+                    end the filter with `#`, or name the earlier levels",
+        );
+    }
+    Ok(())
+}
+
 /// With these a topic filter means something else to EMQX.
 const MEANINGS: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
 
@@ -101,9 +112,14 @@ enum Part {
 }
 
 impl Template {
-    fn parse_list(name: &'static str, text: Option<String>) -> Result<Vec<Self>, SettingError> {
+    fn parse_list(
+        name: &'static str,
+        text: Option<String>,
+        check: impl Fn(&str) -> Result<(), &'static str>,
+    ) -> Result<Vec<Self>, SettingError> {
         let fails = |problem| SettingError { name, problem };
-        items(&text.unwrap_or_default()).map(|item| Self::parse(item).map_err(fails)).collect()
+        let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(fails);
+        items(&text.unwrap_or_default()).map(parse).collect()
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {

@@ -88,8 +88,7 @@ pub(crate) fn admit(grant: &Grant, now: u64) -> Result<Admission, UnfitGrant> {
         return Ok(Admission(Reply::json(200, ALLOW)));
     }
     let body = Admitted { grant, rules };
-    // Text, numbers and truth values: there is nothing in it that is no JSON.
-    let body = serde_json::to_string(&body).map_err(|_| UnfitGrant::NotAFilter)?;
+    let body = serde_json::to_string(&body).map_err(|_| UnfitGrant::Unwritten)?;
     Ok(Admission(Reply::json(200, body)))
 }
 
@@ -151,7 +150,13 @@ struct Rule<'a> {
 /// so where the grant has such a wildcard they are denied before it, after what the grant names of them itself.
 fn rules<'a>(publish: &'a [String], subscribe: &'a [String]) -> Result<Vec<Rule<'a>>, UnfitGrant> {
     publish.iter().chain(subscribe).try_for_each(|filter| check_filter(filter))?;
+    if subscribe.iter().any(|filter| beyond(filter).is_some_and(|wider| wider.contains('+'))) {
+        return Err(UnfitGrant::FilterTooWide);
+    }
     let mut rules = Vec::new();
+    let beyond = subscribe.iter().filter_map(|filter| beyond(filter));
+    let beyond = beyond.filter(|wider| !subscribe.iter().any(|filter| covers(filter, wider)));
+    push(&mut rules, "deny", "subscribe", beyond.map(|filter| format!("eq {filter}").into()));
     let begins_wild = |filter: &String| filter.starts_with(['#', '+']);
     if publish.iter().chain(subscribe).any(begins_wild) {
         let of_system = |filter: &&String| filter.starts_with('$');
@@ -159,8 +164,6 @@ fn rules<'a>(publish: &'a [String], subscribe: &'a [String]) -> Result<Vec<Rule<
         push(&mut rules, "allow", "subscribe", subscribe.iter().filter(of_system).map(text));
         push(&mut rules, "deny", "all", SYSTEM.into_iter().map(Into::into));
     }
-    let beyond = subscribe.iter().filter_map(|filter| beyond(filter)).filter(|wider| !subscribe.contains(wider));
-    push(&mut rules, "deny", "subscribe", beyond.map(|filter| format!("eq {filter}").into()));
     push(&mut rules, "allow", "publish", publish.iter().map(text));
     push(&mut rules, "allow", "subscribe", subscribe.iter().map(text));
     push(&mut rules, "deny", "all", ["#"].into_iter().chain(SYSTEM).map(Into::into));
@@ -186,11 +189,28 @@ fn push<'a>(
     }
 }
 
-/// The wider filter that EMQX takes for allowed when this one is: it compares level by level, and so its `+` matches
-/// the `#` of a subscription (`emqx_topic:match/2`).
+/// A wider filter that EMQX takes for allowed when this one is: it compares level by level, and so its `+` matches the
+/// `#` of a subscription (`emqx_topic:match/2`). It is the only one if it has no `+` itself: otherwise there is one for
+/// each name in that place.
 fn beyond(filter: &str) -> Option<String> {
     let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"))?;
     Some(format!("{before}#"))
+}
+
+/// Whether a filter has all topics of one that ends with `#`, and has no other wildcard.
+fn covers(filter: &str, wider: &str) -> bool {
+    if wider.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = wider.split('/');
+    for level in filter.split('/') {
+        match levels.next() {
+            _ if level == "#" => return true,
+            Some(other) if other != "#" && (level == "+" || level == other) => {}
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn check_filter(filter: &str) -> Result<(), UnfitGrant> {

@@ -54,6 +54,12 @@ pub enum UnfitGrant {
     /// A topic filter is not one.
     #[error("the grant holds something that is not an MQTT topic filter")]
     NotAFilter,
+    /// EMQX lets a subscription reach further than this filter, and not in a way that could be denied by name.
+    #[error("a subscription's filter has a `+` before its last level, which is `+` too: EMQX lets it reach below that")]
+    FilterTooWide,
+    /// It could not be written down: a fault of ours.
+    #[error("the grant could not be written down; this is a fault of mqtt-gate, please report it")]
+    Unwritten,
     /// EMQX reads more into it than a topic filter: `eq …`, `${…}`, or a shared subscription.
     #[error(
         "a topic filter begins with `eq `, $share/, $queue/ or $exclusive/, or holds ${{…}}: EMQX reads it otherwise"

@@ -1,6 +1,6 @@
 //! The named values of a request, however they are written down.
 //!
-//! A member is there once: what is there twice could be read in two ways. A POST to an address with a query has members
+//! A member of the request is there once: what is there twice could be read in two ways. A POST to an address with a query has members
 //! in both places, and what stands in both has to be the same.
 
 use std::borrow::Cow;
@@ -98,7 +98,7 @@ impl Members {
         self.list.into_iter().map(text).collect()
     }
 
-    /// The names of those that hold a literal `${…}`: a placeholder that the broker did not fill in.
+    /// The names of those that hold a literal `${…}` and nothing else: a placeholder that the broker did not fill in.
     pub(crate) fn unfilled(&self) -> impl Iterator<Item = &str> {
         self.list.iter().filter(|(_, value)| value.is_unfilled()).map(|(name, _)| name.as_str())
     }
@@ -186,7 +186,7 @@ impl Value {
             Self::Bytes(bytes) => bytes,
             Self::Json(_) => return false,
         };
-        bytes.contains(&b'$') && bytes.windows(2).any(|pair| pair == b"${") && bytes.contains(&b'}')
+        bytes.starts_with(b"${") && bytes.ends_with(b"}")
     }
 }
 

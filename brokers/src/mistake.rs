@@ -14,6 +14,8 @@ pub enum Mistake {
     Missing(&'static str),
     /// EMQX asks, by its default headers, where it takes a refusal for *ignore*.
     RefusalsNotFinal,
+    /// RabbitMQ asks about a virtual host or an exchange that is not for devices; this member names it.
+    NotForDevices(&'static str),
     /// The policy leaves the action to the broker's own rules, and this broker has none when it asks here.
     NobodyDecides,
 }
@@ -26,6 +28,7 @@ impl Mistake {
             Self::Unfilled(_) => "placeholder",
             Self::Missing(_) => "missing-member",
             Self::RefusalsNotFinal => "emqx-by-status",
+            Self::NotForDevices(_) => "not-for-devices",
             Self::NobodyDecides => "nobody-decides",
         }
     }
@@ -35,7 +38,7 @@ impl Mistake {
     pub fn member(&self) -> Option<&str> {
         match self {
             Self::Unfilled(name) => Some(name),
-            Self::Missing(name) => Some(name),
+            Self::Missing(name) | Self::NotForDevices(name) => Some(name),
             Self::RefusalsNotFinal | Self::NobodyDecides => None,
         }
     }
@@ -48,6 +51,10 @@ impl Mistake {
             Self::Missing(_) => "name this member in the broker's body template, if the policy is to judge by it",
             Self::RefusalsNotFinal => {
                 "point EMQX at /emqx/auth: there a refusal is final, and here it asks its next authenticator"
+            }
+            Self::NotForDevices(_) => {
+                "leave mqtt.vhost at / and mqtt.exchange at amq.topic; and set mqtt.ignore_colons_in_username = true, or \
+                 clients can choose a virtual host"
             }
             Self::NobodyDecides => {
                 "set publish-topics and subscribe-topics, or serve a policy that exports mqtt-gate:auth/authorizer"
@@ -62,6 +69,7 @@ impl fmt::Display for Mistake {
             Self::Unfilled(_) => f.write_str("the member holds a literal ${…}"),
             Self::Missing(_) => f.write_str("the member is missing"),
             Self::RefusalsNotFinal => f.write_str("this looks like EMQX, which does not take a 401 for a refusal"),
+            Self::NotForDevices(_) => f.write_str("this virtual host or exchange is not for devices: refused"),
             Self::NobodyDecides => {
                 f.write_str("the policy leaves topics to the broker's own rules, and this broker has none: refused")
             }

@@ -84,6 +84,9 @@ pub enum Action {
     Subscribe,
 }
 
+/// More topics than a SUBSCRIBE of a device has.
+const MOST_WANTED: usize = 256;
+
 /// How a broker spells the members of a client.
 pub(crate) struct Spelling {
     pub(crate) client_id: &'static [&'static str],
@@ -122,6 +125,9 @@ impl Credentials {
 impl Actions {
     /// Takes the client out of the members, which wants all of this.
     pub(crate) fn take(mut members: Members, spelling: &Spelling, wanted: Vec<Wanted>) -> Result<Self, Malformed> {
+        if wanted.len() > MOST_WANTED {
+            return Err(Malformed::TooMany { limit: MOST_WANTED });
+        }
         // A broker that shows the password even here has no reason to, and a policy no use for it.
         members.forget("password");
         Ok(Self {

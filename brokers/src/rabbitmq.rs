@@ -7,7 +7,11 @@
 use crate::grant::Admission;
 use crate::members::Members;
 use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
-use crate::{Malformed, Outcome, Reply, Request};
+use crate::{Malformed, Mistake, Outcome, Reply, Request};
+
+/// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name, unless
+/// `mqtt.ignore_colons_in_username` is set.
+const VHOST: &str = "/";
 
 /// The exchange of the MQTT plugin, by its default `mqtt.exchange`.
 const EXCHANGE: &str = "amq.topic";
@@ -16,54 +20,88 @@ const SPELLING: Spelling =
     Spelling { client_id: &["client_id", "variable_map.client_id"], peer_host: &["ip"], id_is_optional: false };
 
 pub(crate) fn read_user(request: &Request) -> Result<Asked, Malformed> {
-    let members = Members::read(request)?;
+    let mut members = Members::read(request)?;
+    // Asked again, with the virtual host, before anything is let in.
+    if members.has(&["vhost"]) && !is_for_devices(&mut members)? {
+        return Ok(not_for_devices("vhost"));
+    }
     Ok(Question::Login(Credentials::take(members, &SPELLING)?).into())
 }
 
 pub(crate) fn read_vhost(request: &Request) -> Result<Asked, Malformed> {
-    Ok(Question::Actions(take_named(Members::read(request)?, Actions::presence())?).into())
+    let mut members = Members::read(request)?;
+    if !is_for_devices(&mut members)? {
+        return Ok(not_for_devices("vhost"));
+    }
+    Ok(Question::Actions(take_named(members, Actions::presence())?).into())
 }
 
 /// May this client use the exchange of all devices, or the queue of its own subscriptions? What it sends and receives
 /// through them is asked on the route for topics.
 pub(crate) fn read_resource(request: &Request) -> Result<Asked, Malformed> {
     let mut members = Members::read(request)?;
-    let resource = members.text(&["resource"])?.ok_or(Malformed::Missing("resource"))?;
-    let name = members.text(&["name"])?.ok_or(Malformed::Missing("name"))?;
-    let permission = members.text(&["permission"])?.ok_or(Malformed::Missing("permission"))?;
+    let Resource { resource, name, permission } = Resource::take(&mut members)?;
+    if !is_for_devices(&mut members)? {
+        return Ok(not_for_devices("vhost"));
+    }
     let actions = take_named(members, Actions::presence())?;
-    let may_ask = match (resource.as_str(), permission.as_str()) {
-        ("exchange", "read" | "write") => name == EXCHANGE,
-        ("queue", "configure" | "read" | "write") => is_queue_of(&name, &actions.client_id),
-        _ => false,
-    };
-    Ok(if may_ask { Question::Actions(actions) } else { Question::Never }.into())
+    match (resource.as_str(), permission.as_str()) {
+        ("exchange", "read" | "write") if name == EXCHANGE => Ok(Question::Actions(actions).into()),
+        ("exchange", "read" | "write") => Ok(not_for_devices("name")),
+        ("queue", "configure" | "read" | "write") if is_queue_of(&name, &actions.client_id) => {
+            Ok(Question::Actions(actions).into())
+        }
+        _ => Ok(Question::Never.into()),
+    }
 }
 
 pub(crate) fn read_topic(request: &Request) -> Result<Asked, Malformed> {
     let mut members = Members::read(request)?;
-    let resource = members.text(&["resource"])?.ok_or(Malformed::Missing("resource"))?;
-    let name = members.text(&["name"])?.ok_or(Malformed::Missing("name"))?;
-    let permission = members.text(&["permission"])?.ok_or(Malformed::Missing("permission"))?;
+    let Resource { resource, name, permission } = Resource::take(&mut members)?;
     let key = members.text(&["routing_key"])?.ok_or(Malformed::Missing("routing_key"))?;
     // An empty key is an empty topic, which no client can use.
     let topic = Some(to_mqtt(&key)).filter(|topic| !topic.is_empty()).ok_or(Malformed::Missing("routing_key"))?;
-    let action = match permission.as_str() {
-        "write" => Action::Publish,
-        "read" => Action::Subscribe,
+    if !is_for_devices(&mut members)? {
+        return Ok(not_for_devices("vhost"));
+    }
+    if name != EXCHANGE {
+        return Ok(not_for_devices("name"));
+    }
+    let action = match (resource.as_str(), permission.as_str()) {
+        ("topic", "write") => Action::Publish,
+        ("topic", "read") => Action::Subscribe,
         _ => return Ok(Question::Never.into()),
     };
-    if resource != "topic" || name != EXCHANGE {
-        return Ok(Question::Never.into());
-    }
     Ok(Question::Actions(take_named(members, vec![Wanted { action, topic }])?).into())
+}
+
+/// What a client wants to use, and how.
+struct Resource {
+    resource: String,
+    name: String,
+    permission: String,
+}
+
+impl Resource {
+    fn take(members: &mut Members) -> Result<Self, Malformed> {
+        let mut take = |name| members.text(&[name])?.ok_or(Malformed::Missing(name));
+        Ok(Self { resource: take("resource")?, name: take("name")?, permission: take("permission")? })
+    }
+}
+
+fn is_for_devices(members: &mut Members) -> Result<bool, Malformed> {
+    // What stands in the variable map says again what stands beside it.
+    members.forget("variable_map.vhost");
+    Ok(members.text(&["vhost"])?.ok_or(Malformed::Missing("vhost"))? == VHOST)
+}
+
+fn not_for_devices(member: &'static str) -> Asked {
+    Asked { question: Question::Never, mistakes: vec![Mistake::NotForDevices(member)] }
 }
 
 /// A client that has a user name, as everyone has who passed the first question: the plugin takes nobody without one.
 fn take_named(mut members: Members, wanted: Vec<Wanted>) -> Result<Actions, Malformed> {
-    // What stands in the variable map says again what stands beside it.
     members.forget("variable_map.username");
-    members.forget("variable_map.vhost");
     let actions = Actions::take(members, &SPELLING, wanted)?;
     if actions.username.is_none() {
         return Err(Malformed::Missing("username"));

@@ -1,5 +1,7 @@
 //! The routes: where each broker asks what, and which dialect is spoken there.
 
+use percent_encoding::percent_decode_str;
+
 use crate::grant::{Admission, Grant, UnfitGrant};
 use crate::question::Asked;
 use crate::reply::ALLOW;
@@ -90,10 +92,12 @@ impl Route {
         }
     }
 
-    /// Whether whoever asks here takes every answer but a verdict for leave to go on: a wrong path is to be refused too.
+    /// Whether a target that is no route looks as if EMQX or rmqtt had been pointed at it: they would take a status for
+    /// leave to ask somebody else, so they are to be refused as on their own routes.
     #[must_use]
-    pub fn is_like_emqx(path: &str) -> bool {
-        path.starts_with("/emqx/")
+    pub fn is_like_emqx(target: &str) -> bool {
+        let path = target.split('?').next().unwrap_or_default();
+        percent_decode_str(path).collect::<Vec<u8>>().to_ascii_lowercase().windows(4).any(|part| part == b"emqx")
     }
 
     /// Whether *ignore* is understood here: the broker asks somebody else then. Elsewhere it is a refusal.

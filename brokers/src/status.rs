@@ -4,7 +4,7 @@
 use crate::emqx;
 use crate::grant::Admission;
 use crate::members::Members;
-use crate::question::{Actions, Asked, Credentials, Question, Spelling};
+use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
 use crate::reply::{DENY, IGNORE};
 use crate::{Malformed, Mistake, Outcome, Reply, Request};
 
@@ -20,8 +20,20 @@ pub(crate) fn read_login(request: &Request) -> Result<Asked, Malformed> {
 pub(crate) fn read_action(request: &Request) -> Result<Asked, Malformed> {
     let mut members = Members::read(request)?;
     let mistakes = mistakes(request, &members);
-    let wanted = emqx::take_wanted(&mut members)?;
+    let wanted = one_by_one(emqx::take_wanted(&mut members)?);
     Ok(Asked { question: Question::Actions(Actions::take(members, &SPELLING, wanted)?), mistakes })
+}
+
+/// NanoMQ sends all filters of a SUBSCRIBE as one, with commas between them. A comma may stand in a filter too: each part
+/// has to be allowed, and the whole.
+fn one_by_one(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let parts = |one: Wanted| {
+        let is_list = one.action == Action::Subscribe && one.topic.contains(',');
+        let parts = if is_list { one.topic.split(',').map(str::to_owned).collect() } else { Vec::new() };
+        let action = one.action;
+        std::iter::once(one).chain(parts.into_iter().map(move |topic| Wanted { action, topic }))
+    };
+    wanted.into_iter().flat_map(parts).collect()
 }
 
 fn mistakes(request: &Request, members: &Members) -> Vec<Mistake> {

@@ -92,6 +92,9 @@ fn what_emqx_would_read_otherwise_is_refused() {
         (subscribe("$share/g/a"), UnfitGrant::FilterWithMeaning),
         (subscribe("$queue/a"), UnfitGrant::FilterWithMeaning),
         (subscribe("$exclusive/a"), UnfitGrant::FilterWithMeaning),
+        (subscribe("+/+"), UnfitGrant::FilterTooWide),
+        (subscribe("a/+/x/+"), UnfitGrant::FilterTooWide),
+        (subscribe("a/+/+/#"), UnfitGrant::FilterTooWide),
     ] {
         for route in [Route::EmqxAuth, Route::MqttAuth] {
             assert_eq!(route.admit(&grant, NOW).err(), Some(problem), "{route:?} {grant:?}");
@@ -102,7 +105,14 @@ fn what_emqx_would_read_otherwise_is_refused() {
             assert!(route.admit(&until(end), NOW).is_err(), "{route:?}");
         }
     }
-    for fine in [until(NOW + 1), until(4_102_444_800), attributes(&[("0a-_Z", "ü\0")]), publish("a/eq b/$x/ä")] {
+    for fine in [
+        until(NOW + 1),
+        until(4_102_444_800),
+        attributes(&[("0a-_Z", "ü\0")]),
+        publish("a/eq b/$x/ä"),
+        publish("+/+"),
+        subscribe("+/+/x"),
+    ] {
         assert_eq!(read_by_emqx(&fine).reading, Reading::Allowed, "{fine:?}");
     }
 }
@@ -138,6 +148,8 @@ fn a_subscription_reaches_no_further_than_its_plus() {
         assert_eq!(admitted.permits("subscribe", topic, false), Some(allowed), "{topic}");
     }
     // What is granted by itself is not taken away by that.
-    let wider = read_by_emqx(&Grant { access: only(&[], &["a/+", "a/#"]), ..Grant::default() });
-    assert_eq!(wider.permits("subscribe", "a/#", false), Some(true));
+    for wider in ["a/#", "#", "+/#"] {
+        let admitted = read_by_emqx(&Grant { access: only(&[], &["a/+", wider]), ..Grant::default() });
+        assert_eq!(admitted.permits("subscribe", "a/#", false), Some(true), "{wider}");
+    }
 }

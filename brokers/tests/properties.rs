@@ -4,6 +4,7 @@ use brokers::{Access, Grant, Malformed, Method, Outcome, Question, Reply, Route}
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::test_runner::RngSeed;
 
 use crate::models::{self, Reading, Seen};
 use crate::read;
@@ -12,6 +13,13 @@ use crate::read;
 const CASES: u32 = 20_000;
 
 const NOW: u64 = 1_760_000_000;
+
+/// The same cases each time, unless `PROPTEST_RNG_SEED` asks for others.
+fn config() -> ProptestConfig {
+    let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { cases: CASES, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
+}
 
 /// What every broker that asks on this route, and by this question, makes of a reply.
 fn readings(route: Route, seen: &Seen) -> Vec<(&'static str, Reading)> {
@@ -87,8 +95,11 @@ const VALID: [(Route, &str); 13] = [
     (Route::EmqxAcl, r#"{"clientid":"c","username":"u","topic":"t/1","action":"publish","qos":"1"}"#),
     (Route::RabbitmqUser, "username=u&password=p&vhost=%2F&client_id=c"),
     (Route::RabbitmqVhost, "username=u&vhost=%2F&ip=127.0.0.1&tags=&client_id=c"),
-    (Route::RabbitmqResource, "username=u&resource=exchange&name=amq.topic&permission=read&client_id=c"),
-    (Route::RabbitmqTopic, "username=u&resource=topic&name=amq.topic&permission=read&routing_key=a.b&client_id=c"),
+    (Route::RabbitmqResource, "username=u&vhost=%2F&resource=exchange&name=amq.topic&permission=read&client_id=c"),
+    (
+        Route::RabbitmqTopic,
+        "username=u&vhost=%2F&resource=topic&name=amq.topic&permission=read&routing_key=a.b&client_id=c",
+    ),
     (Route::MosquittoUser, r#"{"username":"u","password":"p","clientid":"c"}"#),
     (Route::MosquittoSuperuser, r#"{"username":"u"}"#),
     (Route::MosquittoAcl, r#"{"username":"u","clientid":"c","topic":"t","acc":3}"#),
@@ -182,7 +193,7 @@ fn is_as_meant(route: Route, reply: &Reply, verdict: &Verdict) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn no_broker_reads_more_into_a_reply_than_was_meant(sent in any_request(), verdict in any_verdict()) {
@@ -197,6 +208,7 @@ proptest! {
     fn emqx_allows_a_device_the_topics_of_its_grant(
         grant in any_grant(),
         topics in vec("([a-c]{1,2}|\\$SYS|\\$x|)(/([a-c]{1,2}|)){0,3}", 1..20),
+        filters in vec("([a-c]{1,2}|\\$SYS|\\+|)(/([a-c]{1,2}|\\+|)){0,3}(/#)?", 1..20),
     ) {
         let Ok(admission) = Route::EmqxAuth.admit(&grant, NOW) else { return Ok(()) };
         let reply = Route::EmqxAuth.render(Outcome::Allow(admission));
@@ -220,6 +232,22 @@ proptest! {
                 prop_assert_eq!(allowed, granted, "{} {} in {:?}", action, topic, &grant.access);
             }
         }
+        // What is allowed to be subscribed to has no topic that no filter of the grant has.
+        for filter in filters.iter().filter(|filter| admitted.permits("subscribe", filter, false) == Some(true)) {
+            for topic in names_like(filter) {
+                let granted = subscribe.iter().any(|one| mqtt_matches(one, &topic));
+                prop_assert!(granted, "{} has {}, which is not in {:?}", filter, topic, &grant.access);
+            }
+        }
+    }
+}
+
+/// Some of the topics that a filter has, with names that nobody else would think of in the place of wildcards.
+fn names_like(filter: &str) -> Vec<String> {
+    let named = filter.replace('+', "zz");
+    match named.strip_suffix("/#") {
+        Some(parent) => vec![parent.to_owned(), format!("{parent}/zz"), format!("{parent}/zz/zz")],
+        None => vec![named],
     }
 }
 

@@ -128,11 +128,11 @@ fn a_mistake_in_the_brokers_template_is_seen() {
         (r#"{"clientid":"c","username":"","password":""}"#, vec![]),
         (r#"{"clientid":"c","username":"u","password":"p","proto":"${proto_name}"}"#, vec![unfilled("proto")]),
         (
-            r#"{"clientid":"${client}","username":"u","password":"a${b}c"}"#,
+            r#"{"clientid":"${client}","username":"u","password":"${b}"}"#,
             vec![unfilled("clientid"), unfilled("password")],
         ),
         (r#"{"clientid":"c"}"#, vec![Mistake::Missing("username"), Mistake::Missing("password")]),
-        (r#"{"clientid":"c","username":"$u{}","password":"$"}"#, vec![]),
+        (r#"{"clientid":"c","username":"$u{}","password":"a${b}c"}"#, vec![]),
     ] {
         let asked = read_json(Route::EmqxAuth, body).unwrap_or_else(|_| panic!("should be read"));
         assert_eq!(asked.mistakes, mistakes, "{body}");
@@ -180,6 +180,23 @@ fn the_action_is_read_as_each_broker_writes_it() {
 
 const RABBITMQ: &str = "username=u&vhost=%2F&client_id=c&tags=&ip=10.0.0.1";
 
+/// A client names a virtual host by a colon in its user name.
+#[test]
+fn rabbitmq_lets_devices_into_one_virtual_host_alone() {
+    let more = "&resource=topic&name=amq.topic&permission=write&routing_key=a";
+    for route in [Route::RabbitmqUser, Route::RabbitmqVhost, Route::RabbitmqResource, Route::RabbitmqTopic] {
+        let asked = read_form(route, &format!("{}{more}", RABBITMQ.replace("vhost=%2F", "vhost=other")));
+        let asked = asked.unwrap_or_else(|problem| panic!("{route:?}: {problem}"));
+        assert_eq!(asked.mistakes, [Mistake::NotForDevices("vhost")], "{route:?}");
+        assert!(matches!(asked.question, Question::Never), "{route:?}");
+        let nowhere = read_form(route, &format!("{}{more}", RABBITMQ.replace("vhost=%2F&", "")));
+        if route == Route::RabbitmqUser {
+            continue;
+        }
+        assert_eq!(problem(nowhere), Malformed::Missing("vhost"), "{route:?}");
+    }
+}
+
 #[test]
 fn rabbitmq_asks_about_hosts_queues_and_exchanges_of_a_client_alone() {
     let presence = vec![wanted(Action::Subscribe, "")];
@@ -207,7 +224,7 @@ fn rabbitmq_asks_about_hosts_queues_and_exchanges_of_a_client_alone() {
             Question::Login(_) => panic!("{resource} is no login"),
         }
     }
-    let nobody = "username=u&client_id=&resource=queue&name=mqtt-subscription-qos1&permission=read";
+    let nobody = "username=u&vhost=%2F&client_id=&resource=queue&name=mqtt-subscription-qos1&permission=read";
     assert!(matches!(question(read_form(Route::RabbitmqResource, nobody)), Question::Never));
 }
 
@@ -236,15 +253,16 @@ fn rabbitmq_asks_in_routing_keys() {
 #[test]
 fn rabbitmq_says_who_it_is_in_one_of_two_places() {
     let said = |client: &str| {
-        let body = format!("username=u&{client}&resource=topic&name=amq.topic&permission=write&routing_key=a");
+        let body =
+            format!("username=u&vhost=%2F&{client}&resource=topic&name=amq.topic&permission=write&routing_key=a");
         read_form(Route::RabbitmqTopic, &body)
     };
     let once = actions(said("variable_map.client_id=c&variable_map.username=u&variable_map.vhost=%2F"));
     assert_eq!((once.client_id.as_str(), once.attributes.len()), ("c", 0));
     assert_eq!(problem(said("client_id=c&variable_map.client_id=d")), Malformed::Twice("variable_map.client_id"));
-    assert_eq!(problem(said("vhost=%2F")), Malformed::Missing("client_id"));
+    assert_eq!(problem(said("x=y")), Malformed::Missing("client_id"));
     for route in [Route::RabbitmqVhost, Route::RabbitmqResource, Route::RabbitmqTopic] {
-        let unnamed = "client_id=c&username=&resource=topic&name=amq.topic&permission=write&routing_key=a";
+        let unnamed = "vhost=%2F&client_id=c&username=&resource=topic&name=amq.topic&permission=write&routing_key=a";
         assert_eq!(problem(read_form(route, unnamed)), Malformed::Missing("username"), "{route:?}");
     }
 }
@@ -320,4 +338,8 @@ fn a_route_is_found_by_its_whole_path() {
         assert_eq!(Route::of(&format!("{}/", route.path())), None);
     }
     assert_eq!(Route::of("/emqx"), None);
+    for near in ["/emqx", "//emqx/auth", "/EMQX/auth", "/emqx%2Fauth", "/%65mqx/auth", "/gate/emqx/auth?x=1"] {
+        assert!(Route::of(near).is_none() && Route::is_like_emqx(near), "{near}");
+    }
+    assert!(!Route::is_like_emqx("/mqtt/auth?x=emqx"));
 }
