@@ -60,49 +60,61 @@ impl Places {
         self.waits.load(Relaxed)
     }
 
-    /// The place of a connection that has come.
-    fn fill(&self, permit: Option<OwnedSemaphorePermit>) -> Option<Place> {
-        let permit = permit?;
-        self.open.fetch_add(1, Relaxed);
-        Some(Place { open: Arc::clone(&self.open), _permit: permit })
-    }
-
-    /// Leave to take a connection, once there is room. Connections that come meanwhile wait where the system keeps them.
-    async fn permit(&self, told: &mut Told) -> Option<OwnedSemaphorePermit> {
+    /// A place for a connection that has come, once there is one.
+    async fn take(&self, told: &mut Told) -> Option<Place> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-            return Some(permit);
+            return Some(self.fill(permit));
         }
         self.waits.fetch_add(1, Relaxed);
         if told.is_due() {
             tracing::warn!(
                 connections = self.most,
                 remedy = "raise limits.connections if these are brokers; otherwise keep strangers off this port",
-                "no place for another connection: further ones wait until one of these ends"
+                "no place for another connection: it waits, with those behind it, until one of the others ends"
             );
         }
-        Arc::clone(&self.free).acquire_owned().await.ok()
+        Some(self.fill(Arc::clone(&self.free).acquire_owned().await.ok()?))
+    }
+
+    fn fill(&self, permit: OwnedSemaphorePermit) -> Place {
+        self.open.fetch_add(1, Relaxed);
+        Place { open: Arc::clone(&self.open), _permit: permit }
     }
 }
 
 /// Takes connections, one after another.
-pub(crate) struct Acceptor<'a> {
-    listener: &'a TcpListener,
+pub(crate) struct Acceptor {
+    listener: TcpListener,
     places: Places,
+    /// A connection that waits for a place.
+    held: Option<TcpStream>,
     full: Told,
     failed: Told,
 }
 
-impl<'a> Acceptor<'a> {
-    pub(crate) fn new(listener: &'a TcpListener, places: Places) -> Self {
-        Self { listener, places, full: Told::default(), failed: Told::default() }
+impl Acceptor {
+    pub(crate) fn new(listener: TcpListener, places: Places) -> Self {
+        Self { listener, places, held: None, full: Told::default(), failed: Told::default() }
     }
 
-    /// The next connection, detached from the runtime that accepted it. An error costs at most the connection.
+    /// The next connection, detached from the runtime that accepted it. Loses none when it is given up half-way.
     pub(crate) async fn next(&mut self) -> Accepted {
-        let permit = self.places.permit(&mut self.full).await;
+        if self.held.is_none() {
+            let stream = self.accept().await;
+            self.held = Some(stream);
+        }
+        let place = self.places.take(&mut self.full).await;
+        match self.held.take() {
+            Some(stream) => Accepted { stream, place },
+            None => Accepted { stream: self.accept().await, place },
+        }
+    }
+
+    /// An error costs at most the connection.
+    async fn accept(&mut self) -> TcpStream {
         loop {
             match self.listener.accept().await.and_then(|(connection, _)| connection.into_std()) {
-                Ok(stream) => return Accepted { stream, place: self.places.fill(permit) },
+                Ok(stream) => return stream,
                 Err(error) => {
                     if self.failed.is_due() {
                         tracing::warn!(
@@ -117,23 +129,24 @@ impl<'a> Acceptor<'a> {
             }
         }
     }
-}
 
-/// The connections that wait at a listener, which is closed. Asked of the system itself: what the runtime knows of it may
-/// be old.
-pub(crate) fn close(listener: TcpListener) -> io::Result<Vec<Accepted>> {
-    let listener = listener.into_std()?;
-    let mut connections = Vec::new();
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(true)?;
-                connections.push(Accepted { stream, place: None });
+    /// Closes the listener; the connections that wait there and here. Asked of the system itself: what the runtime knows
+    /// of it may be old.
+    pub(crate) fn close(self) -> io::Result<Vec<Accepted>> {
+        let listener = self.listener.into_std()?;
+        let mut waiting: Vec<TcpStream> = self.held.into_iter().collect();
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(true)?;
+                    waiting.push(stream);
+                }
+                // It was gone before it was taken.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => break,
             }
-            // It was gone before it was taken.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) => return Ok(connections),
         }
+        Ok(waiting.into_iter().map(|stream| Accepted { stream, place: None }).collect())
     }
 }
 

@@ -70,7 +70,7 @@ pub struct Limits {
     pub body: ByteSize,
     /// The most connections of brokers at once; further ones wait. Brokers keep few: EMQX has 8 for each of its nodes.
     pub connections: NonZero<usize>,
-    /// How long a request may take to arrive once it has begun to, and a broker to take an answer.
+    /// How long a head and a body may take to arrive once they have begun to, and a broker to take some of an answer.
     #[serde(with = "humantime_serde")]
     pub request: Duration,
     /// How long what is in flight may take when the gate stops.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +26,9 @@ const IDLE: Duration = Duration::from_secs(75);
 /// After a request that cannot be read, so much of what follows is read and thrown away before the end: more than a
 /// client can make a broker send.
 const MOST_DISCARDED: u64 = 4 << 20;
+
+/// The longest head of a request. An address is at most 65,534 bytes.
+const LONGEST_HEAD: usize = 128 << 10;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -49,10 +54,10 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
     let gathered = Gathered::new(stream);
     let Worker { questions, limits, mut stopping } = worker;
     let requests = Arc::new(Requests::default());
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let (questions, requests) = (Arc::clone(&questions), Arc::clone(&requests));
         async move {
-            requests.begin();
+            requests.begin(request.uri().path());
             let answer = questions.answer(request).await;
             requests.answer();
             answer
@@ -61,6 +66,7 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
+        .max_buf_size(LONGEST_HEAD)
         // Who has said all that it has to say still wants to hear the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(gathered.clone()), service);
@@ -78,6 +84,10 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
             // Not before: it would drop the requests that have arrived and not been answered.
             Pin::new(&mut connection).graceful_shutdown();
             ended = Pin::new(&mut connection).poll(cx);
+            if ended.is_pending() && requests.are_answered() && !gathered.flow().is_sending {
+                // Nothing but the beginning of a head, at most: who sends it is in no position to be waited for.
+                return Poll::Ready(End::Done);
+            }
         }
         let unreadable = matches!(&ended, Poll::Ready(Err(error)) if error.is_parse());
         if unreadable {
@@ -96,8 +106,8 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
     .await;
     if matches!(end, End::Unreadable) {
         let head = connection.into_parts().read_buf;
-        if let Some(answer) = questions.answer_unreadable(&head) {
-            gathered.replace_last(b"HTTP/1.1 4", &answer);
+        if let Some(answer) = questions.answer_unreadable(&head, requests.are_of_emqx()) {
+            gathered.replace_last(&answer);
         }
     }
     let parting = async {
@@ -105,10 +115,10 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
             let _ = gathered.send().await;
         }
         if matches!(end, End::Unreadable) {
-            gathered.linger(MOST_DISCARDED).await;
+            gathered.linger(MOST_DISCARDED, stopped).await;
         }
     };
-    if timeout(limits.drain, parting).await.is_err() || !matches!(end, End::Done) {
+    if timeout(limits.request.min(limits.drain), parting).await.is_err() || !matches!(end, End::Done) {
         tracing::debug!(?end, "a connection broke");
     }
     drop(place);

@@ -7,16 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use brokers::{Malformed, Mistake, Route};
 
-use crate::one_line;
-
 /// One finding is told in the log no more often than this.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// So many findings are told apart; members of any name can be sent by anyone. Further ones are one.
-const MOST: usize = 64;
+/// So many members are told apart in one kind of finding; any name can be sent by anyone. Further ones are one.
+const MOST: usize = 8;
 
-/// The most characters of a member's name that are shown.
-const MOST_SHOWN: usize = 64;
+/// The longest name of a member that is shown.
+const LONGEST: usize = 64;
 
 /// What was found, how often and when. Never tells what a member held.
 #[derive(Default)]
@@ -27,6 +25,20 @@ struct Key {
     route: &'static str,
     kind: &'static str,
     member: Option<String>,
+}
+
+impl Key {
+    /// Whether it differs in the member alone.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.route, self.kind) == (other.route, other.kind)
+    }
+}
+
+/// The name of a member as it may be shown: what is no usual name may be anything that a client sent.
+fn shown(name: &str) -> String {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let is_name = name.len() <= LONGEST && !name.is_empty() && name.bytes().all(is_usual);
+    if is_name { name.to_owned() } else { "(an unusual name)".to_owned() }
 }
 
 #[derive(Clone)]
@@ -54,8 +66,8 @@ pub(crate) struct Finding {
 
 impl Findings {
     /// Takes note of a request that asks nothing.
-    pub(crate) fn malformed(&self, route: Route, problem: &Malformed, now: SystemTime) {
-        let key = Key { route: route.path(), kind: problem.kind(), member: problem.member().map(str::to_owned) };
+    pub(crate) fn malformed(&self, route: &'static str, problem: &Malformed, now: SystemTime) {
+        let key = Key { route, kind: problem.kind(), member: problem.member().map(str::to_owned) };
         if let Some(count) = self.note(&key, problem, problem.remedy(), now) {
             tracing::warn!(
                 route = key.route,
@@ -70,7 +82,7 @@ impl Findings {
 
     /// Takes note of a request that was judged all the same.
     pub(crate) fn mistake(&self, route: Route, mistake: &Mistake, now: SystemTime) {
-        let member = mistake.member().map(|name| one_line::escaped(name, MOST_SHOWN));
+        let member = mistake.member().map(shown);
         let key = Key { route: route.path(), kind: mistake.kind(), member };
         if let Some(count) = self.note(&key, mistake, mistake.remedy(), now) {
             tracing::warn!(
@@ -103,7 +115,7 @@ impl Findings {
     /// Counts it; how many the log does not know yet, if it is time to tell.
     fn note(&self, key: &Key, problem: impl ToString, remedy: &'static str, now: SystemTime) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = counts.contains_key(key) || counts.len() < MOST;
+        let known = counts.contains_key(key) || counts.keys().filter(|other| other.is_like(key)).count() < MOST;
         let key = if known { key.clone() } else { Key { member: None, ..key.clone() } };
         let count = counts.entry(key).or_insert_with(|| Count {
             total: 0,
@@ -165,7 +177,18 @@ mod tests {
         for name in 0..10_000 {
             note(&findings, &name.to_string(), at(0));
         }
-        assert_eq!(findings.all().len(), MOST + 1);
-        assert_eq!(findings.all().iter().map(|finding| finding.count).sum::<u64>(), 10_000);
+        let key = Key { route: "/r", kind: "another", member: Some("found later".to_owned()) };
+        findings.note(&key, "p", "r", at(0));
+        assert_eq!(findings.all().len(), MOST + 2);
+        assert!(findings.all().iter().any(|finding| finding.member.as_deref() == Some("found later")));
+        assert_eq!(findings.all().iter().map(|finding| finding.count).sum::<u64>(), 10_001);
+    }
+
+    #[test]
+    fn a_name_that_may_be_a_secret_is_not_shown() {
+        assert_eq!(shown("cert_common-name.1"), "cert_common-name.1");
+        for odd in ["", "pw ${SECRET}", "a\nb", "ü", &"x".repeat(65)] {
+            assert_eq!(shown(odd), "(an unusual name)");
+        }
     }
 }

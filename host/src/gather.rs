@@ -1,6 +1,6 @@
 //! A connection whose answers leave together.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,20 +50,27 @@ impl Gathered {
         Flow { is_sending: !inner.waiting.is_empty(), ..inner.flow }
     }
 
-    /// Puts another answer in the place of the last one, none of which has been sent.
-    pub(crate) fn replace_last(&self, begins: &[u8], answer: &[u8]) {
+    /// Puts another answer in the place of the last one, if that is a status 4xx, none of which has been sent.
+    pub(crate) fn replace_last(&self, answer: &[u8]) {
         let mut inner = self.inner();
-        if let Some(at) = inner.waiting.windows(begins.len()).rposition(|bytes| bytes == begins) {
+        let head = b"HTTP/1.";
+        let Some(at) = inner.waiting.windows(head.len()).rposition(|bytes| bytes == head) else { return };
+        // `HTTP/1.x 4`
+        if inner.waiting.get(at + head.len() + 2) == Some(&b'4') {
             inner.waiting.truncate(at);
             inner.waiting.extend_from_slice(answer);
         }
     }
 
     /// Says that nothing more will be sent, and reads what still comes, so that the system does not take back what the
-    /// client has yet to read. No more than so many bytes.
-    pub(crate) async fn linger(&self, most: u64) {
+    /// client has yet to read. No more than so many bytes, and not once the gate stops.
+    pub(crate) async fn linger(&self, most: u64, stopped: impl Future<Output = ()>) {
         if poll_fn(|cx| Pin::new(&mut self.inner().stream).poll_shutdown(cx)).await.is_ok() {
-            let _ = tokio::io::copy(&mut self.clone().take(most), &mut tokio::io::sink()).await;
+            let (mut rest, mut nowhere) = (self.clone().take(most), tokio::io::sink());
+            tokio::select! {
+                _ = tokio::io::copy(&mut rest, &mut nowhere) => {}
+                () = stopped => {}
+            }
         }
     }
 

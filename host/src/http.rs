@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use brokers::{Malformed, Mistake, Outcome, Question, Reply, Route};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
 use crate::active::ActivePolicy;
@@ -41,39 +41,33 @@ impl Questions {
 
     /// Answers one request. The routes are matched by hand, because everything passes through here.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
-        let now = SystemTime::now();
-        let path = request.uri().path();
-        let Some(route) = Route::of(path) else {
-            if Route::is_like_emqx(path) {
-                return Ok(to_response(Route::EmqxAuth, self.turn_down(Route::EmqxAuth, &Malformed::Route, now)));
-            }
-            return self.answer_others(request).await;
+        let Some(route) = Route::of(request.uri().path()) else {
+            return self.answer_elsewhere(request).await;
         };
         if route == Route::MqttAuth && is_for_people(&request) {
             return self.answer_others(request).await;
         }
         let reply = match self.read(route, request).await {
             Ok(asked) => {
+                let now = SystemTime::now();
                 asked.mistakes.iter().for_each(|mistake| self.findings.mistake(route, mistake, now));
                 self.decide(route, asked.question, now).await
             }
-            Err(problem) => self.turn_down(route, &problem, now),
+            Err(problem) => self.turn_down(route, &problem),
         };
         Ok(to_response(route, reply))
     }
 
-    /// Reads the request and what it asks.
+    /// Reads the request and what it asks. The body is read whatever is asked, because others have requests behind it.
     async fn read(&self, route: Route, request: Request<Incoming>) -> Result<brokers::Asked, Malformed> {
         let method = match *request.method() {
-            Method::POST => brokers::Method::Post,
-            Method::GET if route != Route::Vernemq => brokers::Method::Get,
-            _ => return Err(Malformed::Method),
+            Method::POST => Some(brokers::Method::Post),
+            Method::GET if route != Route::Vernemq => Some(brokers::Method::Get),
+            _ => None,
         };
         let (head, body) = request.into_parts();
-        let body = match method {
-            brokers::Method::Post => body::read(body, self.limit(), self.limits.request).await?,
-            brokers::Method::Get => Bytes::new(),
-        };
+        let body = body::read(body, self.limit(), self.limits.request).await?;
+        let method = method.ok_or(Malformed::Method)?;
         let header = |name: &str| text(&head.headers, name);
         route.read(&brokers::Request { method, query: head.uri.query(), header: &header, body: &body })
     }
@@ -110,29 +104,40 @@ impl Questions {
     }
 
     /// The answer to a request that cannot be read as HTTP, whole, if another one is needed than a status: what EMQX would
-    /// take for *ignore*, a client could bring about by a user name that is too long for an address.
-    pub(crate) fn answer_unreadable(&self, head: &[u8]) -> Option<Vec<u8>> {
-        let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
-        let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
-        let path = str::from_utf8(path).unwrap_or_default();
-        let route = Route::of(path).or_else(|| Route::is_like_emqx(path).then_some(Route::EmqxAuth))?;
-        let reply = self.turn_down(route, &Malformed::Unreadable, SystemTime::now());
-        let Reply { status, content_type, body } = reply;
-        (status == 200).then(|| {
-            let length = body.len();
-            format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
-                 connection: close\r\n\r\n{body}"
-            )
-            .into_bytes()
-        })
+    /// take for *ignore*, a client could bring about by a user name that is too long for an address. What is left of the
+    /// head tells where it was for, or else what was asked on this connection before.
+    pub(crate) fn answer_unreadable(&self, head: &[u8], is_of_emqx: bool) -> Option<Vec<u8>> {
+        let target = head.split(|&byte| byte == b' ').nth(1).map(String::from_utf8_lossy).unwrap_or_default();
+        if !is_of_emqx && !Route::is_like_emqx(&target) {
+            self.findings.malformed(ELSEWHERE, &Malformed::Unreadable, SystemTime::now());
+            return None;
+        }
+        let Reply { content_type, body, .. } = self.turn_down(Route::EmqxAuth, &Malformed::Unreadable);
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        Some(answer.into_bytes())
     }
 
-    fn turn_down(&self, route: Route, problem: &Malformed, now: SystemTime) -> Reply {
+    fn turn_down(&self, route: Route, problem: &Malformed) -> Reply {
         let outcome = Outcome::Malformed(problem);
         self.tally.count(Asked::Nothing, &outcome);
-        self.findings.malformed(route, problem, now);
+        self.findings.malformed(route.path(), problem, SystemTime::now());
         route.render(outcome)
+    }
+
+    /// Answers what is no route: a broker with a slip in its configuration, or somebody who looks around.
+    async fn answer_elsewhere(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        if Route::is_like_emqx(request.uri().path()) {
+            // Others have requests behind it.
+            let _ = body::read(request.into_body(), self.limit(), self.limits.request).await;
+            return Ok(to_response(Route::EmqxAuth, self.turn_down(Route::EmqxAuth, &Malformed::Route)));
+        }
+        if request.method() == Method::POST {
+            self.findings.malformed(ELSEWHERE, &Malformed::Route, SystemTime::now());
+        }
+        self.answer_others(request).await
     }
 
     async fn answer_others(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
@@ -140,11 +145,22 @@ impl Questions {
     }
 }
 
+/// What findings call every path that is no route.
+const ELSEWHERE: &str = "(none)";
+
+/// The headers of a request that says nothing of who asks.
+const BARE: [HeaderName; 3] = [header::HOST, header::CONNECTION, header::CONTENT_LENGTH];
+
 /// Whether this is for people and browsers, who look at the route and do not ask who may connect. With a query, GET is a
-/// question, and HEAD would answer 200 to whoever asks one that way.
+/// question, and HEAD would answer 200 to whoever asks one that way. So is what brings a body, and what says nothing of
+/// itself: NanoMQ sends it when its configuration has no headers, and would let everybody in on the 200.
 fn is_for_people(request: &Request<Incoming>) -> bool {
+    let has = |name| request.headers().contains_key(name);
     match *request.method() {
-        Method::GET | Method::HEAD => request.uri().query().is_none(),
+        Method::GET | Method::HEAD => {
+            let brings = !request.body().is_end_stream() || has(header::CONTENT_TYPE);
+            request.uri().query().is_none() && !brings && request.headers().keys().any(|name| !BARE.contains(name))
+        }
         Method::OPTIONS => true,
         _ => false,
     }

@@ -4,8 +4,10 @@
 //! ```text
 //! main.rs, cli/   flags and verbs
 //! config.rs       what the operator can choose          settings.rs   what a policy is told
-//! worker.rs       threads ─► connection.rs  a client; gather.rs  its answers ─► http.rs  the routes; a fault
-//!                 becomes a refusal there, in one line ─► login.rs  what a verdict comes to; body.rs
+//! acceptor.rs     connections, so many and no more ─► worker.rs  threads ─► connection.rs  a client; gather.rs  its
+//!                 answers; patience.rs  how long it may dawdle
+//! http.rs         the routes; a fault becomes a refusal there, in one line ─► case.rs  what a verdict comes to; body.rs;
+//!                 findings.rs  what brokers do wrong; front.rs  what people look at
 //! judge.rs        a slow policy holds up nobody
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits
@@ -165,12 +167,13 @@ impl Gate {
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
         tracing::info!(%listen, %admin, "serving");
 
+        let mut acceptor = Acceptor::new(listeners.logins, places);
         tokio::select! {
             () = shutdown => {}
-            () = workers.accept(Acceptor::new(&listeners.logins, places)) => {}
+            () = workers.accept(&mut acceptor) => {}
         }
         tracing::info!("stopping: answering what is in flight");
-        workers.close(listeners.logins);
+        workers.close(acceptor);
         stop.say();
         let _ = tokio::task::spawn_blocking(move || workers.join()).await;
         // The operator can watch until the last login is answered.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,11 +15,25 @@ use crate::gather::Flow;
 pub(crate) struct Requests {
     begun: AtomicU64,
     answered: AtomicU64,
+    /// Whether one of them was on a route of EMQX.
+    of_emqx: AtomicBool,
 }
 
 impl Requests {
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, path: &str) {
         self.begun.fetch_add(1, Relaxed);
+        if path.starts_with("/emqx/") {
+            self.of_emqx.store(true, Relaxed);
+        }
+    }
+
+    pub(crate) fn are_of_emqx(&self) -> bool {
+        self.of_emqx.load(Relaxed)
+    }
+
+    /// Whether every request that has begun has its answer.
+    pub(crate) fn are_answered(&self) -> bool {
+        self.begun.load(Relaxed) == self.answered.load(Relaxed)
     }
 
     pub(crate) fn answer(&self) {
@@ -68,8 +82,8 @@ impl Patience {
         if flow.is_sending {
             return Some(Stuck::Answer(flow.sent));
         }
-        let (begun, answered) = (requests.begun.load(Relaxed), requests.answered.load(Relaxed));
-        if begun != answered || !flow.is_starved {
+        let begun = requests.begun.load(Relaxed);
+        if !requests.are_answered() || !flow.is_starved {
             return None;
         }
         // Nothing is in hand, and yet something has come that no request has come of.
@@ -96,7 +110,7 @@ mod tests {
         assert_eq!(patience.place(starved(7), &requests), Some(Stuck::Head(0)));
         // One byte more does not begin the time anew.
         assert_eq!(patience.place(starved(8), &requests), Some(Stuck::Head(0)));
-        requests.begin();
+        requests.begin("/");
         assert_eq!(patience.place(starved(60), &requests), None);
         requests.answer();
         let sending = Flow { is_sending: true, ..starved(60) };

@@ -5,13 +5,12 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::acceptor::{self, Accepted, Acceptor};
+use crate::acceptor::{Accepted, Acceptor};
 use crate::config::Limits;
 use crate::connection;
 use crate::http::Questions;
@@ -58,7 +57,7 @@ impl Workers {
     }
 
     /// Hands every connection to the next worker, for as long as it is polled.
-    pub(crate) async fn accept(&self, mut acceptor: Acceptor<'_>) {
+    pub(crate) async fn accept(&self, acceptor: &mut Acceptor) {
         for line in self.lines.iter().cycle() {
             // A worker outlives this loop: it ends when its line does.
             let _ = line.send(acceptor.next().await);
@@ -66,8 +65,8 @@ impl Workers {
     }
 
     /// Closes the listener, and hands out the connections that wait there already.
-    pub(crate) fn close(&self, listener: TcpListener) {
-        let waiting = acceptor::close(listener).unwrap_or_default();
+    pub(crate) fn close(&self, acceptor: Acceptor) {
+        let waiting = acceptor.close().unwrap_or_default();
         for (line, connection) in self.lines.iter().cycle().zip(waiting) {
             let _ = line.send(connection);
         }

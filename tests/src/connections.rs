@@ -1,5 +1,6 @@
 //! No client keeps others out: by being slow, by being many, by not listening.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use serde_json::json;
@@ -51,9 +52,10 @@ async fn there_are_no_more_connections_than_allowed_and_the_next_one_waits() {
     let mut second = Connection::open(running.logins).await;
     assert_eq!(first.ask(&request).await.status, 200);
     assert_eq!(second.ask(&request).await.status, 200);
+    let status = async || Connection::open(running.admin).await.ask(&get("/status")).await.json();
+    assert_eq!(status().await["connections"], json!({ "open": 2, "most": 2, "waits": 0 }));
     let mut third = Connection::open(running.logins).await;
     third.send(&request).await;
-    let status = async || Connection::open(running.admin).await.ask(&get("/status")).await.json();
     while status().await["connections"]["waits"] == 0 {
         tokio::task::yield_now().await;
     }
@@ -64,6 +66,40 @@ async fn there_are_no_more_connections_than_allowed_and_the_next_one_waits() {
     let (_, _, log) = running.end().await;
     let told = log.lines().filter(|line| line.contains("no place for another connection")).count();
     assert_eq!(told, 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_loses_no_connection_that_waits_for_a_place() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.connections = NonZero::<usize>::MIN).await;
+    let request = Device::genuine().request();
+    let mut first = Connection::open(gate.logins).await;
+    assert_eq!(first.ask(&request).await.status, 200);
+    let mut waiting = Connection::open(gate.logins).await;
+    waiting.send(&request).await;
+    gate.until("it waits", |status| status["connections"]["waits"] == 1).await;
+    let (answer, ()) = tokio::join!(waiting.answer(), gate.stop());
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_nobody_who_asks_nothing() {
+    let long = Duration::from_secs(3_600);
+    let gate = Gate::start_with(AUTH_CORE, |config| {
+        (config.limits.request, config.limits.drain) = (long, long);
+    })
+    .await;
+    let request = Device::genuine().request();
+    let mut beginning = Connection::open(gate.logins).await;
+    beginning.send(&request[..20]).await;
+    let mut next = Connection::open(gate.logins).await;
+    assert_eq!(next.ask(&request).await.status, 200);
+    next.send(&request[..20]).await;
+    // What it sent cannot be read, it has been told so, and it does not hang up.
+    let mut lingering = Connection::open(gate.logins).await;
+    assert_eq!(lingering.ask(b"garbage\r\n\r\n").await.status, 400);
+    let _silent = Connection::open(gate.logins).await;
+    gate.until("they are known", |status| status["connections"]["open"] == 4).await;
+    gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

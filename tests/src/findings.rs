@@ -81,7 +81,7 @@ async fn a_thousand_of_one_kind_are_one_line_in_the_log() {
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|line: &Value| line["level"] == "WARN")
         .collect();
-    // The placeholder, three members that are missing, and the empty request.
+    // The placeholder, three members that are missing, and the empty request; none with what anybody sent.
     assert_eq!((code, warned.len()), (Some(0), 5), "{log}");
     for line in warned {
         assert!(line["remedy"].as_str().is_some() && line["route"] == "/emqx/auth", "{line}");

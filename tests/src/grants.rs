@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::device::{Device, USERNAME};
 use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING, OPERATOR};
-use crate::http::{get, post_json};
+use crate::http::{Connection, bare, get, post_json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_is_told_to_emqx() {
@@ -147,6 +147,11 @@ async fn nothing_that_a_client_can_bring_about_is_left_to_somebody_else() {
         get(&format!("/emqx/auth?clientid=c&username={too_long}")),
         get(&format!("/emqx/acl?clientid=c&username={long}&topic=t&action=publish")),
         get("/emqx/elsewhere?clientid=c"),
+        get("//emqx/auth?clientid=c"),
+        post_json("/EMQX/auth", &Device::genuine().body()),
+        post_json("/gate/%65mqx/acl", &Device::genuine().body()),
+        bare("PUT", "/emqx/auth"),
+        b"POST http://gate/emqx/auth HTTP/1.1\r\nhost: gate\r\nbad header\r\n\r\n".to_vec(),
         post_json("/emqx/auth/", &Device::genuine().body()),
         post_json("/emqx/auth", &json!({ "clientid": long, "username": USERNAME })),
         post_json("/emqx/auth", &json!({ "clientid": "c", "username": "\u{1}".repeat(3 * 65_535) })),
@@ -156,7 +161,69 @@ async fn nothing_that_a_client_can_bring_about_is_left_to_somebody_else() {
         assert_eq!((answer.status, answer.result().as_str()), (200, "deny"), "{} bytes", request.len());
         assert_eq!(answer.header("content-type"), Some("application/json"));
     }
+    // Whatever of it the server has thrown away already: this connection is EMQX's.
+    for unreadable in ["transfer-encoding: gzip", "content-length: +5", "content-length: 1\r\ncontent-length: 2"] {
+        let mut connection = Connection::open(gate.logins).await;
+        assert_eq!(connection.ask(&get("/emqx/auth?clientid=c")).await.result(), "deny");
+        let request = format!("POST /emqx/auth HTTP/1.1\r\nhost: gate\r\n{unreadable}\r\n\r\n");
+        let answer = connection.ask(request.as_bytes()).await;
+        assert_eq!((answer.status, answer.result().as_str()), (200, "deny"), "{unreadable}");
+    }
+    // Only the answer to what cannot be read is another one, whatever the version of those before it.
+    for version in ["1.0", "1.1"] {
+        let mut connection = Connection::open(gate.logins).await;
+        let refused = Device::named("x").request();
+        let keep = format!("HTTP/{version}\r\nconnection: keep-alive\r\n");
+        let older = String::from_utf8(refused.clone()).unwrap().replacen("HTTP/1.1\r\n", &keep, 1);
+        let unreadable = get(&format!("/emqx/auth?clientid={long}"));
+        connection.send(&[refused, older.into_bytes(), unreadable].concat()).await;
+        for status in [401, 401, 200] {
+            assert_eq!(connection.answer().await.status, status, "{version}");
+        }
+    }
     // Elsewhere a status is the answer.
     assert_eq!(gate.ask(&get(&format!("/mqtt/auth?client_id={long}"))).await.status, 414);
     gate.stop().await;
+}
+
+/// Two places judge topic filters: the settings of the default policy, and what is told to EMQX.
+#[test]
+fn what_the_default_policy_takes_for_a_template_can_be_told_to_emqx() {
+    for template in [
+        "a/{mac}/#",
+        "a",
+        "/",
+        "+",
+        "#",
+        "+/x",
+        "a/+",
+        "a/+/#",
+        "+/+",
+        "a/+/+/#",
+        "+/x/+",
+        "a/#/b",
+        "a+",
+        "##",
+        "eq a",
+        "eq",
+        "$share/g/a",
+        "$queue/a",
+        "$exclusive/a",
+        "$SYS/#",
+        "a//b",
+        "ü",
+    ] {
+        let settings = auth_core::Settings::read(|name| match name {
+            "signature-keys" => Some(crate::device::KEY.to_owned()),
+            "subscribe-topics" => Some(template.to_owned()),
+            _ => None,
+        });
+        let subscribe = vec![template.replace("{mac}", "aa")];
+        let grant = brokers::Grant {
+            access: brokers::Access::Only { publish: Vec::new(), subscribe },
+            ..brokers::Grant::default()
+        };
+        let told = brokers::Route::EmqxAuth.admit(&grant, 0);
+        assert_eq!(settings.is_ok(), told.is_ok(), "{template}");
+    }
 }

@@ -107,7 +107,7 @@ pub(crate) fn get(target: &str) -> Vec<u8> {
 
 /// A request without a body.
 pub(crate) fn bare(method: &str, target: &str) -> Vec<u8> {
-    format!("{method} {target} HTTP/1.1\r\nhost: gate\r\n\r\n").into_bytes()
+    format!("{method} {target} HTTP/1.1\r\nhost: gate\r\naccept: */*\r\n\r\n").into_bytes()
 }
 
 pub(crate) fn post(target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {

@@ -128,6 +128,22 @@ async fn a_get_without_a_query_tells_what_serves() {
     keyless.stop().await;
 }
 
+/// NanoMQ without headers in its configuration asks so, and mosquitto-go-auth by GET: a 200 would let everybody in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_is_not_of_people_is_no_200() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for request in [
+        "GET /mqtt/auth HTTP/1.1\r\nhost: gate\r\n\r\n",
+        "HEAD /mqtt/auth HTTP/1.1\r\nhost: gate\r\n\r\n",
+        "GET /mqtt/auth HTTP/1.1\r\nhost: gate\r\nuser-agent: x\r\ncontent-length: 2\r\n\r\n{}",
+        "GET /mqtt/auth HTTP/1.1\r\nhost: gate\r\naccept: */*\r\ncontent-type: application/json\r\n\r\n",
+    ] {
+        let status = gate.ask_head(request.as_bytes()).await.status;
+        assert!((400..500).contains(&status), "{status} to {request}");
+    }
+    gate.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_answered_in_their_order() {
     let gate = Gate::start(AUTH_CORE).await;

@@ -29,9 +29,9 @@ async fn rabbitmq_lets_in_devices_and_keeps_them_to_their_topics() {
         assert_eq!(Client::connect(broker.port, &stranger).await.err(), Some(BadUserNamePassword));
     }
 
-    let mut server = Client::connect(broker.port, &server).await.ok().expect("the server is let in");
+    let mut server = Client::connect(broker.port, &server).await.expect("the server is let in");
     assert_eq!(server.subscribe("devices/+/up/#").await, Sent::Taken);
-    let mut client = Client::connect(broker.port, &device).await.ok().expect("the device is let in");
+    let mut client = Client::connect(broker.port, &device).await.expect("the device is let in");
     assert_eq!(client.subscribe("devices/AA_BB_CC_DD_EE_FF/down/#").await, Sent::Taken);
 
     assert_eq!(client.publish("devices/AA_BB_CC_DD_EE_FF/up/battery", "80").await, Sent::Taken);
@@ -41,11 +41,11 @@ async fn rabbitmq_lets_in_devices_and_keeps_them_to_their_topics() {
 
     // RabbitMQ ends the connection of who may not.
     for topic in ["devices/11_22_33_44_55_66/up/battery", "devices/AA_BB_CC_DD_EE_FF/down/light", "$SYS/x"] {
-        let mut client = Client::connect(broker.port, &device).await.ok().expect("the device is let in");
+        let mut client = Client::connect(broker.port, &device).await.expect("the device is let in");
         assert_eq!(client.publish(topic, "x").await, Sent::Closed, "{topic}");
     }
     for filter in ["devices/+/down/#", "devices/#", "#", "devices/AA_BB_CC_DD_EE_FF/up/battery"] {
-        let mut client = Client::connect(broker.port, &device).await.ok().expect("the device is let in");
+        let mut client = Client::connect(broker.port, &device).await.expect("the device is let in");
         assert_eq!(client.subscribe(filter).await, Sent::Closed, "{filter}");
     }
 
