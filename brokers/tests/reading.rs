@@ -229,6 +229,18 @@ fn rabbitmq_asks_about_hosts_queues_and_exchanges_of_a_client_alone() {
 }
 
 #[test]
+fn nanomq_asks_about_several_filters_as_one() {
+    let ask = |action: &str, topic: &str| {
+        actions(read_form(Route::MqttAcl, &format!("clientid=c&username=u&access={action}&topic={topic}"))).wanted
+    };
+    let subscribe = |topics: &[&str]| topics.iter().map(|topic| wanted(Action::Subscribe, topic)).collect::<Vec<_>>();
+    assert_eq!(ask("1", "a/x,%23"), subscribe(&["a/x,#", "a/x", "#"]));
+    assert_eq!(ask("2", "a,b"), [wanted(Action::Publish, "a,b")]);
+    let endless = format!("clientid=c&username=u&access=1&topic={}", "a,".repeat(1_000));
+    assert_eq!(problem(read_form(Route::MqttAcl, &endless)), Malformed::TooMany { limit: 256 });
+}
+
+#[test]
 fn rabbitmq_asks_in_routing_keys() {
     for (key, permission, expected) in [
         ("devices.p2p.aa_bb", "write", Some(wanted(Action::Publish, "devices/p2p/aa_bb"))),
