@@ -19,6 +19,7 @@ mod rabbitmq;
 mod reply;
 mod request;
 mod route;
+mod rules;
 mod status;
 mod vernemq;
 

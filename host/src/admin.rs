@@ -46,6 +46,8 @@ struct PolicyStatus {
     sha256: String,
     generation: u64,
     since: String,
+    /// Whether it answers for single actions; if not, they are left to the broker.
+    answers_for_actions: bool,
     /// Names alone.
     settings_not_read: Vec<String>,
 }
@@ -109,6 +111,7 @@ async fn status(State(admin): State<Admin>) -> Json<Status> {
             sha256: policy.digest().to_string(),
             generation: serving.generation,
             since: rfc3339(serving.since),
+            answers_for_actions: policy.can_authorize(),
             settings_not_read: policy.unread_settings().into_iter().map(str::to_owned).collect(),
         },
         counts: admin.tally.counts(),

@@ -165,6 +165,12 @@ impl Policy {
         self.asked.contains(setting) && self.settings.get(setting).is_some_and(|value| !value.is_empty())
     }
 
+    /// Whether it answers for single actions.
+    #[must_use]
+    pub fn can_authorize(&self) -> bool {
+        self.instances.can_authorize()
+    }
+
     /// The settings that its `check()` did not ask for: misspelt, or meant for another policy.
     #[must_use]
     pub fn unread_settings(&self) -> Vec<&str> {

@@ -111,6 +111,7 @@ async fn what_a_policy_does_not_judge_is_left_to_the_broker() {
         let gate = Gate::start(component).await;
         let body = if component == LOCKDOWN { body.clone() } else { action(&device, "publish", "t") };
         assert_eq!(gate.ask(&post_json("/emqx/acl", &body)).await.text(), r#"{"result":"ignore"}"#);
+        assert_eq!(gate.status().await["policy"]["answers_for_actions"], component == AUTH_CORE);
         let by_status = gate.ask(&post_json("/mqtt/acl", &body)).await;
         assert_eq!((by_status.status, by_status.result().as_str()), (401, "ignore"));
         let findings = gate.status().await["misconfigured"].clone();
