@@ -10,6 +10,7 @@
 
 mod emqx;
 mod grant;
+mod json;
 mod malformed;
 mod members;
 mod mistake;

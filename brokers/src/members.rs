@@ -1,39 +1,40 @@
 //! The named values of a request, however they are written down.
 //!
-//! A member of the request is there once: what is there twice could be read in two ways. A POST to an address with a query has members
-//! in both places, and what stands in both has to be the same.
+//! A member of the request is there once: what is there twice could be read in two ways. A POST to an address with a
+//! query has members in both places, and what stands in both has to be the same. Nothing is copied that need not be.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::string::FromUtf8Error;
 
 use percent_encoding::percent_decode;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-use crate::{Malformed, Method, Request};
+use crate::{Malformed, Method, Request, json};
 
 /// More members than any broker sends.
 const MOST: usize = 256;
 
 /// The members that have not been taken out yet, in their order.
 #[derive(Default)]
-pub(crate) struct Members {
-    list: Vec<(String, Value)>,
+pub(crate) struct Members<'a> {
+    list: Vec<(Cow<'a, str>, Value<'a>)>,
     /// So many of them stand in the query.
     in_query: usize,
 }
 
 /// A value: what JSON says, or the bytes of a form.
-#[derive(Clone, PartialEq)]
-enum Value {
-    Text(String),
+#[derive(PartialEq)]
+pub(crate) enum Value<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
     /// A form's value that is not UTF-8.
     Bytes(Vec<u8>),
+    /// Everything in JSON that is not text.
     Json(serde_json::Value),
 }
 
-impl Members {
+impl<'a> Members<'a> {
     /// Reads the query, and the body of a POST.
-    pub(crate) fn read(request: &Request) -> Result<Self, Malformed> {
+    pub(crate) fn read(request: &Request<'a>) -> Result<Self, Malformed> {
         let mut members = Self::default();
         members.read_form(request.query.unwrap_or_default().as_bytes())?;
         members.in_query = members.list.len();
@@ -48,13 +49,13 @@ impl Members {
 
     /// Whether something stands under one of these names.
     pub(crate) fn has(&self, names: &[&str]) -> bool {
-        self.list.iter().any(|(name, _)| names.contains(&name.as_str()))
+        self.list.iter().any(|(name, _)| names.contains(&name.as_ref()))
     }
 
     /// Takes out the text that stands under one of these names.
     pub(crate) fn text(&mut self, names: &[&'static str]) -> Result<Option<String>, Malformed> {
         self.take(names, |name, value| match value {
-            Value::Text(text) => Ok(text),
+            Value::Text(text) => Ok(text.into_owned()),
             Value::Bytes(_) => Err(Malformed::NotUtf8(name)),
             Value::Json(_) => Err(Malformed::NotText(name)),
         })
@@ -63,7 +64,7 @@ impl Members {
     /// Takes out the bytes that stand under this name.
     pub(crate) fn bytes(&mut self, name: &'static str) -> Result<Option<Vec<u8>>, Malformed> {
         self.take(&[name], |name, value| match value {
-            Value::Text(text) => Ok(text.into_bytes()),
+            Value::Text(text) => Ok(text.into_owned().into_bytes()),
             Value::Bytes(bytes) => Ok(bytes),
             Value::Json(_) => Err(Malformed::NotText(name)),
         })
@@ -94,19 +95,19 @@ impl Members {
 
     /// What has not been taken out, as text: strings as they stand, everything else as its JSON.
     pub(crate) fn rest(self) -> Result<Vec<(String, String)>, Malformed> {
-        let text = |(name, value): (String, Value)| Ok((name, value.into_text("a member")?));
+        let text = |(name, value): (Cow<str>, Value)| Ok((name.into_owned(), value.into_text("a member")?));
         self.list.into_iter().map(text).collect()
     }
 
     /// The names of those that hold a literal `${…}` and nothing else: a placeholder that the broker did not fill in.
     pub(crate) fn unfilled(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().filter(|(_, value)| value.is_unfilled()).map(|(name, _)| name.as_str())
+        self.list.iter().filter(|(_, value)| value.is_unfilled()).map(|(name, _)| name.as_ref())
     }
 
     fn take<T>(
         &mut self,
         names: &[&'static str],
-        read: impl Fn(&'static str, Value) -> Result<T, Malformed>,
+        read: impl Fn(&'static str, Value<'a>) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
         let mut taken = None;
         for name in names {
@@ -119,10 +120,10 @@ impl Members {
         Ok(taken)
     }
 
-    fn read_body(&mut self, request: &Request) -> Result<(), Malformed> {
+    fn read_body(&mut self, request: &Request<'a>) -> Result<(), Malformed> {
         match request.media_type() {
-            None => self.read_json(request.body),
-            Some(json) if json.eq_ignore_ascii_case("application/json") => self.read_json(request.body),
+            None => json::read(request.body, self),
+            Some(json) if json.eq_ignore_ascii_case("application/json") => json::read(request.body, self),
             Some(form) if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
                 if request.body.trim_ascii_start().starts_with(b"{") {
                     return Err(Malformed::JsonAsForm);
@@ -133,32 +134,20 @@ impl Members {
         }
     }
 
-    fn read_form(&mut self, text: &[u8]) -> Result<(), Malformed> {
+    fn read_form(&mut self, text: &'a [u8]) -> Result<(), Malformed> {
         for pair in text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
                 Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
                 None => (pair, &b""[..]),
             };
-            let name = String::from_utf8(form_decode(name)).map_err(|_| Malformed::NotUtf8("a name"))?;
-            let value = String::from_utf8(form_decode(value));
-            self.put(name, value.map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text))?;
+            let name = into_text(form_decode(name)).map_err(|_| Malformed::NotUtf8("a name"))?;
+            self.put(name, into_text(form_decode(value)).map_or_else(Value::Bytes, Value::Text))?;
         }
         Ok(())
     }
 
-    fn read_json(&mut self, text: &[u8]) -> Result<(), Malformed> {
-        let mut problem = None;
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let object = Object { members: self, problem: &mut problem };
-        match (object.deserialize(&mut json).and_then(|()| json.end()), problem) {
-            (_, Some(problem)) => Err(problem),
-            (Err(error), None) if error.is_data() => Err(Malformed::NotAnObject),
-            (Err(_), None) => Err(Malformed::NotJson),
-            (Ok(()), None) => Ok(()),
-        }
-    }
-
-    fn put(&mut self, name: String, value: Value) -> Result<(), Malformed> {
+    /// Adds a member, which has to be the only one of its name.
+    pub(crate) fn put(&mut self, name: Cow<'a, str>, value: Value<'a>) -> Result<(), Malformed> {
         if let Some(at) = self.list.iter().position(|(other, _)| *other == name) {
             let is_same = self.list.get(at).is_some_and(|(_, other)| *other == value);
             return if at < self.in_query && is_same { Ok(()) } else { Err(Malformed::Twice(known(&name))) };
@@ -171,10 +160,10 @@ impl Members {
     }
 }
 
-impl Value {
+impl Value<'_> {
     fn into_text(self, name: &'static str) -> Result<String, Malformed> {
         match self {
-            Self::Text(text) => Ok(text),
+            Self::Text(text) => Ok(text.into_owned()),
             Self::Bytes(_) => Err(Malformed::NotUtf8(name)),
             Self::Json(json) => Ok(json.to_string()),
         }
@@ -198,47 +187,18 @@ fn known(name: &str) -> &'static str {
 }
 
 /// Decodes `application/x-www-form-urlencoded` to bytes: a password need not be UTF-8.
-fn form_decode(text: &[u8]) -> Vec<u8> {
-    let spaced: Cow<[u8]> = if text.contains(&b'+') {
-        text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect()
-    } else {
-        text.into()
-    };
-    percent_decode(&spaced).collect()
-}
-
-/// Reads a JSON object member by member, so that what is there twice is seen.
-struct Object<'a> {
-    members: &'a mut Members,
-    problem: &'a mut Option<Malformed>,
-}
-
-impl<'de> DeserializeSeed<'de> for Object<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'+') {
+        return percent_decode(text).into();
     }
+    let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    Cow::Owned(percent_decode(&spaced).collect())
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = object.next_entry::<String, serde_json::Value>()? {
-            let value = match value {
-                serde_json::Value::String(text) => Value::Text(text),
-                other => Value::Json(other),
-            };
-            if let Err(problem) = self.members.put(name, value) {
-                *self.problem = Some(problem);
-                return Err(A::Error::custom("malformed"));
-            }
-        }
-        Ok(())
+/// The bytes as text, or as they are if they are none.
+fn into_text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Vec<u8>> {
+    match bytes {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| bytes.to_vec()),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(FromUtf8Error::into_bytes),
     }
 }
