@@ -59,8 +59,7 @@ pub(crate) fn read_topic(request: &Request) -> Result<Asked, Malformed> {
     let mut members = Members::read(request)?;
     let Resource { resource, name, permission } = Resource::take(&mut members)?;
     let key = members.text(&["routing_key"])?.ok_or(Malformed::Missing("routing_key"))?;
-    // An empty key is an empty topic, which no client can use.
-    let topic = Some(to_mqtt(&key)).filter(|topic| !topic.is_empty()).ok_or(Malformed::Missing("routing_key"))?;
+    let topic = to_mqtt(&key);
     if !is_for_devices(&mut members)? {
         return Ok(not_for_devices("vhost"));
     }
@@ -68,6 +67,8 @@ pub(crate) fn read_topic(request: &Request) -> Result<Asked, Malformed> {
         return Ok(not_for_devices("name"));
     }
     let action = match (resource.as_str(), permission.as_str()) {
+        // An empty topic is none that anybody could use, and asks something else.
+        _ if topic.is_empty() => return Ok(Question::Never.into()),
         ("topic", "write") => Action::Publish,
         ("topic", "read") => Action::Subscribe,
         _ => return Ok(Question::Never.into()),

@@ -20,11 +20,15 @@ pub(crate) fn read_login(request: &Request) -> Result<Asked, Malformed> {
 pub(crate) fn read_action(request: &Request) -> Result<Asked, Malformed> {
     let mut members = Members::read(request)?;
     let mistakes = mistakes(request, &members);
-    let wanted = one_by_one(emqx::take_wanted(&mut members)?);
+    let may_be_list = members.has(&["access"]);
+    let mut wanted = emqx::take_wanted(&mut members)?;
+    if may_be_list {
+        wanted = one_by_one(wanted);
+    }
     Ok(Asked { question: Question::Actions(Actions::take(members, &SPELLING, wanted)?), mistakes })
 }
 
-/// NanoMQ sends all filters of a SUBSCRIBE as one, with commas between them. A comma may stand in a filter too: each part
+/// NanoMQ, which says `access`, sends all filters of a SUBSCRIBE as one, with commas between them. A comma may stand in a filter too: each part
 /// has to be allowed, and the whole.
 fn one_by_one(wanted: Vec<Wanted>) -> Vec<Wanted> {
     let parts = |one: Wanted| {

@@ -57,7 +57,7 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
     let service = service_fn(|request: Request<Incoming>| {
         let (questions, requests) = (Arc::clone(&questions), Arc::clone(&requests));
         async move {
-            requests.begin(request.uri().path());
+            requests.begin();
             let answer = questions.answer(request).await;
             requests.answer();
             answer
@@ -106,7 +106,7 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
     .await;
     if matches!(end, End::Unreadable) {
         let head = connection.into_parts().read_buf;
-        if let Some(answer) = questions.answer_unreadable(&head, requests.are_of_emqx()) {
+        if let Some(answer) = questions.answer_unreadable(&head, &gathered.beginning()) {
             gathered.replace_last(&answer);
         }
     }
@@ -115,7 +115,14 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
             let _ = gathered.send().await;
         }
         if matches!(end, End::Unreadable) {
-            gathered.linger(MOST_DISCARDED, stopped).await;
+            // Once it has been said that the gate stops, `stopped` is over.
+            gathered
+                .linger(MOST_DISCARDED, async {
+                    if !is_stopping {
+                        stopped.await
+                    }
+                })
+                .await;
         }
     };
     if timeout(limits.request.min(limits.drain), parting).await.is_err() || !matches!(end, End::Done) {

@@ -25,7 +25,12 @@ struct Gathering {
     stream: TcpStream,
     waiting: BytesMut,
     flow: Flow,
+    /// How the first request begins.
+    beginning: Vec<u8>,
 }
+
+/// So much is kept of the first request: its method and its path.
+const BEGINNING: usize = 64;
 
 /// What has come and gone on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,12 +47,22 @@ pub(crate) struct Flow {
 
 impl Gathered {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Mutex::new(Gathering { stream, waiting: BytesMut::new(), flow: Flow::default() })))
+        Self(Arc::new(Mutex::new(Gathering {
+            stream,
+            waiting: BytesMut::new(),
+            flow: Flow::default(),
+            beginning: Vec::new(),
+        })))
     }
 
     pub(crate) fn flow(&self) -> Flow {
         let inner = self.inner();
         Flow { is_sending: !inner.waiting.is_empty(), ..inner.flow }
+    }
+
+    /// How the first request on this connection begins.
+    pub(crate) fn beginning(&self) -> Vec<u8> {
+        self.inner().beginning.clone()
     }
 
     /// Puts another answer in the place of the last one, if that is a status 4xx, none of which has been sent.
@@ -109,7 +124,11 @@ impl AsyncRead for Gathered {
         let mut inner = self.inner();
         let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
-        inner.flow.received += (buffer.filled().len() - before) as u64;
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        if inner.flow.received == 0 {
+            inner.beginning = new.get(..BEGINNING).unwrap_or(new).to_vec();
+        }
+        inner.flow.received += new.len() as u64;
         inner.flow.is_starved = read.is_pending();
         read
     }

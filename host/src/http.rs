@@ -58,7 +58,7 @@ impl Questions {
         Ok(to_response(route, reply))
     }
 
-    /// Reads the request and what it asks. The body is read whatever is asked, because others have requests behind it.
+    /// Reads the request and what it asks.
     async fn read(&self, route: Route, request: Request<Incoming>) -> Result<brokers::Asked, Malformed> {
         let method = match *request.method() {
             Method::POST => Some(brokers::Method::Post),
@@ -66,15 +66,16 @@ impl Questions {
             _ => None,
         };
         let (head, body) = request.into_parts();
-        let body = body::read(body, self.limit(), self.limits.request).await?;
+        let body = self.read_body(body).await?;
         let method = method.ok_or(Malformed::Method)?;
         let header = |name: &str| text(&head.headers, name);
         route.read(&brokers::Request { method, query: head.uri.query(), header: &header, body: &body })
     }
 
-    /// The most bytes of a body.
-    fn limit(&self) -> usize {
-        usize::try_from(self.limits.body.as_u64()).unwrap_or(usize::MAX)
+    /// Reads a body, whatever is asked by it: others have requests behind it.
+    async fn read_body(&self, body: Incoming) -> Result<Bytes, Malformed> {
+        let limit = usize::try_from(self.limits.body.as_u64()).unwrap_or(usize::MAX);
+        body::read(body, limit, self.limits.request).await
     }
 
     /// Puts a question to the policy in service. It is judged by one policy, whatever is swapped meanwhile.
@@ -105,10 +106,14 @@ impl Questions {
 
     /// The answer to a request that cannot be read as HTTP, whole, if another one is needed than a status: what EMQX would
     /// take for *ignore*, a client could bring about by a user name that is too long for an address. What is left of the
-    /// head tells where it was for, or else what was asked on this connection before.
-    pub(crate) fn answer_unreadable(&self, head: &[u8], is_of_emqx: bool) -> Option<Vec<u8>> {
-        let target = head.split(|&byte| byte == b' ').nth(1).map(String::from_utf8_lossy).unwrap_or_default();
-        if !is_of_emqx && !Route::is_like_emqx(&target) {
+    /// head tells where it was for, or else how the first request on this connection began: brokers have theirs to
+    /// themselves.
+    pub(crate) fn answer_unreadable(&self, head: &[u8], first: &[u8]) -> Option<Vec<u8>> {
+        let is_like_emqx = |head: &[u8]| {
+            let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+            Route::is_like_emqx(&String::from_utf8_lossy(target))
+        };
+        if !is_like_emqx(head) && !is_like_emqx(first) {
             self.findings.malformed(ELSEWHERE, &Malformed::Unreadable, SystemTime::now());
             return None;
         }
@@ -130,8 +135,7 @@ impl Questions {
     /// Answers what is no route: a broker with a slip in its configuration, or somebody who looks around.
     async fn answer_elsewhere(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         if Route::is_like_emqx(request.uri().path()) {
-            // Others have requests behind it.
-            let _ = body::read(request.into_body(), self.limit(), self.limits.request).await;
+            let _ = self.read_body(request.into_body()).await;
             return Ok(to_response(Route::EmqxAuth, self.turn_down(Route::EmqxAuth, &Malformed::Route)));
         }
         if request.method() == Method::POST {
@@ -141,6 +145,9 @@ impl Questions {
     }
 
     async fn answer_others(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let (head, body) = request.into_parts();
+        let _ = self.read_body(body).await;
+        let request = Request::from_parts(head, axum::body::Body::empty());
         Ok(self.others.clone().oneshot(request).await?.map(Either::Right))
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn judge<T: Send + 'static>(
     // A deadline for its turn to come, and one for the call.
     let patience = serving.policy.deadline().saturating_mul(2);
     let serving = Arc::clone(serving);
-    // Dropped with this future, also when the client hangs up: a call whose turn has not come is never made then.
+    // Dropped with this future, as when the connection ends: a call whose turn has not come is never made then.
     let mut calls = JoinSet::new();
     calls.spawn_blocking(move || call(&serving, question));
     match timeout(patience, calls.join_next()).await {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,20 +15,11 @@ use crate::gather::Flow;
 pub(crate) struct Requests {
     begun: AtomicU64,
     answered: AtomicU64,
-    /// Whether one of them was on a route of EMQX.
-    of_emqx: AtomicBool,
 }
 
 impl Requests {
-    pub(crate) fn begin(&self, path: &str) {
+    pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Relaxed);
-        if path.starts_with("/emqx/") {
-            self.of_emqx.store(true, Relaxed);
-        }
-    }
-
-    pub(crate) fn are_of_emqx(&self) -> bool {
-        self.of_emqx.load(Relaxed)
     }
 
     /// Whether every request that has begun has its answer.
@@ -42,7 +33,8 @@ impl Requests {
 }
 
 /// Watches one connection. A client may be silent between two requests for as long as the server lets it; in the middle
-/// of the head of a request, and of taking an answer, it may not. (The body has a limit of its own.)
+/// of the head of a request, and of taking an answer, it may not. (The body has a limit of its own. Where a head begins
+/// together with the end of the request before it, that is seen only when more of it comes.)
 pub(crate) struct Patience {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
@@ -110,7 +102,7 @@ mod tests {
         assert_eq!(patience.place(starved(7), &requests), Some(Stuck::Head(0)));
         // One byte more does not begin the time anew.
         assert_eq!(patience.place(starved(8), &requests), Some(Stuck::Head(0)));
-        requests.begin("/");
+        requests.begin();
         assert_eq!(patience.place(starved(60), &requests), None);
         requests.answer();
         let sending = Flow { is_sending: true, ..starved(60) };

@@ -77,8 +77,12 @@ async fn a_stop_loses_no_connection_that_waits_for_a_place() {
     let mut waiting = Connection::open(gate.logins).await;
     waiting.send(&request).await;
     gate.until("it waits", |status| status["connections"]["waits"] == 1).await;
-    let (answer, ()) = tokio::join!(waiting.answer(), gate.stop());
-    assert_eq!(answer.status, 200);
+    // It is read only once the gate stops, and so is this one.
+    let mut unreadable = Connection::open(gate.logins).await;
+    unreadable.send(b"GET /emqx/auth no no\r\n\r\n").await;
+    let (answer, refusal, ()) = tokio::join!(waiting.answer(), unreadable.answer(), gate.stop());
+    assert_eq!((answer.status, refusal.status, refusal.result().as_str()), (200, 200, "deny"));
+    assert!(unreadable.try_answer().await.is_none(), "it ends as it should, and not by a reset");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -170,6 +170,10 @@ async fn nothing_that_a_client_can_bring_about_is_left_to_somebody_else() {
         let answer = connection.ask(request.as_bytes()).await;
         assert_eq!((answer.status, answer.result().as_str()), (200, "deny"), "{unreadable}");
     }
+    for unreadable in ["GET /emqx/auth?username=x\" HTTP/1.1", "GET emqx/auth HTTP/1.1"] {
+        let answer = gate.ask(format!("{unreadable}\r\nhost: gate\r\n\r\n").as_bytes()).await;
+        assert_eq!((answer.status, answer.result().as_str()), (200, "deny"), "{unreadable}");
+    }
     // Only the answer to what cannot be read is another one, whatever the version of those before it.
     for version in ["1.0", "1.1"] {
         let mut connection = Connection::open(gate.logins).await;

@@ -199,11 +199,17 @@ async fn no_answer_is_held_back_or_dropped_for_what_comes_after_it() {
     let good = Device::genuine().request();
     let large = post("/emqx/auth", "application/json", &vec![b' '; 200_000]);
     let beginning = good[..good.len() / 2].to_vec();
+    // Nobody looks at these bodies, and they are in the way all the same.
+    let elsewhere = post("/elsewhere", "application/json", &vec![b' '; 200_000]);
+    let options = post("/mqtt/auth", "application/json", &vec![b' '; 200_000]);
+    let options = [b"OPTIONS", &options[4..]].concat();
     for (after, answers) in [
         (b"garbage\r\n\r\n".to_vec(), vec![200, 200, 400]),
         (b"\r\n".to_vec(), vec![200, 200]),
         (beginning, vec![200, 200]),
         ([large, good.clone()].concat(), vec![200, 200, 200, 200]),
+        ([elsewhere, good.clone()].concat(), vec![200, 200, 404, 200]),
+        ([options, good.clone()].concat(), vec![200, 200, 204, 200]),
     ] {
         let mut connection = Connection::open(gate.logins).await;
         connection.send(&[good.clone(), good.clone(), after].concat()).await;
