@@ -3,6 +3,7 @@
 #   make run     build the gate and serve a demonstration: prints a credential and the curl line that is let in
 #   make test    every test
 #   make build   the program for use, target/release/mqtt-gate: slower to build, faster to run
+#   make bench   how fast the program for use answers, beside the same checks compiled in: a table
 #   make lint    formatting, clippy with warnings denied
 #   make policy DIR=policies/lockdown    one policy, as target/components/lockdown.wasm
 #
@@ -13,7 +14,7 @@ CARGO_TARGET_DIR ?= target
 override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export WASM_STD CARGO_TARGET_DIR
 
-.PHONY: run test build lint policy components componentize setup
+.PHONY: run test build bench lint policy components componentize setup
 
 run: components
 	cargo build --locked --workspace --bin mqtt-gate
@@ -29,6 +30,10 @@ build: setup
 test: setup
 	@tests/setup $(CARGO_TARGET_DIR)
 	cargo test --workspace --locked
+
+bench: build
+	cargo build --locked --release --package bench
+	$(CARGO_TARGET_DIR)/release/bench run --gate $(CARGO_TARGET_DIR)/release/mqtt-gate
 
 lint: setup
 	cargo fmt --all --check
