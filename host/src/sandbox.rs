@@ -91,7 +91,7 @@ fn engine_config(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(STACK);
     if limits.calls_per_instance == NonZero::<u32>::MIN {
-        pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(256 << 10);
+        pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10);
         config
             .signals_based_traps(false)
             .memory_guard_size(0)
