@@ -41,12 +41,7 @@ async fn who_asks_and_does_not_listen_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_no_more_connections_than_allowed_and_the_next_one_waits() {
-    let mut command = mqtt_gate(["serve"]);
-    let directory = tempfile::tempdir().unwrap();
-    let config = directory.path().join("gate.toml");
-    std::fs::write(&config, "limits.connections = 2\n").unwrap();
-    command.args(["--config", config.to_str().unwrap()]).env("MQTT_SIGNATURE_KEY", crate::device::KEY);
-    let running = Running::start(&mut command).await;
+    let (running, _directory) = running_with(2).await;
     let request = Device::genuine().request();
     let mut first = Connection::open(running.logins).await;
     let mut second = Connection::open(running.logins).await;
@@ -83,6 +78,37 @@ async fn a_stop_loses_no_connection_that_waits_for_a_place() {
     let (answer, refusal, ()) = tokio::join!(waiting.answer(), unreadable.answer(), gate.stop());
     assert_eq!((answer.status, refusal.status, refusal.result().as_str()), (200, 200, "deny"));
     assert!(unreadable.try_answer().await.is_none(), "it ends as it should, and not by a reset");
+}
+
+/// A program whose configuration allows so many connections.
+async fn running_with(connections: usize) -> (Running, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("gate.toml");
+    std::fs::write(&config, format!("limits.connections = {connections}\n")).unwrap();
+    let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
+    (Running::start(command.env("MQTT_SIGNATURE_KEY", crate::device::KEY)).await, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_at_the_stop_is_refused_without_a_fault() {
+    let (running, _directory) = running_with(1).await;
+    let mut first = Connection::open(running.logins).await;
+    assert_eq!(first.ask(&Device::genuine().request()).await.status, 200);
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let mut connection = Connection::open(running.logins).await;
+        connection.send(b"GET /emqx/auth no no\r\n\r\n").await;
+        waiting.push(connection);
+    }
+    running.terminate();
+    for connection in &mut waiting {
+        let answer = connection.answer().await;
+        assert_eq!((answer.status, answer.result().as_str()), (200, "deny"));
+        assert!(connection.try_answer().await.is_none());
+    }
+    let (code, _, log) = running.end().await;
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
