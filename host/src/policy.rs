@@ -84,7 +84,8 @@ impl Policy {
             .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
             .map_err(|error| {
                 let password = who.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
-                CallError::NoVerdict(self.shown(&error, who.username.as_deref().into_iter().chain(password)))
+                let sent = who.username.as_deref().into_iter().chain(password).chain(values(&who.attributes));
+                CallError::NoVerdict(self.shown(&error, sent))
             })
     }
 
@@ -103,19 +104,23 @@ impl Policy {
         }
         self.instances
             .call(self.deadline, |(exports, store)| {
-                let mut together = Permission::Allow;
+                let mut together = None;
                 for one in wanted {
                     request.action = one.action.into();
                     request.topic = one.topic;
                     match exports.authorize(&mut *store, &request)? {
-                        Ok(permission) => together = strictest(together, permission),
+                        Ok(answer) => together = Some(together.map_or(answer, |before| strictest(before, answer))),
                         Err(error) => return Ok(Err(error)),
                     }
                 }
-                Ok(Ok(together))
+                // Who wants nothing is allowed nothing.
+                Ok(Ok(together.unwrap_or(Permission::Deny)))
             })
             .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
-            .map_err(|error| CallError::NoVerdict(self.shown(&error, request.username.as_deref().into_iter())))
+            .map_err(|error| {
+                let sent = request.username.as_deref().into_iter().chain(values(&request.attributes));
+                CallError::NoVerdict(self.shown(&error, sent))
+            })
     }
 
     /// What a policy says of itself, fit for the log: without its settings or what the client sent, escaped and cut.
@@ -176,6 +181,11 @@ impl Policy {
     pub fn unread_settings(&self) -> Vec<&str> {
         self.settings.names().filter(|name| !self.asked.contains(*name)).collect()
     }
+}
+
+/// What attributes hold: anything that the operator has the broker tell, a password under a name of its own included.
+fn values(attributes: &[(String, String)]) -> impl Iterator<Item = &str> {
+    attributes.iter().map(|(_, value)| value.as_str())
 }
 
 /// What comes of two answers, when both things are wanted.

@@ -73,6 +73,18 @@ async fn a_policy_that_refuses_its_settings_or_fails_in_check_never_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_fails_only_in_judging_an_action_never_serves() {
+    for (how, complaint) in [("trap", "the policy trapped"), ("loop", "longer than the deadline")] {
+        let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("authorize", how.into())).await;
+        gate.rename_policy(&fs::read(MISBEHAVING).unwrap());
+        let status = gate.until_rejected(1).await;
+        assert!(reason(&status).contains("first action") && reason(&status).contains(complaint), "{}", reason(&status));
+        assert_eq!(gate.connect(&Device::genuine()).await, 200);
+        gate.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lockdown_without_a_list_is_refused() {
     let directory = tempfile::TempDir::new().unwrap();
     fs::copy(AUTH_CORE, directory.path().join("policy.wasm")).unwrap();

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::device::{Device, KEY};
 use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
-use crate::http::{Connection, get};
+use crate::http::{Connection, get, post_json};
 use crate::process::{PATIENCE, Running, mqtt_gate, run};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,9 +283,13 @@ async fn a_policy_that_tells_what_it_was_told_is_not_repeated() {
     let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
     let mut device = Device::causing("tell me all");
     device.password = "password-s3cret".into();
-    assert_eq!(Connection::open(running.logins).await.ask(&device.request()).await.status, 503);
+    // The broker may tell it once more, under a name that its operator chose.
+    let mut body = device.body();
+    body["p"] = "another s3cret".into();
+    let request = post_json("/mqtt/auth", &body);
+    assert_eq!(Connection::open(running.logins).await.ask(&request).await.status, 503);
     running.terminate();
     let (_, _, log) = running.end().await;
-    assert!(log.contains("told: (not shown) (not shown) (not shown)"), "what the policy said is there");
+    assert!(log.contains("told: (not shown) (not shown) (not shown) (not shown)"), "what the policy said is there");
     assert!(!log.contains(KEY) && !log.contains("s3cret") && !log.contains("tell me all"), "a secret is in the log");
 }

@@ -39,7 +39,8 @@ impl Guest for Misbehaving {
             "ignore" => Ok(Verdict::Ignore),
             "tell me all" => {
                 let password = who.password.unwrap_or_default();
-                Err(format!("told: {} {} {}", String::from_utf8_lossy(&password), "tell me all", key()))
+                let attributes: String = who.attributes.into_iter().map(|(_, value)| value).collect();
+                Err(format!("told: {} {} {} {attributes}", String::from_utf8_lossy(&password), "tell me all", key()))
             }
             how => go_wrong(how).map(Verdict::Allow),
         }
@@ -47,7 +48,11 @@ impl Guest for Misbehaving {
 }
 
 impl authorizer::Guest for Misbehaving {
+    /// The setting `authorize` has it go wrong for everybody, so that a candidate can be bad in this alone.
     fn authorize(what: authorizer::Request) -> Result<authorizer::Permission, String> {
+        if let Ok(Some(how)) = store::get("authorize") {
+            return go_wrong(&how).map(|_| authorizer::Permission::Allow);
+        }
         match what.username.as_deref().unwrap_or_default() {
             "ignore" => Ok(authorizer::Permission::Ignore),
             "tell me all" => Err(format!("told: {} {}", "tell me all", key())),
