@@ -12,6 +12,7 @@
 use identity::DeviceId;
 
 pub mod component;
+mod filter;
 pub mod identity;
 pub mod settings;
 pub mod signature;

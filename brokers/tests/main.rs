@@ -11,9 +11,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod generators;
 mod grants;
 mod models;
 mod properties;
+mod rabbitmq;
 mod reading;
 mod vectors;
 
