@@ -85,7 +85,7 @@ pub(crate) fn admit(grant: &Grant, now: u64) -> Result<Admission, UnfitGrant> {
         Access::Only { publish, subscribe } => Some(rules(publish, subscribe)?),
         Access::Everything | Access::BrokerRules => None,
     };
-    if rules.is_none() && *grant == Grant::default() {
+    if *grant == Grant::default() {
         return Ok(Admission(Reply::json(200, ALLOW)));
     }
     let body = Admitted { grant, rules };
@@ -116,8 +116,7 @@ impl Serialize for Admitted<'_> {
             body.serialize_entry("is_superuser", &true)?;
         }
         if !self.grant.attributes.is_empty() {
-            let pairs = self.grant.attributes.iter().map(|(name, value)| (name, value));
-            body.serialize_entry("client_attrs", &Map(pairs.collect()))?;
+            body.serialize_entry("client_attrs", &Attributes(&self.grant.attributes))?;
         }
         if let Some(end) = self.grant.expires_at {
             body.serialize_entry("expire_at", &end)?;
@@ -129,10 +128,10 @@ impl Serialize for Admitted<'_> {
     }
 }
 
-struct Map<'a>(Vec<(&'a String, &'a String)>);
+struct Attributes<'a>(&'a [(String, String)]);
 
-impl Serialize for Map<'_> {
+impl Serialize for Attributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }

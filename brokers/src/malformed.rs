@@ -128,8 +128,8 @@ impl Malformed {
 }
 
 /// What to do about a literal `${…}`.
-pub(crate) const UNFILLED_REMEDY: &str = "if every client has it, the broker does not know the placeholder in this member: mend or remove it in the body \
-     template; if one client has, it sent this text itself";
+pub(crate) const UNFILLED_REMEDY: &str = "if every client has it, the broker does not know the placeholder in this member: mend \
+                                          or remove it in the body template; if one client has, it sent this text itself";
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -50,7 +50,7 @@ impl Mistake {
             Self::Unfilled(_) => UNFILLED_REMEDY,
             Self::Missing(_) => "name this member in the broker's body template, if the policy is to judge by it",
             Self::RefusalsNotFinal => {
-                "point EMQX at /emqx/auth: there a refusal is final, and here it asks its next authenticator"
+                "point EMQX at /emqx/auth and /emqx/acl: there a refusal is final, and here it goes on to somebody else"
             }
             Self::NotForDevices(_) => {
                 "leave mqtt.vhost at / and mqtt.exchange at amq.topic; and set mqtt.ignore_colons_in_username = true, or \

@@ -119,17 +119,12 @@ fn is_queue_of(queue: &str, client_id: &str) -> bool {
 
 /// The MQTT topic of a routing key. The plugin puts `.` for `/` and `*` for `+`, and so cannot tell them apart either.
 fn to_mqtt(key: &str) -> String {
-    key.chars()
-        .map(|c| {
-            if c == '.' {
-                '/'
-            } else if c == '*' {
-                '+'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let level = |c| match c {
+        '.' => '/',
+        '*' => '+',
+        other => other,
+    };
+    key.chars().map(level).collect()
 }
 
 pub(crate) fn render(outcome: Outcome) -> Reply {

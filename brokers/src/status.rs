@@ -28,12 +28,16 @@ pub(crate) fn read_action(request: &Request) -> Result<Asked, Malformed> {
     Ok(Asked { question: Question::Actions(Actions::take(members, &SPELLING, wanted)?), mistakes })
 }
 
-/// NanoMQ, which says `access`, sends all filters of a SUBSCRIBE as one, with commas between them. A comma may stand in a filter too: each part
-/// has to be allowed, and the whole.
+/// NanoMQ, which says `access`, sends all filters of a SUBSCRIBE as one, with commas between them. A comma may stand in a
+/// filter too: each part has to be allowed, and the whole.
 fn one_by_one(wanted: Vec<Wanted>) -> Vec<Wanted> {
     let parts = |one: Wanted| {
         let is_list = one.action == Action::Subscribe && one.topic.contains(',');
-        let parts = if is_list { one.topic.split(',').map(str::to_owned).collect() } else { Vec::new() };
+        let parts = if is_list {
+            one.topic.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        };
         let action = one.action;
         std::iter::once(one).chain(parts.into_iter().map(move |topic| Wanted { action, topic }))
     };

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// How much of a body that is too large is read and thrown away. Up to here the connection lives on, because others
 /// have requests waiting on it; beyond, it is closed. What a client can make a broker send is less: three texts of
 /// 65,535 bytes, each byte written as six.
-const MOST_DISCARDED: usize = 4 << 20;
+pub(crate) const MOST_DISCARDED: usize = 4 << 20;
 
 /// Reads a whole body.
 pub(crate) async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, Malformed> {

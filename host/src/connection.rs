@@ -16,16 +16,13 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::acceptor::Accepted;
+use crate::body;
 use crate::gather::Gathered;
 use crate::patience::{Patience, Requests, Stuck};
 use crate::worker::Worker;
 
 /// How long a connection may be quiet between two requests. EMQX reconnects needlessly when it is under 15 s.
 const IDLE: Duration = Duration::from_secs(75);
-
-/// After a request that cannot be read, so much of what follows is read and thrown away before the end: more than a
-/// client can make a broker send.
-const MOST_DISCARDED: u64 = 4 << 20;
 
 /// The longest head of a request. An address is at most 65,534 bytes.
 const LONGEST_HEAD: usize = 128 << 10;
@@ -117,7 +114,7 @@ pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) 
         if matches!(end, End::Unreadable) {
             // Once it has been said that the gate stops, `stopped` is over.
             gathered
-                .linger(MOST_DISCARDED, async {
+                .linger(body::MOST_DISCARDED as u64, async {
                     if !is_stopping {
                         stopped.await
                     }

@@ -114,7 +114,7 @@ impl Questions {
             Route::is_like_emqx(&String::from_utf8_lossy(target))
         };
         if !is_like_emqx(head) && !is_like_emqx(first) {
-            self.findings.malformed(ELSEWHERE, &Malformed::Unreadable, SystemTime::now());
+            self.note(ELSEWHERE, &Malformed::Unreadable);
             return None;
         }
         let Reply { content_type, body, .. } = self.turn_down(Route::EmqxAuth, &Malformed::Unreadable);
@@ -126,10 +126,14 @@ impl Questions {
     }
 
     fn turn_down(&self, route: Route, problem: &Malformed) -> Reply {
-        let outcome = Outcome::Malformed(problem);
-        self.tally.count(Asked::Nothing, &outcome);
-        self.findings.malformed(route.path(), problem, SystemTime::now());
-        route.render(outcome)
+        self.note(route.path(), problem);
+        route.render(Outcome::Malformed(problem))
+    }
+
+    /// Counts a request that asks nothing, and tells of it.
+    fn note(&self, route: &'static str, problem: &Malformed) {
+        self.tally.count(Asked::Nothing, &Outcome::Malformed(problem));
+        self.findings.malformed(route, problem, SystemTime::now());
     }
 
     /// Answers what is no route: a broker with a slip in its configuration, or somebody who looks around.
@@ -139,7 +143,7 @@ impl Questions {
             return Ok(to_response(Route::EmqxAuth, self.turn_down(Route::EmqxAuth, &Malformed::Route)));
         }
         if request.method() == Method::POST {
-            self.findings.malformed(ELSEWHERE, &Malformed::Route, SystemTime::now());
+            self.note(ELSEWHERE, &Malformed::Route);
         }
         self.answer_others(request).await
     }

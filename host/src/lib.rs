@@ -4,8 +4,8 @@
 //! ```text
 //! main.rs, cli/   flags and verbs
 //! config.rs       what the operator can choose          settings.rs   what a policy is told
-//! acceptor.rs     connections, so many and no more ─► worker.rs  threads ─► connection.rs  a client; gather.rs  its
-//!                 answers; patience.rs  how long it may dawdle
+//! acceptor.rs     connections, so many and no more ─► worker.rs  threads ─► connection.rs  a client;
+//!                 gather.rs  its answers; patience.rs  how long it may dawdle
 //! http.rs         the routes; a fault becomes a refusal there, in one line ─► case.rs  what a verdict comes to; body.rs;
 //!                 findings.rs  what brokers do wrong; front.rs  what people look at
 //! judge.rs        a slow policy holds up nobody
