@@ -1,21 +1,74 @@
 //! A server that is measured: a process of its own, so that its time and memory can be told from the load's.
 
-use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 
-use crate::storm::KEY;
+use crate::login::key_ring;
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// The gate's serving code, and nobody who judges.
+    Plain,
+    /// The gate's serving code, and the default policy's checks compiled in.
+    Native,
+    /// The same checks in the handler that people would write.
+    AxumNative,
+    /// The gate, its policy's instances used again and again.
+    Reused,
+    /// The gate, with a fresh instance for every login.
+    Fresh,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::Native, Self::AxumNative, Self::Reused, Self::Fresh];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Native => "native",
+            Self::AxumNative => "axum-native",
+            Self::Reused => "gate reused",
+            Self::Fresh => "gate fresh",
+        }
+    }
+
+    fn is_gate(self) -> bool {
+        matches!(self, Self::Reused | Self::Fresh)
+    }
+}
+
+/// How it is set up.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    /// Keys in the ring.
+    pub(crate) keys: usize,
+    /// Threads that serve; as many as there are processors if it is not said.
+    pub(crate) workers: Option<NonZero<usize>>,
+    /// The policy's file; the default policy within the program if there is none.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { keys: 1, workers: None, policy: None }
+    }
+}
 
 /// A server that runs until this is dropped.
 pub(crate) struct Contestant {
-    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
+    /// Where the operator asks.
+    pub(crate) admin: SocketAddr,
     process: Child,
 }
 
@@ -23,49 +76,34 @@ pub(crate) struct Contestant {
 const TICKS: u64 = 100;
 
 impl Contestant {
-    /// The checks compiled into an axum handler: this program, by its other verb.
-    pub(crate) fn axum_native() -> Result<Self> {
-        let mut command = Command::new(env::current_exe()?);
-        command.arg("native");
-        Self::start("axum-native", command, "listening on ")
-    }
-
-    /// The gate with its default policy and this configuration.
-    pub(crate) fn gate(program: &Path, name: &'static str, config: &str) -> Result<Self> {
-        let file =
-            env::temp_dir().join(format!("mqtt-gate-bench-{}-{}.toml", std::process::id(), name.replace(' ', "-")));
-        fs::File::create(&file)?.write_all(config.as_bytes())?;
-        let mut command = Command::new(program);
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        command.args(["serve", "--admin-listen", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{port}")]);
-        command.arg("--config").arg(&file).env("MQTT_SIGNATURE_KEY", KEY);
-        let started = Self::start(name, command, "\"listen\":\"");
-        fs::remove_file(file)?;
-        started
-    }
-
-    /// Starts a server and reads on its standard error where it listens: what follows this text.
-    fn start(name: &'static str, mut command: Command, before_address: &str) -> Result<Self> {
-        let mut process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {name}; `make bench` builds it"))?;
-        let mut log = BufReader::new(process.stderr.take().context("no standard error")?);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if log.read_line(&mut line)? == 0 {
-                bail!("{name} ended before it served");
+    /// Starts it and waits until it serves. `gate` is the program.
+    pub(crate) fn start(gate: &Path, kind: Kind, setup: &Setup) -> Result<Self> {
+        let (logins, admin) = (free_address()?, free_address()?);
+        let mut command = if kind.is_gate() {
+            let mut command = Command::new(gate);
+            command.arg("serve").args(["--listen", &logins.to_string(), "--admin-listen", &admin.to_string()]);
+            command
+        } else {
+            let mut command = Command::new(env::current_exe()?);
+            command.args(["serve", kind.name(), "--listen", &logins.to_string()]);
+            if let Some(workers) = setup.workers {
+                command.args(["--workers", &workers.to_string()]);
             }
-            if let Some((_, rest)) = line.split_once(before_address) {
-                let address = rest.split(['"', '\n']).next().unwrap_or_default().parse()?;
-                // Read on, so that it never waits to be heard.
-                std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-                return Ok(Self { name, address, process });
-            }
+            command
+        };
+        // A file and not flags alone: it is how an operator says most of this.
+        let file = env::temp_dir().join(format!("mqtt-gate-bench-{}-{}.toml", std::process::id(), logins.port()));
+        if kind.is_gate() {
+            fs::File::create(&file)?.write_all(setup.config(kind).as_bytes())?;
+            command.arg("--config").arg(&file);
         }
+        command.env("MQTT_SIGNATURE_KEY", key_ring(setup.keys));
+        let started = until_it_says(&mut command, if kind.is_gate() { "\"serving\"" } else { "listening on" });
+        if kind.is_gate() {
+            fs::remove_file(file)?;
+        }
+        let process = started.with_context(|| format!("cannot start {}", kind.name()))?;
+        Ok(Self { kind, address: logins, admin, process })
     }
 
     /// Processor time that it has taken until now.
@@ -84,6 +122,42 @@ impl Contestant {
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib << 10)
     }
+}
+
+impl Setup {
+    fn config(&self, kind: Kind) -> String {
+        let mut config = String::new();
+        if let Some(workers) = self.workers {
+            config += &format!("workers = {workers}\n");
+        }
+        if let Some(policy) = &self.policy {
+            config += &format!("policy.file = {policy:?}\n");
+        }
+        if kind == Kind::Fresh {
+            config += "limits.calls_per_instance = 1\n";
+        }
+        config
+    }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Starts a server, and waits until a line on its standard error holds this.
+fn until_it_says(command: &mut Command, word: &str) -> Result<Child> {
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut log = BufReader::new(process.stderr.take().context("no standard error")?);
+    let mut line = String::new();
+    while log.read_line(&mut line)? > 0 {
+        if line.contains(word) {
+            // Read on, so that it never waits to be heard.
+            thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+            return Ok(process);
+        }
+    }
+    process.wait()?;
+    bail!("it ended before it served: {}", line.lines().last().unwrap_or_default())
 }
 
 impl Drop for Contestant {

@@ -1,24 +1,34 @@
-//! `make bench`: how many logins a second the gate answers, beside the same checks compiled into an axum handler, as
-//! ratios measured side by side in one run. Every answer is checked.
+//! `make bench`: how fast the gate answers, beside the same checks compiled in, as ratios measured side by side in one
+//! run. Every answer is checked.
 //!
 //! ```text
-//! contestant.rs  a server as a process: started, watched, ended      native.rs  the axum handler that people would write
-//! storm.rs       the load: connections, pipelined, in a closed loop  table.rs   medians, spread and ratios
+//! contestant.rs  a server as a process: started, watched, ended
+//! judges.rs      judges without a component, behind the gate's serving code
+//! axum_native.rs the handler that people would write
+//! load.rs        the load: in a closed loop, or at a rate       login.rs  what is asked and answered
+//! table.rs       medians, spread and ratios
 //! ```
 
+use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use auth_core::Settings;
 use clap::{Args, Parser, Subcommand};
 
+mod axum_native;
 mod contestant;
-mod native;
-mod storm;
+mod judges;
+mod load;
+mod login;
 mod table;
 
-use contestant::Contestant;
-use storm::{Login, Storm};
+use contestant::{Contestant, Kind, Setup};
+use load::{Load, Pace};
+use login::Login;
 use table::Table;
 
 /// How fast the gate answers, beside the same checks compiled in.
@@ -32,12 +42,20 @@ struct Cli {
 enum Verb {
     /// Measure, and print the table
     Run(Run),
-    /// Serve the checks compiled into an axum handler
-    Native {
-        /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:0")]
-        listen: String,
-    },
+    /// Serve as one of the contestants, with the key ring of MQTT_SIGNATURE_KEY
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// plain, native or axum-native
+    who: String,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Threads; one for each processor if it is not said
+    #[arg(long)]
+    workers: Option<NonZero<usize>>,
 }
 
 #[derive(Args)]
@@ -62,35 +80,48 @@ struct Run {
 fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Run(run) => run.run(),
-        Verb::Native { listen } => native::serve(&listen),
+        Verb::Serve(serve) => serve.run(),
+    }
+}
+
+impl Serve {
+    fn run(self) -> Result<()> {
+        let keys = std::env::var("MQTT_SIGNATURE_KEY")?;
+        let settings = Settings::read(|name| (name == "signature-keys").then(|| keys.clone()))?;
+        let settings = Arc::new(settings);
+        match self.who.as_str() {
+            "plain" => judges::serve(self.listen, self.workers, None),
+            "native" => judges::serve(self.listen, self.workers, Some(settings)),
+            _ => axum_native::serve(self.listen, self.workers, settings),
+        }
     }
 }
 
 impl Run {
     fn run(self) -> Result<()> {
-        let login = Login::genuine()?;
-        let mut contestants = [
-            Contestant::axum_native()?,
-            Contestant::gate(&self.gate, "gate reused", "")?,
-            Contestant::gate(&self.gate, "gate fresh", "limits.calls_per_instance = 1\n")?,
-        ];
+        let login = Login::signed_by_last(1)?;
+        let mut contestants = Vec::new();
+        for kind in Kind::ALL {
+            contestants.push(Contestant::start(&self.gate, kind, &Setup::default())?);
+        }
         let mut table = Table::default();
         for round in 1..=self.rounds {
             for &depth in &self.depths {
-                for contestant in &mut contestants {
-                    eprintln!("round {round} of {}: {}, {depth} on their way", self.rounds, contestant.name);
-                    let storm = Storm { connections: self.connections, depth, login: &login };
+                for contestant in &contestants {
+                    let name = contestant.kind.name();
+                    eprintln!("round {round} of {}: {name}, {depth} on their way", self.rounds);
+                    let load = Load { connections: self.connections, pace: Pace::Depth(depth), login: &login };
                     // So that no contestant pays for what is done once.
-                    storm.run(contestant.address, Duration::from_millis(300))?;
+                    load.run(contestant.address, Duration::from_millis(300))?;
                     let before = contestant.cpu_time()?;
-                    let answered = storm.run(contestant.address, Duration::from_secs_f64(self.seconds))?;
+                    let answered = load.run(contestant.address, Duration::from_secs_f64(self.seconds))?;
                     let cpu = contestant.cpu_time()?.saturating_sub(before);
-                    table.add(contestant.name, depth, answered, cpu);
+                    table.add(name, depth, answered, cpu);
                 }
             }
         }
         for contestant in &contestants {
-            table.remember(contestant.name, contestant.memory()?);
+            table.remember(contestant.kind.name(), contestant.memory()?);
         }
         print!("{table}");
         Ok(())

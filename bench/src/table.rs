@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::storm::Answered;
+use crate::load::Answered;
 
 /// One line for each contestant at each depth.
 #[derive(Default)]
@@ -50,13 +50,13 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,
-            "| on their way | contestant | logins a second (lowest to highest) | to axum-native | CPU a login | p50 | p99.9 |"
+            "| on their way | contestant | logins a second (lowest to highest) | to native | CPU a login | p50 | p99.9 |"
         )?;
         writeln!(f, "| --- | --- | --- | --- | --- | --- | --- |")?;
         for row in &self.rows {
             let (low, middle, high) = spread(&row.rates);
             let base =
-                self.rows.iter().find(|other| other.depth == row.depth).map_or(middle, |base| spread(&base.rates).1);
+                self.rows.iter().find(|other| other.depth == row.depth && other.name == "native").map_or(middle, |base| spread(&base.rates).1);
             writeln!(
                 f,
                 "| {} | {} | {:.0} k ({:.0} to {:.0}) | {:.2} | {:.1} µs | {:.0} µs | {:.0} µs |",

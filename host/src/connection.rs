@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::acceptor::Accepted;
 use crate::body;
 use crate::gather::Gathered;
+use crate::judge::Judge;
 use crate::patience::{Patience, Requests, Stuck};
 use crate::worker::Worker;
 
@@ -41,7 +42,7 @@ enum End {
 }
 
 /// Serves one connection until it ends; once the gate stops, until what is in flight has been answered.
-pub(crate) async fn serve(worker: Worker, Accepted { stream, place }: Accepted) {
+pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place }: Accepted) {
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "cannot take over a connection"),

@@ -13,30 +13,29 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
-use crate::active::ActivePolicy;
 use crate::body;
 use crate::case::Case;
 use crate::config::Limits;
 use crate::findings::Findings;
 use crate::front;
-use crate::judge::judge;
+use crate::judge::{Judge, Judged};
 use crate::tally::{Asked, Tally};
 
 type Answer = Response<Either<Full<Bytes>, axum::body::Body>>;
 
-/// Answers brokers, by the policy in service.
-pub(crate) struct Questions {
-    active: ActivePolicy,
+/// Answers brokers, as the judge says.
+pub(crate) struct Questions<J> {
+    judge: J,
     tally: Arc<Tally>,
     findings: Arc<Findings>,
     limits: Limits,
     others: Router,
 }
 
-impl Questions {
-    pub(crate) fn new(active: ActivePolicy, tally: Arc<Tally>, findings: Arc<Findings>, limits: Limits) -> Self {
-        let others = front::router(active.clone());
-        Self { active, tally, findings, limits, others }
+impl<J: Judge> Questions<J> {
+    /// `others` answers what is no question.
+    pub(crate) fn new(judge: J, others: Router, tally: Arc<Tally>, findings: Arc<Findings>, limits: Limits) -> Self {
+        Self { judge, tally, findings, limits, others }
     }
 
     /// Answers one request. The routes are matched by hand, because everything passes through here.
@@ -78,21 +77,27 @@ impl Questions {
         body::read(body, limit, self.limits.request).await
     }
 
-    /// Puts a question to the policy in service. It is judged by one policy, whatever is swapped meanwhile.
+    /// Puts a question to the judge.
     async fn decide(&self, route: Route, question: Question, now: SystemTime) -> Reply {
-        let serving = self.active.get();
         let client_id = question.client_id().to_owned();
-        let case = Case { route, client_id: &client_id, policy: serving.policy.digest() };
-        let (asked, answer) = match question {
+        let case = |policy| Case { route, client_id: &client_id, policy };
+        let (asked, case, answer) = match question {
             Question::Login(who) => {
-                let verdict = judge(&serving, move |policy| policy.authenticate(who)).await;
-                (Asked::Login, verdict.and_then(|verdict| case.login(verdict, seconds(now))))
+                let Judged { by, answer } = self.judge.login(who).await;
+                let case = case(by);
+                let answer = answer.and_then(|verdict| case.login(verdict, seconds(now)));
+                (Asked::Login, case, answer)
             }
             Question::Actions(what) => {
-                let permission = judge(&serving, move |policy| policy.authorize(what)).await;
-                (Asked::Action, permission.map(|permission| case.action(permission)))
+                let Judged { by, answer } = self.judge.actions(what).await;
+                let case = case(by);
+                let answer = answer.map(|permission| case.action(permission));
+                (Asked::Action, case, answer)
             }
-            Question::Never => (Asked::Nothing, Ok(Outcome::Deny)),
+            Question::Never => {
+                self.tally.count(Asked::Nothing, &Outcome::Deny);
+                return route.render(Outcome::Deny);
+            }
         };
         self.tally.count_fault(answer.as_ref().err());
         // The one place where a fault gets its answer: it is refused.

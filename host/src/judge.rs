@@ -4,23 +4,58 @@
 //! policy has run into the deadline it is suspect: its next calls are made on threads of their own. So the connections
 //! of a worker wait for one deadline at the most, however many logins make the policy loop.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use brokers::{Actions, Credentials};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::active::InService;
-use crate::policy::{CallError, Policy};
+use crate::active::{ActivePolicy, InService};
+use crate::policy::{CallError, Digest, Permission, Policy, Verdict};
 
 /// Threads that a worker may have for the calls of a suspect policy.
 pub(crate) const MOST_THREADS: usize = 64;
 
-/// Makes one call of the policy in service.
-///
-/// # Errors
-/// There is no verdict: the client is to be refused.
-pub(crate) async fn judge<T: Send + 'static>(
+/// Who answers questions. In the gate this is the policy in service; `bench/` puts others in its place, to measure what
+/// everything around it takes.
+pub trait Judge: Send + Sync + 'static {
+    /// May this client connect?
+    fn login(&self, who: Credentials) -> impl Future<Output = Judged<Verdict>> + Send;
+
+    /// May this client, which is connected, do these things?
+    fn actions(&self, what: Actions) -> impl Future<Output = Judged<Permission>> + Send;
+}
+
+/// An answer, and whose it is.
+pub struct Judged<T> {
+    /// The policy that was asked.
+    pub by: Digest,
+    /// What it said. An error: there is no verdict, and the client is to be refused.
+    pub answer: Result<T, CallError>,
+}
+
+impl Judge for ActivePolicy {
+    async fn login(&self, who: Credentials) -> Judged<Verdict> {
+        ask(self, move |policy| policy.authenticate(who)).await
+    }
+
+    async fn actions(&self, what: Actions) -> Judged<Permission> {
+        ask(self, move |policy| policy.authorize(what)).await
+    }
+}
+
+/// Asks the policy that serves now. It is the one that answers, whatever is swapped meanwhile.
+async fn ask<T: Send + 'static>(
+    active: &ActivePolicy,
+    question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
+) -> Judged<T> {
+    let serving = active.get();
+    Judged { by: serving.policy.digest(), answer: judge(&serving, question).await }
+}
+
+async fn judge<T: Send + 'static>(
     serving: &Arc<InService>,
     question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, CallError> {

@@ -39,7 +39,7 @@ mod gather;
 mod hints;
 mod http;
 mod instances;
-mod judge;
+pub mod judge;
 pub mod one_line;
 mod patience;
 pub mod policy;
@@ -57,6 +57,7 @@ use candidate::Origin;
 use config::Config;
 use findings::Findings;
 use http::Questions;
+use judge::Judge;
 use policy::LoadError;
 use reload::Reloader;
 use sandbox::{Sandbox, SandboxError};
@@ -161,21 +162,13 @@ impl Gate {
             stopping: stopping.clone(),
         };
         let limits = self.config.limits;
-        let questions = Arc::new(Questions::new(self.active(), tally, findings, limits));
-        let workers = Workers::start(self.config.workers, &questions, limits, &stopping)?;
+        let questions = Questions::new(self.active(), front::router(self.active()), tally, findings, limits);
+        let workers = Workers::start(self.config.workers, questions, limits, &stopping)?;
         let reloading = tokio::spawn(self.reloader.run(stopping));
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
         tracing::info!(%listen, %admin, "serving");
 
-        let mut acceptor = Acceptor::new(listeners.logins, places);
-        tokio::select! {
-            () = shutdown => {}
-            () = workers.accept(&mut acceptor) => {}
-        }
-        tracing::info!("stopping: answering what is in flight");
-        workers.close(acceptor);
-        stop.say();
-        let _ = tokio::task::spawn_blocking(move || workers.join()).await;
+        workers.serve(Acceptor::new(listeners.logins, places), &stop, shutdown).await;
         // The operator can watch until the last login is answered.
         administration.abort();
         let _ = administration.await;
@@ -191,4 +184,23 @@ impl Gate {
 /// As theirs.
 pub async fn serve(config: Config, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     Gate::prepare(config)?.serve(listeners, shutdown).await
+}
+
+/// Answers brokers until `shutdown` as this judge says, by the same code that serves a policy: a gate without an
+/// operator, to measure the judge or what is around it.
+///
+/// # Errors
+/// The system refuses a thread.
+pub async fn serve_by(
+    judge: impl Judge,
+    config: &Config,
+    logins: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (stop, stopping) = Stop::new();
+    let (places, limits) = (Places::new(config.limits.connections.get()), config.limits);
+    let questions = Questions::new(judge, axum::Router::new(), Arc::default(), Arc::default(), limits);
+    let workers = Workers::start(config.workers, questions, limits, &stopping)?;
+    workers.serve(Acceptor::new(logins, places), &stop, shutdown).await;
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The threads that serve connections.
 
+use std::future::Future;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use crate::acceptor::{Accepted, Acceptor};
 use crate::config::Limits;
 use crate::connection;
 use crate::http::Questions;
-use crate::judge;
-use crate::stop::Stopping;
+use crate::judge::{self, Judge};
+use crate::stop::{Stop, Stopping};
 
 /// Threads with a runtime, connections and a share of the warm instances each.
 ///
@@ -27,27 +28,33 @@ pub(crate) struct Workers {
 }
 
 /// What a worker knows.
-#[derive(Clone)]
-pub(crate) struct Worker {
-    pub(crate) questions: Arc<Questions>,
+pub(crate) struct Worker<J> {
+    pub(crate) questions: Arc<Questions<J>>,
     pub(crate) limits: Limits,
     pub(crate) stopping: Stopping,
+}
+
+impl<J> Clone for Worker<J> {
+    fn clone(&self) -> Self {
+        Self { questions: Arc::clone(&self.questions), limits: self.limits, stopping: self.stopping.clone() }
+    }
 }
 
 impl Workers {
     pub(crate) fn start(
         count: NonZero<usize>,
-        questions: &Arc<Questions>,
+        questions: Questions<impl Judge>,
         limits: Limits,
         stopping: &Stopping,
     ) -> io::Result<Self> {
+        let questions = Arc::new(questions);
         let mut workers = Self { lines: Vec::new(), threads: Vec::new() };
         for number in 0..count.get() {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(judge::MOST_THREADS)
                 .build()?;
-            let worker = Worker { questions: Arc::clone(questions), limits, stopping: stopping.clone() };
+            let worker = Worker { questions: Arc::clone(&questions), limits, stopping: stopping.clone() };
             let (line, connections) = mpsc::unbounded_channel();
             let serve = move || runtime.block_on(worker.serve(connections));
             workers.threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(serve)?);
@@ -56,8 +63,20 @@ impl Workers {
         Ok(workers)
     }
 
+    /// Answers until `shutdown`, then says that the gate stops, and answers what is in flight.
+    pub(crate) async fn serve(self, mut acceptor: Acceptor, stop: &Stop, shutdown: impl Future<Output = ()>) {
+        tokio::select! {
+            () = shutdown => {}
+            () = self.accept(&mut acceptor) => {}
+        }
+        tracing::info!("stopping: answering what is in flight");
+        self.close(acceptor);
+        stop.say();
+        let _ = tokio::task::spawn_blocking(move || self.join()).await;
+    }
+
     /// Hands every connection to the next worker, for as long as it is polled.
-    pub(crate) async fn accept(&self, acceptor: &mut Acceptor) {
+    async fn accept(&self, acceptor: &mut Acceptor) {
         for line in self.lines.iter().cycle() {
             // A worker outlives this loop: it ends when its line does.
             let _ = line.send(acceptor.next().await);
@@ -65,7 +84,7 @@ impl Workers {
     }
 
     /// Closes the listener, and hands out the connections that wait there already.
-    pub(crate) fn close(&self, acceptor: Acceptor) {
+    fn close(&self, acceptor: Acceptor) {
         let waiting = acceptor.close().unwrap_or_default();
         for (line, connection) in self.lines.iter().cycle().zip(waiting) {
             let _ = line.send(connection);
@@ -73,7 +92,7 @@ impl Workers {
     }
 
     /// Waits until every worker has answered what was in flight, or has run out of time.
-    pub(crate) fn join(self) {
+    fn join(self) {
         drop(self.lines);
         for thread in self.threads {
             if thread.join().is_err() {
@@ -83,7 +102,7 @@ impl Workers {
     }
 }
 
-impl Worker {
+impl<J: Judge> Worker<J> {
     async fn serve(self, mut connections: mpsc::UnboundedReceiver<Accepted>) {
         let mut serving = JoinSet::new();
         loop {

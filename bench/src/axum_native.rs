@@ -1,5 +1,7 @@
-//! The default policy's checks, compiled into the handler that people would write: axum on tokio's threads.
+//! The checks of the default policy, compiled into the handler that people would write: axum on tokio's threads.
 
+use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +11,6 @@ use axum::extract::State;
 use axum::serve::ListenerExt;
 use axum::{Json, Router, routing};
 use serde::{Deserialize, Serialize};
-
-use crate::storm::KEY;
 
 #[derive(Deserialize)]
 struct Asked {
@@ -25,10 +25,13 @@ struct Answer {
 }
 
 /// Serves until it is ended.
-pub(crate) fn serve(listen: &str) -> Result<()> {
-    let settings = Settings::read(|name| (name == "signature-keys").then(|| KEY.to_owned()))?;
-    let router = Router::new().route("/mqtt/auth", routing::post(answer)).with_state(Arc::new(settings));
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+pub(crate) fn serve(listen: SocketAddr, workers: Option<NonZero<usize>>, settings: Arc<Settings>) -> Result<()> {
+    let router = Router::new().route("/mqtt/auth", routing::post(answer)).with_state(settings);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        runtime.worker_threads(workers.get());
+    }
+    runtime.enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
         // Or else pipelined answers wait for each other.
