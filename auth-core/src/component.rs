@@ -1,5 +1,6 @@
 //! The edge of the component: the only file that reads the settings and looks at the clock.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
@@ -26,8 +27,20 @@ mod exports {
 }
 
 impl wit::Guest for Policy {
+    /// Asks for each setting by its name, so that the host can tell which ones are meant for this policy.
     fn check() -> Result<(), String> {
-        settings().map(drop)
+        // A store that cannot answer is told apart from one that has no such setting: a missing group list has a default.
+        let unreadable = Cell::new(None);
+        let settings = Settings::read(|name| {
+            store::get(name).unwrap_or_else(|_| {
+                unreadable.set(Some(format!("{name}: the host cannot read this setting")));
+                None
+            })
+        });
+        match unreadable.take() {
+            Some(error) => Err(error),
+            None => settings.map(drop).map_err(|error| error.to_string()),
+        }
     }
 
     fn authenticate(who: wit::Credentials) -> Result<wit::Verdict, String> {
@@ -66,19 +79,11 @@ fn settings() -> Result<&'static Settings, String> {
     SETTINGS.get_or_init(read_settings).as_ref().map_err(Clone::clone)
 }
 
+/// All at once: it is one call of the host, and an instance that judges a single login pays for it.
 fn read_settings() -> Result<Settings, String> {
-    // A store that cannot answer is told apart from one that has no such setting: a missing group list has a default.
-    let unreadable = std::cell::Cell::new(None);
-    let settings = Settings::read(|name| {
-        store::get(name).unwrap_or_else(|_| {
-            unreadable.set(Some(format!("{name}: the host cannot read this setting")));
-            None
-        })
-    });
-    match unreadable.take() {
-        Some(error) => Err(error),
-        None => settings.map_err(|error| error.to_string()),
-    }
+    let all = store::get_all().map_err(|_| "the host cannot read the settings")?;
+    let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    Settings::read(get).map_err(|error| error.to_string())
 }
 
 impl From<Verdict> for wit::Verdict {

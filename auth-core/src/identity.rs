@@ -30,14 +30,20 @@ impl<'a> DeviceId<'a> {
         if client_id.len() > MAX_CLIENT_ID {
             return None;
         }
-        let mut fields = client_id.split("@@@");
-        let device = Self { client_id, group: fields.next()?, mac: fields.next()?, third: fields.next()? };
-        let well_formed = fields.next().is_none()
-            && is_group(device.group)
+        let mut rest = client_id;
+        let device = Self { client_id, group: field(&mut rest)?, mac: field(&mut rest)?, third: rest };
+        let well_formed = is_group(device.group)
             && (is_mac(device.mac) || (device.mac == GATEWAY_NAME && device.group == GATEWAY_GROUP))
             && is_third(device.third);
         well_formed.then_some(device)
     }
+}
+
+/// Takes off a field and the three `@` behind it. No field holds one.
+fn field<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let (field, behind) = rest.split_at(rest.bytes().position(|b| b == b'@')?);
+    *rest = behind.strip_prefix("@@@")?;
+    Some(field)
 }
 
 /// Whether this can be the name of a group.

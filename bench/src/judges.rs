@@ -25,7 +25,11 @@ struct Plain {
 }
 
 /// Serves one of them until it is ended.
-pub(crate) fn serve(listen: SocketAddr, workers: Option<NonZero<usize>>, settings: Option<Arc<Settings>>) -> Result<()> {
+pub(crate) fn serve(
+    listen: SocketAddr,
+    workers: Option<NonZero<usize>>,
+    settings: Option<Arc<Settings>>,
+) -> Result<()> {
     let mut config = Config::default();
     config.workers = workers.unwrap_or(config.workers);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -198,7 +198,14 @@ impl Connection {
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let (unsent, arrived) = (Vec::new(), Vec::new());
-        Ok(Self { stream, due: VecDeque::new(), in_flight: VecDeque::new(), unsent, arrived, answers: Answers::default() })
+        Ok(Self {
+            stream,
+            due: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            unsent,
+            arrived,
+            answers: Answers::default(),
+        })
     }
 
     fn is_answered(&self) -> bool {

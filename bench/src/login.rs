@@ -45,7 +45,8 @@ pub(crate) fn key_ring(keys: usize) -> String {
     if keys == 1 {
         return last_key(1);
     }
-    let listed: Vec<_> = (1..=keys).map(|at| serde_json::json!({ "id": format!("k{at}"), "key": last_key(at) })).collect();
+    let listed: Vec<_> =
+        (1..=keys).map(|at| serde_json::json!({ "id": format!("k{at}"), "key": last_key(at) })).collect();
     serde_json::Value::from(listed).to_string()
 }
 
@@ -74,7 +75,8 @@ impl Answers {
     }
 
     fn is_like_first(&self, bytes: &[u8]) -> bool {
-        let same = |range: Range<usize>| bytes.get(range.clone()).is_some_and(|part| self.first.get(range) == Some(part));
+        let same =
+            |range: Range<usize>| bytes.get(range.clone()).is_some_and(|part| self.first.get(range) == Some(part));
         same(0..self.date.start) && same(self.date.end..self.first.len())
     }
 }
@@ -85,7 +87,8 @@ fn read(bytes: &[u8]) -> Result<Option<(usize, Range<usize>)>> {
     let mut head = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(begin) = head.parse(bytes)? else { return Ok(None) };
     let header = |name: &str| head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-    let length: usize = str::from_utf8(header("content-length").context("an answer without its length")?.value)?.parse()?;
+    let length: usize =
+        str::from_utf8(header("content-length").context("an answer without its length")?.value)?.parse()?;
     let Some(body) = bytes.get(begin..begin + length) else { return Ok(None) };
     if head.code != Some(200) || body != ANSWER {
         bail!("a good login was answered {:?} {}", head.code, String::from_utf8_lossy(body));

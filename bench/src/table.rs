@@ -55,8 +55,11 @@ impl fmt::Display for Table {
         writeln!(f, "| --- | --- | --- | --- | --- | --- | --- |")?;
         for row in &self.rows {
             let (low, middle, high) = spread(&row.rates);
-            let base =
-                self.rows.iter().find(|other| other.depth == row.depth && other.name == "native").map_or(middle, |base| spread(&base.rates).1);
+            let base = self
+                .rows
+                .iter()
+                .find(|other| other.depth == row.depth && other.name == "native")
+                .map_or(middle, |base| spread(&base.rates).1);
             writeln!(
                 f,
                 "| {} | {} | {:.0} k ({:.0} to {:.0}) | {:.2} | {:.1} µs | {:.0} µs | {:.0} µs |",

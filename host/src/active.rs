@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::policy::Policy;
 
@@ -31,6 +31,14 @@ impl ActivePolicy {
     #[must_use]
     pub fn get(&self) -> Arc<InService> {
         self.0.load_full()
+    }
+}
+
+impl ActivePolicy {
+    /// The policy that serves now, for a moment: who takes it writes nothing that other threads read. Not to be held
+    /// across an await.
+    pub(crate) fn peek(&self) -> Guard<Arc<InService>> {
+        self.0.load()
     }
 }
 

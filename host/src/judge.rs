@@ -51,20 +51,23 @@ async fn ask<T: Send + 'static>(
     active: &ActivePolicy,
     question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
 ) -> Judged<T> {
-    let serving = active.get();
-    Judged { by: serving.policy.digest(), answer: judge(&serving, question).await }
+    let serving = {
+        let serving = active.peek();
+        if !serving.policy.is_suspect() {
+            return Judged { by: serving.policy.digest(), answer: call(&serving, question) };
+        }
+        Arc::clone(&serving)
+    };
+    Judged { by: serving.policy.digest(), answer: ask_aside(serving, question).await }
 }
 
-async fn judge<T: Send + 'static>(
-    serving: &Arc<InService>,
+/// Makes the call on a thread of its own.
+async fn ask_aside<T: Send + 'static>(
+    serving: Arc<InService>,
     question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, CallError> {
-    if !serving.policy.is_suspect() {
-        return call(serving, question);
-    }
     // A deadline for its turn to come, and one for the call.
     let patience = serving.policy.deadline().saturating_mul(2);
-    let serving = Arc::clone(serving);
     // Dropped with this future, as when the connection ends: a call whose turn has not come is never made then.
     let mut calls = JoinSet::new();
     calls.spawn_blocking(move || call(&serving, question));

@@ -70,7 +70,7 @@ impl Sandbox {
 
     /// A place for one instance, with these settings and no others.
     pub(crate) fn store(&self, settings: Arc<Settings>) -> Store<Guest> {
-        let mut store = Store::new(&self.engine, Guest { settings, asked: BTreeSet::new() });
+        let mut store = Store::new(&self.engine, Guest { settings, asked: Asked::default() });
         store.epoch_deadline_trap();
         // Bounds what the host copies out of the guest, which no deadline interrupts.
         store.set_hostcall_fuel(usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX));
@@ -110,8 +110,27 @@ pub(crate) fn ticks(time: Duration) -> u64 {
 /// What the host keeps for one instance, and what its imports can see.
 pub(crate) struct Guest {
     settings: Arc<Settings>,
-    /// The settings that it has asked for, by name.
-    pub(crate) asked: BTreeSet<String>,
+    asked: Asked,
+}
+
+/// The settings that a policy has asked for.
+#[derive(Default)]
+enum Asked {
+    #[default]
+    None,
+    Named(BTreeSet<String>),
+    All,
+}
+
+impl Guest {
+    /// The names of the settings that it has asked for.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        match &self.asked {
+            Asked::None => BTreeSet::new(),
+            Asked::Named(names) => names.clone(),
+            Asked::All => self.settings.names().map(str::to_owned).collect(),
+        }
+    }
 }
 
 impl wall_clock::Host for Guest {
@@ -130,13 +149,17 @@ impl store::Host for Guest {
         let value = self.settings.get(&name).map(str::to_owned);
         // Only names that exist: a guest could make up others without end.
         if value.is_some() {
-            self.asked.insert(name);
+            match &mut self.asked {
+                Asked::Named(names) => drop(names.insert(name)),
+                asked @ Asked::None => *asked = Asked::Named(BTreeSet::from([name])),
+                Asked::All => {}
+            }
         }
         Ok(value)
     }
 
     fn get_all(&mut self) -> Result<Vec<(String, String)>, store::Error> {
-        self.asked.extend(self.settings.names().map(str::to_owned));
+        self.asked = Asked::All;
         Ok(self.settings.all().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }

@@ -21,7 +21,7 @@ impl Policy {
     pub(super) fn check(&self) -> Result<BTreeSet<String>, LoadError> {
         let check = |(exports, store): Call| {
             let answer = exports.authenticator.call_check(&mut *store)?;
-            Ok(answer.map(|()| store.data().asked.clone()))
+            Ok(answer.map(|()| store.data().asked()))
         };
         self.instances
             .call(PATIENCE, check)
