@@ -49,7 +49,7 @@ impl wit::Guest for Policy {
             username: who.username.as_deref(),
             password: who.password.as_deref(),
         };
-        let now = UnixTime(wall_clock::now().seconds);
+        let now = || UnixTime(wall_clock::now().seconds);
         Ok(authenticate(&who, settings()?, now).into())
     }
 }

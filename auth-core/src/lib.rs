@@ -112,9 +112,9 @@ pub enum Access {
 
 /// Judges one device.
 ///
-/// What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good.
+/// `now` is asked only if sessions end: a component asks its host. What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good.
 #[must_use]
-pub fn authenticate(who: &Credentials, settings: &Settings, now: UnixTime) -> Verdict {
+pub fn authenticate(who: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
     let Some(device) = DeviceId::parse(who.client_id).filter(|device| settings.lets_in(device.group)) else {
         return Verdict::Deny(Reason::ClientIdentifierNotValid);
     };

@@ -88,8 +88,8 @@ impl Settings {
 
     /// When a session that begins now ends.
     #[must_use]
-    pub fn session_end(&self, now: UnixTime) -> Option<UnixTime> {
-        self.session_seconds.map(|seconds| UnixTime(now.0.saturating_add(seconds.into())))
+    pub fn session_end(&self, now: impl FnOnce() -> UnixTime) -> Option<UnixTime> {
+        self.session_seconds.map(|seconds| UnixTime(now().0.saturating_add(seconds.into())))
     }
 }
 

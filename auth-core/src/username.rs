@@ -19,14 +19,23 @@ pub fn is_well_formed(username: &str) -> bool {
     if username.is_empty() || username.len() > MAX_USERNAME {
         return false;
     }
-    let Ok(bytes) = BASE64_STANDARD.decode(username) else {
+    // Nearly every one has its place on the stack.
+    let (mut short, mut long) = ([0; 96], Vec::new());
+    let decoded = if username.len() <= short.len() / 3 * 4 {
+        &mut short[..]
+    } else {
+        long.resize(MAX_USERNAME / 4 * 3, 0);
+        &mut long
+    };
+    let Ok(length) = BASE64_STANDARD.decode_slice(username, decoded) else {
         return false;
     };
-    if is_usual(&bytes) {
+    let bytes = decoded.get(..length).unwrap_or_default();
+    if is_usual(bytes) {
         return true;
     }
     // Checked as a whole, because the JSON parser does not look into the strings it skips.
-    let Ok(json) = str::from_utf8(&bytes) else {
+    let Ok(json) = str::from_utf8(bytes) else {
         return false;
     };
     serde_json::from_str::<UserName>(json).is_ok_and(|name| name.ip_is_text)
@@ -104,6 +113,15 @@ mod tests {
         ] {
             assert!(is_well_formed_json(json), "{json}");
         }
+    }
+
+    #[test]
+    fn a_name_may_have_any_length_up_to_the_most() {
+        let longest = MAX_USERNAME / 4 * 3 - r#"{"ip":""}"#.len();
+        for length in (80..100).chain([longest]) {
+            assert!(is_well_formed_json(format!(r#"{{"ip":"{}"}}"#, "x".repeat(length))), "{length}");
+        }
+        assert!(!is_well_formed_json(format!(r#"{{"ip":"{}"}}"#, "x".repeat(longest + 1))));
     }
 
     #[test]

@@ -46,7 +46,7 @@ async fn answer(State(settings): State<Arc<Settings>>, Json(asked): Json<Asked>)
         username: asked.username.as_deref(),
         password: asked.password.as_deref().map(str::as_bytes),
     };
-    let now = UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+    let now = || UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
     match authenticate(&who, &settings, now) {
         Verdict::Allow(_) => Json(Answer { result: "allow" }),
         Verdict::Deny(_) => Json(Answer { result: "deny" }),

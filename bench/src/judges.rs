@@ -52,7 +52,7 @@ impl Judge for Native {
             username: who.username.as_deref(),
             password: who.password.as_deref(),
         };
-        let now = UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        let now = || UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         let verdict = match authenticate(&who, &self.settings, now) {
             auth_core::Verdict::Allow(grant) => Verdict::Allow(Grant {
                 access: Access::BrokerRules,

@@ -42,6 +42,8 @@ struct Cli {
 enum Verb {
     /// Measure, and print the table
     Run(Run),
+    /// Send logins to whatever listens there, and print how many were answered in how many seconds
+    Load(LoadAlone),
     /// Serve as one of the contestants, with the key ring of MQTT_SIGNATURE_KEY
     Serve(Serve),
 }
@@ -56,6 +58,24 @@ struct Serve {
     /// Threads; one for each processor if it is not said
     #[arg(long)]
     workers: Option<NonZero<usize>>,
+}
+
+#[derive(Args)]
+struct LoadAlone {
+    /// Where it listens
+    server: SocketAddr,
+    /// Logins on their way at once on each connection
+    #[arg(long, default_value_t = 1)]
+    depth: usize,
+    /// Logins a second, instead
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Connections
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// Seconds of load
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
 }
 
 #[derive(Args)]
@@ -80,6 +100,7 @@ struct Run {
 fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Run(run) => run.run(),
+        Verb::Load(load) => load.run(),
         Verb::Serve(serve) => serve.run(),
     }
 }
@@ -94,6 +115,25 @@ impl Serve {
             "native" => judges::serve(self.listen, self.workers, Some(settings)),
             _ => axum_native::serve(self.listen, self.workers, settings),
         }
+    }
+}
+
+impl LoadAlone {
+    fn run(self) -> Result<()> {
+        let login = Login::signed_by_last(1)?;
+        let pace = self.rate.map_or(Pace::Depth(self.depth), Pace::Rate);
+        let load = Load { login: &login, connections: self.connections, pace };
+        let answered = load.run(self.server, Duration::from_secs_f64(self.seconds))?;
+        let micros = |quantile| answered.latencies.value_at_quantile(quantile) / 1000;
+        println!(
+            "{} {:.3} {} {} {}",
+            answered.logins,
+            answered.took.as_secs_f64(),
+            micros(0.5),
+            micros(0.999),
+            micros(0.9999)
+        );
+        Ok(())
     }
 }
 

@@ -91,7 +91,7 @@ impl Case {
             Err(error) => return Some(format!("refuses to load: {}", error.problem)),
         };
         let who = Credentials { client_id, username: Some(username), password: Some(password.as_bytes()) };
-        Some(match authenticate(&who, &settings, UnixTime(0)) {
+        Some(match authenticate(&who, &settings, || UnixTime(0)) {
             Verdict::Allow(_) => "allow".to_owned(),
             Verdict::Deny(Reason::ClientIdentifierNotValid) => "deny client-identifier-not-valid".to_owned(),
             Verdict::Deny(Reason::BadUserNameOrPassword) => "deny bad-user-name-or-password".to_owned(),
