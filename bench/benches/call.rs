@@ -50,7 +50,10 @@ fn one_call(criterion: &mut Criterion) {
                     username: who.username.as_deref(),
                     password: who.password.as_deref(),
                 };
-                assert!(matches!(authenticate(black_box(&who), &settings, || UnixTime(0)), auth_core::Verdict::Allow(_)));
+                assert!(matches!(
+                    authenticate(black_box(&who), &settings, || UnixTime(0)),
+                    auth_core::Verdict::Allow(_)
+                ));
             },
             BatchSize::SmallInput,
         );

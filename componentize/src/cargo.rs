@@ -13,7 +13,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) const WASM_STD: &str = "WASM_STD";
 
 /// Flags of every guest: a stack of 64 KiB, laid first, so that an overflow traps instead of running into the data.
-const RUSTFLAGS: &[&str] = &["-Clink-arg=-zstack-size=65536", "-Clink-arg=--stack-first"];
+const RUSTFLAGS: &[&str] = &["-Clink-arg=-zstack-size=65536", "-Clink-arg=--stack-first", "-Ctarget-feature=+simd128"];
 
 /// Network settings that the nested cargo may keep from the one around it.
 const KEPT: &[&str] =
