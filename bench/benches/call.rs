@@ -1,6 +1,8 @@
 //! One login judged in process: by the checks compiled in, by a component whose instances are used again, and by a fresh
 //! instance.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot begin has nothing to tell")]
+
 use std::hint::black_box;
 use std::num::NonZero;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! A server that is measured: a process of its own, so that its time and memory can be told from the load's.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
@@ -67,8 +67,10 @@ impl Default for Setup {
 pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
+    /// From its start until it listened.
+    pub(crate) ready_after: Duration,
     /// Where the operator asks.
-    pub(crate) admin: SocketAddr,
+    admin: SocketAddr,
     process: Child,
 }
 
@@ -98,12 +100,24 @@ impl Contestant {
             command.arg("--config").arg(&file);
         }
         command.env("MQTT_SIGNATURE_KEY", key_ring(setup.keys));
+        let began = Instant::now();
         let started = until_it_says(&mut command, if kind.is_gate() { "\"serving\"" } else { "listening on" });
         if kind.is_gate() {
             fs::remove_file(file)?;
         }
         let process = started.with_context(|| format!("cannot start {}", kind.name()))?;
-        Ok(Self { kind, address: logins, admin, process })
+        Ok(Self { kind, address: logins, ready_after: began.elapsed(), admin, process })
+    }
+
+    /// The generation of the policy in service.
+    pub(crate) fn generation(&self) -> Result<u64> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.write_all(b"GET /status HTTP/1.1\r\nhost: gate\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, status) = answer.split_once("\r\n\r\n").context("no status")?;
+        let status: serde_json::Value = serde_json::from_str(status)?;
+        status.pointer("/policy/generation").and_then(serde_json::Value::as_u64).context("no generation")
     }
 
     /// Processor time that it has taken until now.

@@ -3,10 +3,15 @@
 //!
 //! ```text
 //! contestant.rs  a server as a process: started, watched, ended
-//! judges.rs      judges without a component, behind the gate's serving code
-//! axum_native.rs the handler that people would write
-//! load.rs        the load: in a closed loop, or at a rate       login.rs  what is asked and answered
-//! table.rs       medians, spread and ratios
+//! judges.rs      judges without a component, behind the gate's serving code     axum_native.rs  the usual handler
+//! load.rs        the load: in a closed loop, or at a rate                       login.rs  what is asked and answered
+//! turn.rs        one contestant's turn under a load, and medians of several
+//!
+//! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
+//! swaps.rs       swaps under load, and many of them                others.rs  what wrk and oha say
+//! goals.rs       what has to hold                                  guard.rs   `make bench-check`
+//!
+//! section.rs     words, tables and plots ─► report.rs  docs/PERFORMANCE.md ─► plot.rs  SVG
 //! ```
 
 use std::net::SocketAddr;
@@ -20,16 +25,30 @@ use auth_core::Settings;
 use clap::{Args, Parser, Subcommand};
 
 mod axum_native;
+mod comparison;
 mod contestant;
+mod curves;
+mod goals;
+mod guard;
 mod judges;
 mod load;
 mod login;
-mod table;
+mod others;
+mod plot;
+mod report;
+mod section;
+mod swaps;
+mod tails;
+mod turn;
 
+use comparison::Plan;
 use contestant::{Contestant, Kind, Setup};
+use goals::Measured;
 use load::{Load, Pace};
 use login::Login;
-use table::Table;
+use swaps::Swaps;
+use tails::Tails;
+use turn::Spread;
 
 /// How fast the gate answers, beside the same checks compiled in.
 #[derive(Parser)]
@@ -40,9 +59,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Measure, and print the table
+    /// Measure everything, print the tables and write the page
     Run(Run),
-    /// Send logins to whatever listens there, and print how many were answered in how many seconds
+    /// Make the smallest honest comparison, and fail if the gate has become slow
+    Check {
+        /// The gate, as a program for use
+        #[arg(long, default_value = "target/release/mqtt-gate")]
+        gate: PathBuf,
+    },
+    /// Send logins to whatever listens there, with the key of the bench, and print a line of figures
     Load(LoadAlone),
     /// Serve as one of the contestants, with the key ring of MQTT_SIGNATURE_KEY
     Serve(Serve),
@@ -83,23 +108,27 @@ struct Run {
     /// The gate, as a program for use
     #[arg(long, default_value = "target/release/mqtt-gate")]
     gate: PathBuf,
+    /// The default policy, as a file to swap
+    #[arg(long, default_value = "target/components/auth_core.wasm")]
+    component: PathBuf,
+    /// Where to write PERFORMANCE.md and its plots; nowhere if it is not said
+    #[arg(long)]
+    write: Option<PathBuf>,
     /// Rounds in which every contestant has its turn
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Seconds of load in each turn
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.8)]
     seconds: f64,
-    /// Connections, as EMQX has for each of its nodes
-    #[arg(long, default_value_t = 8)]
-    connections: usize,
-    /// Logins on their way at once on each connection: one figure for each
-    #[arg(long, value_delimiter = ',', default_value = "1,16")]
-    depths: Vec<usize>,
+    /// How many swaps there are to be
+    #[arg(long, default_value_t = 1000)]
+    swaps: usize,
 }
 
 fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Run(run) => run.run(),
+        Verb::Check { gate } => guard::check(&gate),
         Verb::Load(load) => load.run(),
         Verb::Serve(serve) => serve.run(),
     }
@@ -108,12 +137,12 @@ fn main() -> Result<()> {
 impl Serve {
     fn run(self) -> Result<()> {
         let keys = std::env::var("MQTT_SIGNATURE_KEY")?;
-        let settings = Settings::read(|name| (name == "signature-keys").then(|| keys.clone()))?;
-        let settings = Arc::new(settings);
+        let settings = Arc::new(Settings::read(|name| (name == "signature-keys").then(|| keys.clone()))?);
         match self.who.as_str() {
             "plain" => judges::serve(self.listen, self.workers, None),
             "native" => judges::serve(self.listen, self.workers, Some(settings)),
-            _ => axum_native::serve(self.listen, self.workers, settings),
+            "axum-native" => axum_native::serve(self.listen, self.workers, settings),
+            other => anyhow::bail!("no contestant is called {other:?}: plain, native or axum-native"),
         }
     }
 }
@@ -126,7 +155,7 @@ impl LoadAlone {
         let answered = load.run(self.server, Duration::from_secs_f64(self.seconds))?;
         let micros = |quantile| answered.latencies.value_at_quantile(quantile) / 1000;
         println!(
-            "{} {:.3} {} {} {}",
+            "{} logins in {:.3} s, p50 {} µs, p99.9 {} µs, p99.99 {} µs",
             answered.logins,
             answered.took.as_secs_f64(),
             micros(0.5),
@@ -139,31 +168,38 @@ impl LoadAlone {
 
 impl Run {
     fn run(self) -> Result<()> {
-        let login = Login::signed_by_last(1)?;
-        let mut contestants = Vec::new();
-        for kind in Kind::ALL {
-            contestants.push(Contestant::start(&self.gate, kind, &Setup::default())?);
+        let long = Duration::from_secs_f64(self.seconds);
+        let plan =
+            Plan { gate: &self.gate, kinds: &Kind::ALL, depths: &[1, 16], connections: 8, rounds: self.rounds, long };
+        let comparison = plan.run()?;
+        let half = comparison.rate(1, Kind::Reused).median / 2.0;
+        let tails = Tails::measure(&self.gate, half, 3, long * 4)?;
+        let swaps = Swaps::measure(&self.gate, &self.component, half, long * 10, self.swaps)?;
+        let ready = self.ready()?;
+        let measured = Measured { comparison: &comparison, tails: &tails, swaps: &swaps, ready: ready.median };
+        let sections = [
+            measured.section()?,
+            comparison.section(),
+            others::section(&self.gate, long * 2)?,
+            tails.section(),
+            curves::section(&self.gate, 3, long / 2)?,
+            swaps.section(),
+        ];
+        if let Some(directory) = &self.write {
+            report::write(directory, &sections)?;
         }
-        let mut table = Table::default();
-        for round in 1..=self.rounds {
-            for &depth in &self.depths {
-                for contestant in &contestants {
-                    let name = contestant.kind.name();
-                    eprintln!("round {round} of {}: {name}, {depth} on their way", self.rounds);
-                    let load = Load { connections: self.connections, pace: Pace::Depth(depth), login: &login };
-                    // So that no contestant pays for what is done once.
-                    load.run(contestant.address, Duration::from_millis(300))?;
-                    let before = contestant.cpu_time()?;
-                    let answered = load.run(contestant.address, Duration::from_secs_f64(self.seconds))?;
-                    let cpu = contestant.cpu_time()?.saturating_sub(before);
-                    table.add(name, depth, answered, cpu);
-                }
-            }
-        }
-        for contestant in &contestants {
-            table.remember(contestant.kind.name(), contestant.memory()?);
-        }
-        print!("{table}");
+        // What matters most is what is left on the screen.
+        sections.iter().rev().for_each(|section| println!("{section}"));
         Ok(())
+    }
+
+    /// From the start of the program with the embedded policy until it serves, in milliseconds.
+    fn ready(&self) -> Result<Spread> {
+        let mut took = Vec::new();
+        for _ in 0..9 {
+            let contestant = Contestant::start(&self.gate, Kind::Reused, &Setup::default())?;
+            took.push(contestant.ready_after.as_secs_f64() * 1e3);
+        }
+        Ok(Spread::of(took))
     }
 }
