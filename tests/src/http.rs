@@ -110,6 +110,11 @@ pub(crate) fn bare(method: &str, target: &str) -> Vec<u8> {
     format!("{method} {target} HTTP/1.1\r\nhost: gate\r\naccept: */*\r\n\r\n").into_bytes()
 }
 
+/// The same request, as a browser sends it for a page from elsewhere.
+pub(crate) fn by_a_page(request: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(request).replacen("host: gate\r\n", "host: gate\r\norigin: http://page\r\n", 1).into_bytes()
+}
+
 pub(crate) fn post(target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(

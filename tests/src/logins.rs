@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::device::{Device, USERNAME};
 use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, OPERATOR};
-use crate::http::{Connection, bare, get, post, post_json};
+use crate::http::{Connection, bare, by_a_page, get, post, post_json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_genuine_device_is_let_in_and_one_changed_character_refused() {
@@ -104,12 +104,13 @@ async fn a_browser_may_ask_from_anywhere() {
         (bare("DELETE", "/mqtt/auth"), 405),
     ];
     for (request, status) in asked {
-        let answer = gate.ask(&request).await;
+        let answer = gate.ask(&by_a_page(&request)).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{status}");
         assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"));
         assert_eq!(answer.header("access-control-allow-headers"), Some("client-id, content-type, device-id"));
     }
+    assert_eq!(gate.ask(&Device::genuine().request()).await.header("access-control-allow-origin"), None);
     assert_eq!(gate.ask(&get("/elsewhere")).await.status, 404);
     gate.stop().await;
 }
