@@ -3,7 +3,9 @@
 #   make run     build the gate and serve a demonstration: prints a credential and the curl line that is let in
 #   make test    every test
 #   make build   the program for use, target/release/mqtt-gate: slower to build, faster to run
-#   make bench   how fast the program for use answers, beside the same checks compiled in: a table
+#   make bench   how fast the program for use answers, beside the same checks compiled in; writes docs/PERFORMANCE.md
+#   make bench-check   the shortest such comparison: fails when the gate has become slow
+#   make bench-call    one login judged in process, by criterion
 #   make lint    formatting, clippy with warnings denied
 #   make policy DIR=policies/lockdown    one policy, as target/components/lockdown.wasm
 #
@@ -14,7 +16,7 @@ CARGO_TARGET_DIR ?= target
 override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export WASM_STD CARGO_TARGET_DIR
 
-.PHONY: run test build bench lint policy components componentize setup
+.PHONY: run test build bench bench-check bench-call bench-build lint policy components componentize setup
 
 run: components
 	cargo build --locked --workspace --bin mqtt-gate
@@ -31,9 +33,19 @@ test: setup
 	@tests/setup $(CARGO_TARGET_DIR)
 	cargo test --workspace --locked
 
-bench: build
-	cargo build --locked --release --package bench
-	$(CARGO_TARGET_DIR)/release/bench run --gate $(CARGO_TARGET_DIR)/release/mqtt-gate
+bench: bench-build
+	$(CARGO_TARGET_DIR)/release/bench run --gate $(CARGO_TARGET_DIR)/release/mqtt-gate \
+		--component $(CARGO_TARGET_DIR)/components/auth_core.wasm --write docs
+
+bench-check: bench-build
+	$(CARGO_TARGET_DIR)/release/bench check --gate $(CARGO_TARGET_DIR)/release/mqtt-gate
+
+bench-call: setup
+	cargo bench --locked --package bench --bench call
+
+# Both at once: they share what they are linked from.
+bench-build: setup
+	cargo build --locked --release --package mqtt-gate --package bench
 
 lint: setup
 	cargo fmt --all --check
