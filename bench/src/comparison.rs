@@ -11,12 +11,15 @@ use crate::load::{Load, Pace};
 use crate::login::Login;
 use crate::section::{Section, Table};
 use crate::turn::{Spread, Turn};
+use crate::url::Url;
 
 /// How the contestants are compared.
 pub(crate) struct Plan<'a> {
     /// The gate, as a program.
     pub(crate) gate: &'a Path,
     pub(crate) kinds: &'a [Kind],
+    /// A server that is there already.
+    pub(crate) other: Option<&'a Url>,
     pub(crate) depths: &'a [usize],
     pub(crate) connections: usize,
     pub(crate) rounds: usize,
@@ -39,6 +42,8 @@ impl Plan<'_> {
         for &kind in self.kinds {
             contestants.push(Contestant::start(self.gate, kind, &Setup::default())?);
         }
+        contestants.extend(self.other.map(|url| Contestant::given(url.address)));
+        let other = self.other.map(|url| Login::to(1, &url.target)).transpose()?;
         let mut memory = BTreeMap::new();
         for contestant in &contestants {
             memory.insert(contestant.kind, (contestant.memory()?, 0));
@@ -48,7 +53,8 @@ impl Plan<'_> {
             eprintln!("side by side: round {round} of {}", self.rounds);
             for &depth in self.depths {
                 for contestant in &contestants {
-                    let load = Load { login: &login, connections: self.connections, pace: Pace::Depth(depth) };
+                    let login = other.as_ref().filter(|_| contestant.kind == Kind::Other).unwrap_or(&login);
+                    let load = Load { login, connections: self.connections, pace: Pace::Depth(depth) };
                     let turn = Turn::of(contestant, &load, self.long)?;
                     turns.entry((depth, contestant.kind)).or_default().push(turn);
                 }

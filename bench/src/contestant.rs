@@ -16,6 +16,8 @@ use crate::login::key_ring;
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// hyper, and an answer that is always the same.
+    Hyper,
     /// The gate's serving code, and nobody who judges.
     Plain,
     /// The gate's serving code, and the default policy's checks compiled in.
@@ -26,18 +28,24 @@ pub(crate) enum Kind {
     Reused,
     /// The gate, with a fresh instance for every login.
     Fresh,
+    /// What somebody else has started.
+    Other,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::Native, Self::AxumNative, Self::Reused, Self::Fresh];
+    /// Those that the bench starts.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Hyper, Self::Plain, Self::Native, Self::AxumNative, Self::Reused, Self::Fresh];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Hyper => "hyper alone",
             Self::Plain => "plain",
             Self::Native => "native",
             Self::AxumNative => "axum-native",
             Self::Reused => "gate reused",
             Self::Fresh => "gate fresh",
+            Self::Other => "the one given",
         }
     }
 
@@ -71,7 +79,8 @@ pub(crate) struct Contestant {
     pub(crate) ready_after: Duration,
     /// Where the operator asks.
     admin: SocketAddr,
-    process: Child,
+    /// None of ours if somebody else has started it.
+    process: Option<Child>,
 }
 
 /// How often the system counts a process's time, in a second.
@@ -106,7 +115,12 @@ impl Contestant {
             fs::remove_file(file)?;
         }
         let process = started.with_context(|| format!("cannot start {}", kind.name()))?;
-        Ok(Self { kind, address: logins, ready_after: began.elapsed(), admin, process })
+        Ok(Self { kind, address: logins, ready_after: began.elapsed(), admin, process: Some(process) })
+    }
+
+    /// What listens there already.
+    pub(crate) fn given(address: SocketAddr) -> Self {
+        Self { kind: Kind::Other, address, ready_after: Duration::ZERO, admin: address, process: None }
     }
 
     /// The generation of the policy in service.
@@ -120,18 +134,20 @@ impl Contestant {
         status.pointer("/policy/generation").and_then(serde_json::Value::as_u64).context("no generation")
     }
 
-    /// Processor time that it has taken until now.
+    /// Processor time that it has taken until now; not known of what somebody else has started.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        let Some(process) = &self.process else { return Ok(Duration::ZERO) };
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
         // After the name, which may hold anything: the state, and ten fields on the two times.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).context("no time");
         Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 1_000 / TICKS))
     }
 
-    /// Memory that it has now, in bytes.
+    /// Memory that it has now, in bytes; not known of what somebody else has started.
     pub(crate) fn memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let Some(process) = &self.process else { return Ok(0) };
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib << 10)
@@ -176,7 +192,9 @@ fn until_it_says(command: &mut Command, word: &str) -> Result<Child> {
 
 impl Drop for Contestant {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }

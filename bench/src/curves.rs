@@ -1,5 +1,6 @@
 //! How rate and latency go with connections, pipelined logins, keys and threads.
 
+use std::net::TcpStream;
 use std::num::NonZero;
 use std::path::Path;
 use std::time::Duration;
@@ -22,10 +23,11 @@ enum Along {
     Depth,
     Keys,
     Threads,
+    Idle,
 }
 
 impl Along {
-    const ALL: [Self; 4] = [Self::Connections, Self::Depth, Self::Keys, Self::Threads];
+    const ALL: [Self; 5] = [Self::Connections, Self::Depth, Self::Keys, Self::Threads, Self::Idle];
 
     fn name(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Along {
             Self::Depth => "logins on their way on each connection",
             Self::Keys => "keys in the ring",
             Self::Threads => "threads",
+            Self::Idle => "idle connections besides",
         }
     }
 
@@ -42,6 +45,7 @@ impl Along {
             Self::Depth => &[1, 4, 16, 64, 100],
             Self::Keys => &[1, 2, 8],
             Self::Threads => &[1, 2],
+            Self::Idle => &[1, 50, 500],
         }
     }
 }
@@ -51,17 +55,19 @@ struct Step {
     connections: usize,
     depth: usize,
     setup: Setup,
+    idle: usize,
 }
 
 impl Step {
     fn of(along: Along, value: usize) -> Self {
-        let mut step = Self { connections: 8, depth: 16, setup: Setup::default() };
+        let mut step = Self { connections: 8, depth: 16, setup: Setup::default(), idle: 0 };
         match along {
             // One at a time: with 16 pipelined on 512 connections it would be latency alone.
             Along::Connections => (step.connections, step.depth) = (value, 1),
             Along::Depth => step.depth = value,
             Along::Keys => step.setup.keys = value,
             Along::Threads => step.setup.workers = NonZero::new(value),
+            Along::Idle => step.idle = value,
         }
         step
     }
@@ -99,7 +105,10 @@ fn measure(gate: &Path, along: Along, rounds: usize, long: Duration) -> Result<C
         }
         for _ in 0..rounds {
             for (contestant, turns) in &mut contestants {
+                let idle =
+                    (0..step.idle).map(|_| TcpStream::connect(contestant.address)).collect::<Result<Vec<_>, _>>()?;
                 turns.push(Turn::of(contestant, &load, long)?);
+                drop(idle);
             }
         }
         for ((_, points), (_, turns)) in curves.iter_mut().zip(contestants) {

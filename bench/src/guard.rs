@@ -23,7 +23,8 @@ const FLOORS: [(Kind, usize, Kind, f64); 5] = [
 pub(crate) fn check(gate: &Path) -> Result<()> {
     let kinds = [Native, AxumNative, Reused, Fresh];
     let long = Duration::from_millis(500);
-    let comparison = Plan { gate, kinds: &kinds, depths: &[1, 16], connections: 8, rounds: 7, long }.run()?;
+    let comparison =
+        Plan { gate, kinds: &kinds, other: None, depths: &[1, 16], connections: 8, rounds: 7, long }.run()?;
     println!("{}", comparison.table());
     let mut slow = Vec::new();
     for (one, depth, other, floor) in FLOORS {

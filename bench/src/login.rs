@@ -10,12 +10,14 @@ pub(crate) struct Login {
     request: Vec<u8>,
 }
 
-/// What the answer to every login has to be.
-const ANSWER: &[u8] = br#"{"result":"allow"}"#;
-
 impl Login {
     /// Signed by the last key of a ring of so many, which is the one that is found last.
     pub(crate) fn signed_by_last(keys: usize) -> Result<Self> {
+        Self::to(keys, "/mqtt/auth")
+    }
+
+    /// The same, asked about somewhere else.
+    pub(crate) fn to(keys: usize, target: &str) -> Result<Self> {
         let settings = Settings::read(|name| (name == "signature-keys").then(|| last_key(keys)))?;
         let (client_id, username) = ("GID_test@@@AA_BB_CC_DD_EE_FF@@@6e7d3c2a", "eyJpcCI6IjEyNy4wLjAuMSJ9");
         let password = settings.sign(client_id, username);
@@ -23,7 +25,7 @@ impl Login {
         let body = serde_json::to_string(&body)?;
         let length = body.len();
         let head = format!(
-            "POST /mqtt/auth HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            "POST {target} HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         );
         Ok(Self { request: (head + &body).into_bytes() })
     }
@@ -90,7 +92,10 @@ fn read(bytes: &[u8]) -> Result<Option<(usize, Range<usize>)>> {
     let length: usize =
         str::from_utf8(header("content-length").context("an answer without its length")?.value)?.parse()?;
     let Some(body) = bytes.get(begin..begin + length) else { return Ok(None) };
-    if head.code != Some(200) || body != ANSWER {
+    // EMQX's way to say it, whatever else a server adds.
+    let lets_in =
+        serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body.get("result") == Some(&"allow".into()));
+    if head.code != Some(200) || !lets_in {
         bail!("a good login was answered {:?} {}", head.code, String::from_utf8_lossy(body));
     }
     let date = header("date").map_or(&[][..], |date| date.value);

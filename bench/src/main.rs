@@ -4,7 +4,8 @@
 //! ```text
 //! contestant.rs  a server as a process: started, watched, ended
 //! judges.rs      judges without a component, behind the gate's serving code     axum_native.rs  the usual handler
-//! load.rs        the load: in a closed loop, or at a rate                       login.rs  what is asked and answered
+//! hyper_alone.rs an answer that is always the same
+//! load.rs        the load: in a closed loop, or at a rate                       login.rs  what is asked and answered;  url.rs  where
 //! turn.rs        one contestant's turn under a load, and medians of several
 //!
 //! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
@@ -30,6 +31,7 @@ mod contestant;
 mod curves;
 mod goals;
 mod guard;
+mod hyper_alone;
 mod judges;
 mod load;
 mod login;
@@ -40,6 +42,7 @@ mod section;
 mod swaps;
 mod tails;
 mod turn;
+mod url;
 
 use comparison::Plan;
 use contestant::{Contestant, Kind, Setup};
@@ -49,6 +52,7 @@ use login::Login;
 use swaps::Swaps;
 use tails::Tails;
 use turn::Spread;
+use url::Url;
 
 /// How fast the gate answers, beside the same checks compiled in.
 #[derive(Parser)]
@@ -75,7 +79,7 @@ enum Verb {
 
 #[derive(Args)]
 struct Serve {
-    /// plain, native or axum-native
+    /// hyper alone, plain, native or axum-native
     who: String,
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -87,8 +91,8 @@ struct Serve {
 
 #[derive(Args)]
 struct LoadAlone {
-    /// Where it listens
-    server: SocketAddr,
+    /// Where it is asked, as `http://127.0.0.1:8003/mqtt/auth`
+    url: Url,
     /// Logins on their way at once on each connection
     #[arg(long, default_value_t = 1)]
     depth: usize,
@@ -115,11 +119,15 @@ struct Run {
     #[arg(long)]
     write: Option<PathBuf>,
     /// Rounds in which every contestant has its turn
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds of load in each turn
     #[arg(long, default_value_t = 0.8)]
     seconds: f64,
+    /// Another server to put beside them, by where it is asked; its key has to be
+    /// `a key of the bench, of 32 bytes 1`
+    #[arg(long)]
+    url: Option<Url>,
     /// How many swaps there are to be
     #[arg(long, default_value_t = 1000)]
     swaps: usize,
@@ -139,20 +147,21 @@ impl Serve {
         let keys = std::env::var("MQTT_SIGNATURE_KEY")?;
         let settings = Arc::new(Settings::read(|name| (name == "signature-keys").then(|| keys.clone()))?);
         match self.who.as_str() {
+            "hyper alone" => hyper_alone::serve(self.listen, self.workers),
             "plain" => judges::serve(self.listen, self.workers, None),
             "native" => judges::serve(self.listen, self.workers, Some(settings)),
             "axum-native" => axum_native::serve(self.listen, self.workers, settings),
-            other => anyhow::bail!("no contestant is called {other:?}: plain, native or axum-native"),
+            other => anyhow::bail!("no contestant is called {other:?}: hyper alone, plain, native or axum-native"),
         }
     }
 }
 
 impl LoadAlone {
     fn run(self) -> Result<()> {
-        let login = Login::signed_by_last(1)?;
+        let login = Login::to(1, &self.url.target)?;
         let pace = self.rate.map_or(Pace::Depth(self.depth), Pace::Rate);
         let load = Load { login: &login, connections: self.connections, pace };
-        let answered = load.run(self.server, Duration::from_secs_f64(self.seconds))?;
+        let answered = load.run(self.url.address, Duration::from_secs_f64(self.seconds))?;
         let micros = |quantile| answered.latencies.value_at_quantile(quantile) / 1000;
         println!(
             "{} logins in {:.3} s, p50 {} µs, p99.9 {} µs, p99.99 {} µs",
@@ -169,20 +178,20 @@ impl LoadAlone {
 impl Run {
     fn run(self) -> Result<()> {
         let long = Duration::from_secs_f64(self.seconds);
-        let plan =
-            Plan { gate: &self.gate, kinds: &Kind::ALL, depths: &[1, 16], connections: 8, rounds: self.rounds, long };
+        let (kinds, other) = (&Kind::ALL, self.url.as_ref());
+        let plan = Plan { gate: &self.gate, kinds, other, depths: &[1, 16], connections: 8, rounds: self.rounds, long };
         let comparison = plan.run()?;
         let half = comparison.rate(1, Kind::Reused).median / 2.0;
-        let tails = Tails::measure(&self.gate, half, 3, long * 4)?;
+        let tails = Tails::measure(&self.gate, half, 3, long * 3)?;
         let swaps = Swaps::measure(&self.gate, &self.component, half, long * 10, self.swaps)?;
         let ready = self.ready()?;
         let measured = Measured { comparison: &comparison, tails: &tails, swaps: &swaps, ready: ready.median };
         let sections = [
             measured.section()?,
             comparison.section(),
-            others::section(&self.gate, long * 2)?,
+            others::section(&self.gate, long)?,
             tails.section(),
-            curves::section(&self.gate, 3, long / 2)?,
+            curves::section(&self.gate, 2, long / 2)?,
             swaps.section(),
         ];
         if let Some(directory) = &self.write {

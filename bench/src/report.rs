@@ -32,6 +32,7 @@ taken side by side in one run, and are what to look at. Every answer was checked
 
 | contestant | what it is |
 | --- | --- |
+| hyper alone | hyper, and an answer that is always the same |
 | plain | the gate's serving code, and nobody who judges: everybody is let in |
 | native | the gate's serving code, and the default policy's checks compiled in |
 | axum-native | the same checks in the handler that people would write: axum's router on tokio's threads |
