@@ -242,18 +242,9 @@ fn remark_on_settings(policy: &Policy) {
     }
 }
 
-/// How far the work for a swap stands back, in the system's steps from 0 to 19. Workers come first by a factor of nine;
-/// on a machine that is busy without end it still gets done, within the second.
-const NICE: i32 = 10;
-
 /// Does slow work where no login waits for it. A panic there costs the candidate, and not the reloader.
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    let work = || {
-        // To Linux, this is the priority of the thread. None but those of this runtime for such work ever have it.
-        let _ = rustix::process::setpriority_process(None, NICE);
-        work()
-    };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(LoadError::Panicked))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use wasmparser::{ComponentName, KnownCustom, Parser, Payload};
-use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+use wasmtime::component::{InstancePre, types::ComponentItem};
 
 use super::LoadError;
 use crate::instances::Template;
@@ -30,7 +30,7 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<Template, LoadErro
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule);
     }
-    let component = Component::from_binary(&sandbox.engine, bytes).map_err(LoadError::Compile)?;
+    let component = sandbox.compile(bytes).map_err(LoadError::Compile)?;
     let kind = component.component_type();
     let foreign: Vec<&str> =
         kind.imports(&sandbox.engine).map(|(name, _)| name).filter(|name| !Sandbox::offers(name)).collect();
