@@ -102,3 +102,36 @@ fn read(bytes: &[u8]) -> Result<Option<(usize, Range<usize>)>> {
     let at = bytes.windows(date.len().max(1)).position(|part| part == date).unwrap_or_default();
     Ok(Some((begin + length, at..at + date.len())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: &str, second: u8, result: &str) -> Vec<u8> {
+        let body = format!(r#"{{"result":"{result}"}}"#);
+        let length = body.len();
+        let date = format!("Sun, 22 Nov 2026 12:00:{second:02} GMT");
+        format!("HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+    }
+
+    #[test]
+    fn answers_are_told_apart_and_may_differ_in_their_date() {
+        let mut answers = Answers::default();
+        let (first, second) = (answer("200 OK", 1, "allow"), answer("200 OK", 59, "allow"));
+        let both = [first.clone(), second].concat();
+        assert_eq!(answers.next(&both).unwrap(), Some(first.len()));
+        assert_eq!(answers.next(&both[first.len()..]).unwrap(), Some(first.len()));
+        assert_eq!(answers.next(&first[..first.len() - 1]).unwrap(), None);
+        assert_eq!(answers.next(&first[..20]).unwrap(), None);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_let_in_is_an_error_first_or_later() {
+        for other in [answer("200 OK", 1, "denys"), answer("401 No", 1, "allow"), answer("200 OK", 1, "allow!")] {
+            assert!(Answers::default().next(&other).is_err());
+            let mut answers = Answers::default();
+            answers.next(&answer("200 OK", 1, "allow")).unwrap();
+            assert!(answers.next(&other).is_err());
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Drawing a plot as SVG.
+//! Drawing a plot as SVG, by factors both ways: what costs a part more is as far above at every height.
 
 use std::ops::Range;
 use std::path::Path;
@@ -26,14 +26,15 @@ impl Plot {
     fn try_draw(&self, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let root = SVGBackend::new(file, (720, 400)).into_drawing_area();
         root.fill(&WHITE)?;
-        let across = self.range(|(x, _)| x);
-        let up = 0.0..self.range(|(_, y)| y).end * 1.1;
+        let (across, up) = (self.range(|(x, _)| x), self.range(|(_, y)| y));
+        // With room for the legend above the lines.
+        let up = up.start / 1.3..up.end * 4.0;
         let mut chart = ChartBuilder::on(&root)
             .caption(&self.title, ("sans-serif", 18))
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(64)
-            .build_cartesian_2d(across.log_scale(), up)?;
+            .build_cartesian_2d(across.log_scale(), up.log_scale())?;
         chart
             .configure_mesh()
             .disable_x_mesh()

@@ -69,3 +69,15 @@ impl fmt::Display for Spread {
         write!(f, "{:.digits$} ({:.digits$}-{:.digits$})", self.median, self.low, self.high)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_its_median_between_its_ends() {
+        let spread = Spread::of([5.0, 1.0, 3.0]);
+        assert_eq!((spread.low, spread.median, spread.high), (1.0, 3.0, 5.0));
+        assert_eq!(format!("{spread:.1}"), "3.0 (1.0-5.0)");
+    }
+}

@@ -23,3 +23,18 @@ impl FromStr for Url {
         Ok(Self { address, target: if target.is_empty() { "/" } else { target }.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_an_address_and_what_follows_it() {
+        let url: Url = "http://127.0.0.1:8003/mqtt/auth".parse().unwrap();
+        assert_eq!((url.address.to_string().as_str(), url.target.as_str()), ("127.0.0.1:8003", "/mqtt/auth"));
+        assert_eq!("http://127.0.0.1:1".parse::<Url>().unwrap().target, "/");
+        for bad in ["127.0.0.1:8003/mqtt/auth", "https://127.0.0.1:8003/", "http:///mqtt/auth", "http://127.0.0.1/"] {
+            assert!(bad.parse::<Url>().is_err(), "{bad}");
+        }
+    }
+}
