@@ -112,7 +112,8 @@ pub enum Access {
 
 /// Judges one device.
 ///
-/// `now` is asked only if sessions end: a component asks its host. What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good.
+/// What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good; the
+/// clock, only if sessions end, because a component has to call its host for the time.
 #[must_use]
 pub fn authenticate(who: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
     let Some(device) = DeviceId::parse(who.client_id).filter(|device| settings.lets_in(device.group)) else {

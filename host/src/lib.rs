@@ -8,7 +8,7 @@
 //!                 gather.rs  its answers; patience.rs  how long it may dawdle
 //! http.rs         the routes; a fault becomes a refusal there, in one line ─► case.rs  what a verdict comes to; body.rs;
 //!                 findings.rs  what brokers do wrong; front.rs  what people look at
-//! judge.rs        a slow policy holds up nobody
+//! judge.rs        who answers; a slow policy holds up nobody
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
