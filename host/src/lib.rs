@@ -10,7 +10,8 @@
 //!                 findings.rs  what brokers do wrong; front.rs  what people look at
 //! judge.rs        who answers; a slow policy holds up nobody
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
-//! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits
+//! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits;
+//!                 compilers.rs  threads that give way
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
 //! admin.rs        what the operator asks                tally.rs      what it counts
 //! ```
@@ -31,6 +32,7 @@ mod admin;
 mod body;
 mod candidate;
 mod case;
+mod compilers;
 pub mod config;
 mod connection;
 mod findings;

@@ -7,10 +7,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
+use crate::compilers::Compilers;
 use crate::config::Limits;
 use crate::settings::Settings;
 
@@ -31,20 +31,13 @@ const INSTANCES: u32 = 1024;
 /// Stack of the host's that a guest may use.
 const STACK: usize = 512 << 10;
 
-/// How far compiling stands back, in the system's steps from 0 to 19: workers come first by a factor of nine, and on a
-/// machine that is busy without end a swap still gets done.
-const NICE: i32 = 10;
-
-/// The most threads that compile.
-const MOST_COMPILERS: usize = 4;
-
 /// The place where policies run.
 ///
 /// A policy has no file, no network, no environment and no settings but its own. It cannot take more memory, time or
 /// stack than the limits say, and cannot hand the host more than they say.
 pub struct Sandbox {
     pub(crate) engine: Engine,
-    compilers: ThreadPool,
+    compilers: Compilers,
     pub(crate) linker: Linker<Guest>,
     pub(crate) limits: Limits,
     _ticker: Ticker,
@@ -66,7 +59,7 @@ impl Sandbox {
         wall_clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)?;
         store::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)?;
         let ticker = Ticker::start(engine.weak()).map_err(wasmtime::Error::from)?;
-        let compilers = compilers().map_err(wasmtime::Error::from)?;
+        let compilers = Compilers::new().map_err(wasmtime::Error::from)?;
         Ok(Self { engine, compilers, linker, limits, _ticker: ticker })
     }
 
@@ -75,7 +68,7 @@ impl Sandbox {
     /// # Errors
     /// It is none, or one that this engine does not run.
     pub(crate) fn compile(&self, component: &[u8]) -> wasmtime::Result<Component> {
-        self.compilers.install(|| Component::from_binary(&self.engine, component))
+        self.compilers.run(|| Component::from_binary(&self.engine, component))
     }
 
     /// Whether policies may import this. Everything else is a reason to refuse one.
@@ -94,16 +87,6 @@ impl Sandbox {
         store.set_hostcall_fuel(usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX));
         store
     }
-}
-
-/// The threads that compile.
-fn compilers() -> Result<ThreadPool, ThreadPoolBuildError> {
-    // To Linux, this is the priority of the thread that says it.
-    let give_way = |_| {
-        let _ = rustix::process::setpriority_process(None, NICE);
-    };
-    let count = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_COMPILERS);
-    ThreadPoolBuilder::new().num_threads(count).thread_name(|_| "compiler".into()).start_handler(give_way).build()
 }
 
 /// The engine's configuration follows from how long instances live (see docs/ARCHITECTURE.md, "Two engines").
