@@ -65,8 +65,10 @@ fn words(mac: &Mac) -> [u64; 4] {
 
 /// The signature that a password is the text of. There is one text for each: other spellings in base64 are none.
 fn signature(password: &[u8]) -> Option<Mac> {
-    let mut mac = [0; 32];
-    (BASE64_STANDARD.decode_slice(password, &mut mac) == Ok(mac.len())).then_some(mac)
+    // A byte more than there is to be: the decoder may look for room before it counts.
+    let mut decoded = [0; 33];
+    let length = BASE64_STANDARD.decode_slice(password, &mut decoded).ok()?;
+    decoded.get(..length)?.try_into().ok()
 }
 
 /// The keys that are in use, the one to sign with first. Never empty.

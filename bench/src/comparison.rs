@@ -30,7 +30,7 @@ pub(crate) struct Plan<'a> {
 /// What they came to.
 pub(crate) struct Comparison {
     turns: BTreeMap<(usize, Kind), Vec<Turn>>,
-    /// Bytes, at rest and after all turns.
+    /// Bytes, at rest and the most.
     memory: BTreeMap<Kind, (u64, u64)>,
     about: String,
 }
@@ -61,7 +61,7 @@ impl Plan<'_> {
             }
         }
         for contestant in &contestants {
-            memory.entry(contestant.kind).or_default().1 = contestant.memory()?;
+            memory.entry(contestant.kind).or_default().1 = contestant.most_memory()?;
         }
         let about = format!(
             "{} connections; {} rounds in which each has a turn of {} s. Medians, with the lowest and the highest; ratios are \
@@ -89,7 +89,7 @@ impl Comparison {
         Spread::of(self.turns(depth, kind).iter().map(|turn| turn.rate))
     }
 
-    /// Bytes at rest, and after all turns.
+    /// Bytes at rest, and the most that there were.
     pub(crate) fn memory(&self, kind: Kind) -> Result<(u64, u64)> {
         self.memory.get(&kind).copied().context("no such contestant")
     }
@@ -111,7 +111,7 @@ impl Comparison {
                 kind.name().to_owned(),
                 format!("{:.0}", of(|turn| turn.rate / 1e3)),
                 format!("{:.2}", self.ratio(*depth, *kind, Kind::Native)),
-                format!("{:.1}", of(|turn| turn.cpu)),
+                if *kind == Kind::Other { String::new() } else { format!("{:.1}", of(|turn| turn.cpu)) },
                 format!("{:.0}", of(|turn| turn.latency[0])),
                 format!("{:.0}", of(|turn| turn.latency[2])),
             ]);
@@ -120,8 +120,8 @@ impl Comparison {
     }
 
     pub(crate) fn section(&self) -> Section {
-        let mut memory = Table::new(["contestant", "memory at rest, MiB", "under load, MiB"]);
-        for (kind, (rest, load)) in &self.memory {
+        let mut memory = Table::new(["contestant", "memory at rest, MiB", "the most that it had, MiB"]);
+        for (kind, (rest, load)) in self.memory.iter().filter(|(kind, _)| **kind != Kind::Other) {
             memory.row([kind.name().to_owned(), (rest >> 20).to_string(), (load >> 20).to_string()]);
         }
         Section {

@@ -11,7 +11,7 @@ use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 
-use crate::login::key_ring;
+use crate::login::{Answers, Login, key_ring};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,13 +75,16 @@ impl Default for Setup {
 pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    /// From its start until it listened.
+    /// From its start until it had answered a login.
     pub(crate) ready_after: Duration,
     /// Where the operator asks.
     admin: SocketAddr,
     /// None of ours if somebody else has started it.
     process: Option<Child>,
 }
+
+/// How long the first answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the system counts a process's time, in a second.
 const TICKS: u64 = 100;
@@ -115,7 +118,10 @@ impl Contestant {
             fs::remove_file(file)?;
         }
         let process = started.with_context(|| format!("cannot start {}", kind.name()))?;
-        Ok(Self { kind, address: logins, ready_after: began.elapsed(), admin, process: Some(process) })
+        let mut contestant = Self { kind, address: logins, ready_after: Duration::ZERO, admin, process: Some(process) };
+        contestant.try_out(setup)?;
+        contestant.ready_after = began.elapsed();
+        Ok(contestant)
     }
 
     /// What listens there already.
@@ -144,13 +150,53 @@ impl Contestant {
         Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 1_000 / TICKS))
     }
 
-    /// Memory that it has now, in bytes; not known of what somebody else has started.
+    /// Memory that it has now, in bytes.
     pub(crate) fn memory(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it has had, in bytes.
+    pub(crate) fn most_memory(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// A figure of the system's on the process; 0 if somebody else has started it.
+    fn status(&self, name: &str) -> Result<u64> {
         let Some(process) = &self.process else { return Ok(0) };
         let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no memory")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib << 10)
+    }
+
+    /// Makes sure that it lets in who has to be let in, and nobody else if it judges at all.
+    fn try_out(&self, setup: &Setup) -> Result<()> {
+        let login = Login::signed_by_last(setup.keys)?;
+        if !self.lets_in(&login.requests(1))? {
+            bail!("{} does not let in a good login", self.kind.name());
+        }
+        let judges = !matches!(self.kind, Kind::Hyper | Kind::Plain);
+        if judges && self.lets_in(&login.forged())? {
+            bail!("{} lets in a login with a wrong password", self.kind.name());
+        }
+        Ok(())
+    }
+
+    fn lets_in(&self, request: &[u8]) -> Result<bool> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(request)?;
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            let length = stream.read(&mut buffer)?;
+            answer.extend_from_slice(buffer.get(..length).unwrap_or_default());
+            match Answers::default().next(&answer) {
+                Ok(None) if length > 0 => {}
+                Ok(None) => bail!("{} hung up", self.kind.name()),
+                Ok(Some(_)) => return Ok(true),
+                Err(_) => return Ok(false),
+            }
+        }
     }
 }
 

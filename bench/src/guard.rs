@@ -12,8 +12,8 @@ use crate::goals::Bound;
 /// Ratios of logins a second that hold on a busy machine too, each a good way under what is measured
 /// (docs/PERFORMANCE.md): one, its depth, to another, no less than.
 const FLOORS: [(Kind, usize, Kind, f64); 5] = [
-    (Reused, 1, Native, 0.75),
-    (Reused, 16, Native, 0.6),
+    (Reused, 1, Native, 0.7),
+    (Reused, 16, Native, 0.5),
     (Reused, 16, AxumNative, 1.3),
     (Fresh, 1, Native, 0.4),
     (Fresh, 16, Native, 0.18),

@@ -62,16 +62,17 @@ impl Load<'_> {
         for number in 0..self.connections {
             connections.push(Connection::open(server, &poll, Token(number))?);
         }
+        let began = Instant::now();
         let _steps = match self.pace {
-            Pace::Rate(_) => Some(Steps::begin(Waker::new(poll.registry(), Token(usize::MAX))?)),
+            Pace::Rate(_) => Some(Steps::begin(Waker::new(poll.registry(), Token(usize::MAX))?, began)),
             Pace::Depth(_) => None,
         };
-        let mut run = Run { load: self, connections, began: Instant::now(), scheduled: 0, latencies: histogram()? };
+        let mut run = Run { load: self, connections, began, long, scheduled: 0, latencies: histogram()? };
         let mut events = Events::with_capacity(1024);
         run.begin()?;
         loop {
             let running = run.began.elapsed();
-            if running >= long && run.is_answered() {
+            if running >= long && run.is_scheduled() && run.is_answered() {
                 return Ok(Answered { logins: run.latencies.len(), took: running, latencies: run.latencies });
             }
             if running > long + PATIENCE {
@@ -81,9 +82,8 @@ impl Load<'_> {
                 io::ErrorKind::Interrupted => Ok(()),
                 _ => Err(error),
             })?;
-            let goes_on = run.began.elapsed() < long;
             for event in &events {
-                run.step(event.token(), goes_on)?;
+                run.step(event.token())?;
             }
         }
     }
@@ -93,11 +93,10 @@ impl Load<'_> {
 struct Steps(Arc<AtomicBool>);
 
 impl Steps {
-    fn begin(waker: Waker) -> Self {
+    fn begin(waker: Waker, began: Instant) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&over);
         thread::spawn(move || {
-            let began = Instant::now();
             let mut step = 1;
             while !stop.load(Relaxed) && waker.wake().is_ok() {
                 thread::sleep((began + STEP * step).saturating_duration_since(Instant::now()));
@@ -118,6 +117,8 @@ struct Run<'a> {
     load: &'a Load<'a>,
     connections: Vec<Connection>,
     began: Instant,
+    /// How long logins come.
+    long: Duration,
     /// Logins that have come at a rate.
     scheduled: usize,
     latencies: Histogram<u64>,
@@ -135,31 +136,41 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whether all that was to come has come.
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    fn is_scheduled(&self) -> bool {
+        match self.load.pace {
+            Pace::Depth(_) => true,
+            // Up to the last step, which may be cut.
+            Pace::Rate(rate) => self.scheduled as f64 + 1.0 >= rate * self.long.saturating_sub(STEP).as_secs_f64(),
+        }
+    }
+
     fn is_answered(&self) -> bool {
         self.connections.iter().all(Connection::is_answered)
     }
 
-    fn step(&mut self, Token(number): Token, goes_on: bool) -> Result<()> {
+    fn step(&mut self, Token(number): Token) -> Result<()> {
         match (self.connections.get_mut(number), self.load.pace) {
             (Some(connection), pace) => {
                 connection.receive(&mut self.latencies)?;
                 if let Pace::Depth(depth) = pace
-                    && goes_on
+                    && self.began.elapsed() < self.long
                     && connection.is_answered()
                 {
                     connection.due.push_back((Instant::now(), depth));
                 }
                 connection.send(self.load.login)
             }
-            (None, Pace::Rate(rate)) if goes_on => self.schedule(rate),
-            (None, _) => Ok(()),
+            (None, Pace::Rate(rate)) => self.schedule(rate),
+            (None, Pace::Depth(_)) => Ok(()),
         }
     }
 
     /// What has come due since the last step, to each connection in turn.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "counts")]
     fn schedule(&mut self, rate: f64) -> Result<()> {
-        let steps = (self.began.elapsed().as_secs_f64() / STEP.as_secs_f64()) as u32;
+        let steps = (self.began.elapsed().min(self.long).as_secs_f64() / STEP.as_secs_f64()) as u32;
         let mut step = (self.scheduled as f64 / (rate * STEP.as_secs_f64())) as u32;
         while step < steps {
             step += 1;

@@ -191,7 +191,7 @@ impl Run {
             comparison.section(),
             others::section(&self.gate, long)?,
             tails.section(),
-            curves::section(&self.gate, 2, long / 2)?,
+            curves::section(&self.gate, 3, long / 2)?,
             swaps.section(),
         ];
         if let Some(directory) = &self.write {

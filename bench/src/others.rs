@@ -60,7 +60,7 @@ fn by_wrk(contestant: &Contestant, login: &Login, long: Duration) -> Result<Opti
     fs::remove_file(script)?;
     said?
         .map(|said| {
-            anyhow::ensure!(!said.contains("Non-2xx"), "wrk was not let in");
+            anyhow::ensure!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "wrk was not let in");
             let rate = said.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
             Ok(rate.context("wrk says no rate")?.trim().parse()?)
         })
@@ -76,7 +76,8 @@ fn by_oha(contestant: &Contestant, login: &Login, long: Duration) -> Result<Opti
     said.map(|said| {
         let said: Value = serde_json::from_str(&said)?;
         let codes = said.pointer("/statusCodeDistribution").and_then(Value::as_object);
-        anyhow::ensure!(codes.is_some_and(|codes| codes.keys().all(|code| code == "200")), "oha was not let in");
+        let all_let_in = codes.is_some_and(|codes| !codes.is_empty() && codes.keys().all(|code| code == "200"));
+        anyhow::ensure!(all_let_in, "oha was not let in");
         said.pointer("/summary/requestsPerSec").and_then(Value::as_f64).context("oha says no rate")
     })
     .transpose()

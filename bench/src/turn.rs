@@ -53,7 +53,9 @@ impl Spread {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let at = |at: usize| sorted.get(at).copied().unwrap_or(f64::NAN);
-        Self { low: at(0), median: at(sorted.len() / 2), high: at(sorted.len().saturating_sub(1)) }
+        let last = sorted.len().saturating_sub(1);
+        // Of an even number, half-way between the two in the middle.
+        Self { low: at(0), median: f64::midpoint(at(last / 2), at(last.div_ceil(2))), high: at(last) }
     }
 
     /// How one thing compares with another, turn by turn: what slows the machine down for a while slows both.
@@ -79,5 +81,6 @@ mod tests {
         let spread = Spread::of([5.0, 1.0, 3.0]);
         assert_eq!((spread.low, spread.median, spread.high), (1.0, 3.0, 5.0));
         assert_eq!(format!("{spread:.1}"), "3.0 (1.0-5.0)");
+        assert!((Spread::of([4.0, 1.0]).median - 2.5).abs() < f64::EPSILON && Spread::of([]).median.is_nan());
     }
 }

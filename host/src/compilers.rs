@@ -15,7 +15,7 @@ const MOST: usize = 4;
 
 /// Threads that give way to those that answer.
 pub(crate) struct Compilers {
-    /// On every processor: before anybody can log in.
+    /// On every processor, up to [`MOST`]: before anybody can log in.
     first: Mutex<Option<ThreadPool>>,
     /// On half of them: a worker that wakes up finds another one free.
     later: ThreadPool,
@@ -37,9 +37,9 @@ impl Compilers {
 }
 
 fn pool(count: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
-    // To Linux, this is the priority of the thread that says it.
+    // To Linux, this goes for the thread that says it.
     let give_way = |_| {
-        let _ = rustix::process::setpriority_process(None, NICE);
+        let _ = rustix::process::nice(NICE);
     };
     let name = |_| "compiler".to_owned();
     ThreadPoolBuilder::new().num_threads(count.clamp(1, MOST)).thread_name(name).start_handler(give_way).build()

@@ -29,8 +29,7 @@ impl Policy {
             .map_err(|error| LoadError::Check(self.shown(&error, std::iter::empty())))
     }
 
-    /// Logins of nobody, so that the first client does not pay for what is done once, and so that a policy that traps
-    /// or is too slow is found out before it serves. What it answers is its own business.
+    /// Logins of nobody, so that a policy that traps or is too slow is found out before it serves. What it answers is its own business.
     ///
     /// The first may take its time. One of the others has to keep the deadline; on a loaded machine not each of them will.
     pub(super) fn warm_up(&self) -> Result<(), LoadError> {
