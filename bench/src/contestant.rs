@@ -176,7 +176,7 @@ impl Contestant {
             bail!("{} does not let in a good login", self.kind.name());
         }
         let judges = !matches!(self.kind, Kind::Hyper | Kind::Plain);
-        if judges && self.lets_in(&login.forged())? {
+        if judges && self.lets_in(login.forged())? {
             bail!("{} lets in a login with a wrong password", self.kind.name());
         }
         Ok(())

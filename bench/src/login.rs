@@ -8,6 +8,7 @@ use auth_core::Settings;
 /// A login of a device whose credentials are good.
 pub(crate) struct Login {
     request: Vec<u8>,
+    forged: Vec<u8>,
 }
 
 impl Login {
@@ -20,14 +21,14 @@ impl Login {
     pub(crate) fn to(keys: usize, target: &str) -> Result<Self> {
         let settings = Settings::read(|name| (name == "signature-keys").then(|| last_key(keys)))?;
         let (client_id, username) = ("GID_test@@@AA_BB_CC_DD_EE_FF@@@6e7d3c2a", "eyJpcCI6IjEyNy4wLjAuMSJ9");
-        let password = settings.sign(client_id, username);
-        let body = serde_json::json!({ "client_id": client_id, "username": username, "password": password });
-        let body = serde_json::to_string(&body)?;
-        let length = body.len();
-        let head = format!(
-            "POST {target} HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-        );
-        Ok(Self { request: (head + &body).into_bytes() })
+        let request = |password: String| {
+            let body = serde_json::json!({ "client_id": client_id, "username": username, "password": password });
+            let (body, head) = (body.to_string(), "host: gate\r\ncontent-type: application/json");
+            let length = body.len();
+            format!("POST {target} HTTP/1.1\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+        };
+        let forged = request(settings.sign("another client", username));
+        Ok(Self { request: request(settings.sign(client_id, username)), forged })
     }
 
     /// The request, so many times.
@@ -35,14 +36,9 @@ impl Login {
         self.request.repeat(count)
     }
 
-    /// The same with another password of the same length.
-    pub(crate) fn forged(&self) -> Vec<u8> {
-        let mut request = self.request.clone();
-        // `…X="}`: the last character that counts is one of sixteen.
-        if let Some(byte) = request.iter_mut().nth_back(3) {
-            *byte = if *byte == b'A' { b'E' } else { b'A' };
-        }
-        request
+    /// The same with the password of another client.
+    pub(crate) fn forged(&self) -> &[u8] {
+        &self.forged
     }
 
     /// Its body.

@@ -5,7 +5,8 @@
 //! contestant.rs  a server as a process: started, watched, ended
 //! judges.rs      judges without a component, behind the gate's serving code     axum_native.rs  the usual handler
 //! hyper_alone.rs an answer that is always the same
-//! load.rs        the load: in a closed loop, or at a rate                       login.rs  what is asked and answered;  url.rs  where
+//! load.rs        the load: in a closed loop, or at a rate
+//! login.rs       what is asked and answered                                     url.rs  where
 //! turn.rs        one contestant's turn under a load, and medians of several
 //!
 //! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
@@ -202,7 +203,7 @@ impl Run {
         Ok(())
     }
 
-    /// From the start of the program with the embedded policy until it serves, in milliseconds.
+    /// From the start of the program with the embedded policy until it has answered, in milliseconds.
     fn ready(&self) -> Result<Spread> {
         let mut took = Vec::new();
         for _ in 0..9 {
