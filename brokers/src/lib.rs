@@ -9,6 +9,8 @@
 //! repeated in a reply.
 
 mod emqx;
+mod errand;
+mod front;
 mod grant;
 mod json;
 mod malformed;
@@ -24,6 +26,8 @@ mod rules;
 mod status;
 mod vernemq;
 
+pub use errand::{Errand, Head};
+pub use front::{CROSS_ORIGIN, no_such_route};
 pub use grant::{Access, Admission, Grant, UnfitGrant};
 pub use malformed::Malformed;
 pub use mistake::Mistake;

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod errands;
 mod generators;
 mod grants;
 mod models;

@@ -2,32 +2,18 @@
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::http::header::{self, HeaderName};
-use axum::response::IntoResponse;
 use axum::routing;
-use brokers::Route;
+use brokers::{CROSS_ORIGIN, Route};
 
 use crate::active::{ActivePolicy, InService};
 use crate::config::KEY_SETTING;
-
-/// The methods of the route for people and browsers.
-pub(crate) const METHODS: &str = "GET, POST, OPTIONS";
-
-/// What the endpoint that this one replaces meant to tell browsers.
-pub(crate) const CROSS_ORIGIN: [(HeaderName, &str); 3] = [
-    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
-    (header::ACCESS_CONTROL_ALLOW_HEADERS, "client-id, content-type, device-id"),
-];
 
 /// Answers everything that is no question.
 pub(crate) fn router(active: ActivePolicy) -> Router {
     let status = move || async move { (CROSS_ORIGIN, status_text(&active.get())) };
     let options = || async { (StatusCode::NO_CONTENT, CROSS_ORIGIN) };
-    Router::new().route(Route::MqttAuth.path(), routing::get(status).options(options)).fallback(|| async {
-        let paths: Vec<_> = Route::ALL.into_iter().map(Route::path).collect();
-        (StatusCode::NOT_FOUND, format!("no such route; brokers ask on {}\n", paths.join(", "))).into_response()
-    })
+    let elsewhere = || async { (StatusCode::NOT_FOUND, brokers::no_such_route()) };
+    Router::new().route(Route::MqttAuth.path(), routing::get(status).options(options)).fallback(elsewhere)
 }
 
 fn status_text(serving: &InService) -> String {

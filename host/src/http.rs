@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
-use brokers::{Malformed, Mistake, Outcome, Question, Reply, Route};
+use brokers::{Errand, Head, Malformed, Mistake, Outcome, Question, Reply, Route};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
@@ -17,7 +17,6 @@ use crate::body;
 use crate::case::Case;
 use crate::config::Limits;
 use crate::findings::Findings;
-use crate::front;
 use crate::judge::{Judge, Judged};
 use crate::tally::{Asked, Tally};
 
@@ -38,17 +37,17 @@ impl<J: Judge> Questions<J> {
         Self { judge, tally, findings, limits, others }
     }
 
-    /// Answers one request. The routes are matched by hand, because everything passes through here.
+    /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
-        let Some(route) = Route::of(request.uri().path()) else {
-            return self.answer_elsewhere(request).await;
+        let (route, method) = match errand(&request) {
+            Errand::Ask(route, method) => (route, method),
+            Errand::Look => return self.answer_others(request).await,
+            Errand::LikeEmqx => return Ok(self.answer_like_emqx(request).await),
+            Errand::Elsewhere => return self.answer_elsewhere(request).await,
         };
-        if route == Route::MqttAuth && is_for_people(&request) {
-            return self.answer_others(request).await;
-        }
         // A browser says which page asks; what brokers never look at costs them nothing.
         let by_page = route == Route::MqttAuth && request.headers().contains_key(header::ORIGIN);
-        let reply = match self.read(route, request).await {
+        let reply = match self.read(route, method, request).await {
             Ok(asked) => {
                 let now = SystemTime::now();
                 asked.mistakes.iter().for_each(|mistake| self.findings.mistake(route, mistake, now));
@@ -58,20 +57,20 @@ impl<J: Judge> Questions<J> {
         };
         let mut response = to_response(route, reply);
         if by_page {
-            let headers = response.headers_mut();
-            let insert = |(name, value): (HeaderName, _)| drop(headers.insert(name, HeaderValue::from_static(value)));
-            front::CROSS_ORIGIN.into_iter().for_each(insert);
+            for (name, value) in brokers::CROSS_ORIGIN {
+                response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
         }
         Ok(response)
     }
 
     /// Reads the request and what it asks.
-    async fn read(&self, route: Route, request: Request<Incoming>) -> Result<brokers::Asked, Malformed> {
-        let method = match *request.method() {
-            Method::POST => Some(brokers::Method::Post),
-            Method::GET if route != Route::Vernemq => Some(brokers::Method::Get),
-            _ => None,
-        };
+    async fn read(
+        &self,
+        route: Route,
+        method: Option<brokers::Method>,
+        request: Request<Incoming>,
+    ) -> Result<brokers::Asked, Malformed> {
         let (head, body) = request.into_parts();
         let body = self.read_body(body).await?;
         let method = method.ok_or(Malformed::Method)?;
@@ -149,12 +148,13 @@ impl<J: Judge> Questions<J> {
         self.findings.malformed(route, problem, SystemTime::now());
     }
 
+    async fn answer_like_emqx(&self, request: Request<Incoming>) -> Answer {
+        let _ = self.read_body(request.into_body()).await;
+        to_response(Route::EmqxAuth, self.turn_down(Route::EmqxAuth, &Malformed::Route))
+    }
+
     /// Answers what is no route: a broker with a slip in its configuration, or somebody who looks around.
     async fn answer_elsewhere(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
-        if Route::is_like_emqx(request.uri().path()) {
-            let _ = self.read_body(request.into_body()).await;
-            return Ok(to_response(Route::EmqxAuth, self.turn_down(Route::EmqxAuth, &Malformed::Route)));
-        }
         if request.method() == Method::POST {
             self.note(ELSEWHERE, &Malformed::Route);
         }
@@ -172,22 +172,15 @@ impl<J: Judge> Questions<J> {
 /// What findings call every path that is no route.
 const ELSEWHERE: &str = "(none)";
 
-/// The headers of a request that says nothing of who asks.
-const BARE: [HeaderName; 3] = [header::HOST, header::CONNECTION, header::CONTENT_LENGTH];
-
-/// Whether this is for people and browsers, who look at the route and do not ask who may connect. With a query, GET is a
-/// question, and HEAD would answer 200 to whoever asks one that way. So is what brings a body, and what says nothing of
-/// itself: NanoMQ sends it when its configuration has no headers, and would let everybody in on the 200.
-fn is_for_people(request: &Request<Incoming>) -> bool {
-    let has = |name| request.headers().contains_key(name);
-    match *request.method() {
-        Method::GET | Method::HEAD => {
-            let brings = !request.body().is_end_stream() || has(header::CONTENT_TYPE);
-            request.uri().query().is_none() && !brings && request.headers().keys().any(|name| !BARE.contains(name))
-        }
-        Method::OPTIONS => true,
-        _ => false,
-    }
+/// What a request comes for. The routes are matched by hand, because everything passes through here.
+fn errand(request: &Request<Incoming>) -> Errand {
+    let head = Head {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        has_query: request.uri().query().is_some(),
+        has_body: !request.body().is_end_stream(),
+    };
+    Errand::of(&head, request.headers().keys().map(HeaderName::as_str))
 }
 
 /// A header; the empty text if it is none.
@@ -210,16 +203,7 @@ fn to_response(route: Route, reply: Reply) -> Answer {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     if reply.status == 405 {
-        headers.insert(header::ALLOW, HeaderValue::from_static(methods(route)));
+        headers.insert(header::ALLOW, HeaderValue::from_static(route.methods()));
     }
     response
-}
-
-/// By which methods a route can be asked.
-fn methods(route: Route) -> &'static str {
-    match route {
-        Route::MqttAuth => front::METHODS,
-        Route::Vernemq => "POST",
-        _ => "GET, POST",
-    }
 }

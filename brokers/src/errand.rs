@@ -1,0 +1,67 @@
+//! What a request comes for, told by its head alone: every face of the gate sorts requests in the same way.
+
+use crate::{Method, Route};
+
+/// The head of a request, as far as it tells what the request comes for.
+pub struct Head<'a> {
+    /// The method, as it was sent.
+    pub method: &'a str,
+    /// The path of the address, without the query.
+    pub path: &'a str,
+    /// Whether a query follows the path.
+    pub has_query: bool,
+    /// Whether a body follows the head.
+    pub has_body: bool,
+}
+
+/// What a request comes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// It asks a question. Without a method, in a way in which the route cannot be asked.
+    Ask(Route, Option<Method>),
+    /// A person or a browser looks at [`Route::MqttAuth`]. Nobody asks who may connect.
+    Look,
+    /// It missed the routes, and may come from EMQX or rmqtt: refused as on their own.
+    LikeEmqx,
+    /// It missed the routes.
+    Elsewhere,
+}
+
+impl Errand {
+    /// Sorts a request. The names of its headers are in lower case, and looked at only if it might be a person's.
+    pub fn of<'a>(head: &Head, header_names: impl IntoIterator<Item = &'a str>) -> Self {
+        match Route::of(head.path) {
+            Some(Route::MqttAuth) if is_for_people(head, header_names) => Self::Look,
+            Some(route) => Self::Ask(route, method(route, head.method)),
+            None if Route::is_like_emqx(head.path) => Self::LikeEmqx,
+            None => Self::Elsewhere,
+        }
+    }
+}
+
+fn method(route: Route, name: &str) -> Option<Method> {
+    match name {
+        "POST" => Some(Method::Post),
+        "GET" if route != Route::Vernemq => Some(Method::Get),
+        _ => None,
+    }
+}
+
+/// With a query, GET is a question, and HEAD would answer 200 to whoever asks one that way. So is what brings a body, and
+/// what says nothing of itself: NanoMQ sends it when its configuration has no headers, and would let everybody in on the
+/// 200.
+fn is_for_people<'a>(head: &Head, header_names: impl IntoIterator<Item = &'a str>) -> bool {
+    match head.method {
+        "GET" | "HEAD" => {
+            let mut names = header_names.into_iter().filter(|name| !is_bare(name)).peekable();
+            !head.has_query && !head.has_body && names.peek().is_some() && names.all(|name| name != "content-type")
+        }
+        "OPTIONS" => true,
+        _ => false,
+    }
+}
+
+/// Whether a header of this name says nothing of who asks: every request has it, or a proxy on its way put it there.
+fn is_bare(name: &str) -> bool {
+    matches!(name, "host" | "connection" | "content-length") || name.starts_with(':') || name.starts_with("x-")
+}
