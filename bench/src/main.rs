@@ -183,7 +183,8 @@ impl Run {
         let plan = Plan { gate: &self.gate, kinds, other, depths: &[1, 16], connections: 8, rounds: self.rounds, long };
         let comparison = plan.run()?;
         let half = comparison.rate(1, Kind::Reused).median / 2.0;
-        let tails = Tails::measure(&self.gate, half, 3, long * 3)?;
+        // Many short turns: what else the machine does for a moment spoils a few of them, and not the median.
+        let tails = Tails::measure(&self.gate, half, self.rounds * 3, long)?;
         let swaps = Swaps::measure(&self.gate, &self.component, half, long * 10, self.swaps)?;
         let ready = self.ready()?;
         let measured = Measured { comparison: &comparison, tails: &tails, swaps: &swaps, ready: ready.median };
@@ -192,7 +193,7 @@ impl Run {
             comparison.section(),
             others::section(&self.gate, long)?,
             tails.section(),
-            curves::section(&self.gate, 3, long / 2)?,
+            curves::section(&self.gate, 3, long / 3)?,
             swaps.section(),
         ];
         if let Some(directory) = &self.write {

@@ -1,5 +1,8 @@
 //! Reading the body of a request, bounded in size and time.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use brokers::Malformed;
@@ -13,9 +16,13 @@ use tokio::time::timeout;
 /// 65,535 bytes, each byte written as six.
 pub(crate) const MOST_DISCARDED: usize = 4 << 20;
 
-/// Reads a whole body.
+/// Reads a whole body. Nearly every one has arrived with its head, and is not timed.
 pub(crate) async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, Malformed> {
-    timeout(patience, collect(body, limit)).await.unwrap_or(Err(Malformed::TooSlow))
+    let mut whole = pin!(collect(body, limit));
+    match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+        Poll::Ready(body) => body,
+        Poll::Pending => timeout(patience, whole).await.unwrap_or(Err(Malformed::TooSlow)),
+    }
 }
 
 async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Malformed> {
