@@ -9,19 +9,19 @@ use anyhow::Result;
 use auth_core::{Settings, UnixTime, authenticate};
 use brokers::{Actions, Credentials};
 use mqtt_gate::config::Config;
-use mqtt_gate::judge::{Judge, Judged};
+use mqtt_gate::judge::{By, Judge, Judged};
 use mqtt_gate::policy::{Access, Digest, Grant, Permission, Reason, Verdict};
 use tokio::net::TcpListener;
 
 /// The checks of the default policy, compiled in.
 struct Native {
     settings: Arc<Settings>,
-    name: Digest,
+    by: By,
 }
 
 /// No checks at all: everybody is let in.
 struct Plain {
-    name: Digest,
+    by: By,
 }
 
 /// Serves one of them until it is ended.
@@ -35,11 +35,11 @@ pub(crate) fn serve(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
-        let name = Digest::of(b"");
+        let by = By { digest: Digest::of(b""), generation: 1 };
         let forever = std::future::pending();
         match settings {
-            Some(settings) => mqtt_gate::serve_by(Native { settings, name }, &config, listener, forever).await?,
-            None => mqtt_gate::serve_by(Plain { name }, &config, listener, forever).await?,
+            Some(settings) => mqtt_gate::serve_by(Native { settings, by }, &config, listener, forever).await?,
+            None => mqtt_gate::serve_by(Plain { by }, &config, listener, forever).await?,
         }
         Ok(())
     })
@@ -62,21 +62,21 @@ impl Judge for Native {
             }),
             auth_core::Verdict::Deny(_) => Verdict::Deny(Reason::NotAuthorized),
         };
-        Judged { by: self.name, answer: Ok(verdict) }
+        Judged { by: self.by, answer: Ok(verdict) }
     }
 
     async fn actions(&self, _: Actions) -> Judged<Permission> {
-        Judged { by: self.name, answer: Ok(Permission::Ignore) }
+        Judged { by: self.by, answer: Ok(Permission::Ignore) }
     }
 }
 
 impl Judge for Plain {
     async fn login(&self, _: Credentials) -> Judged<Verdict> {
         let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
-        Judged { by: self.name, answer: Ok(Verdict::Allow(grant)) }
+        Judged { by: self.by, answer: Ok(Verdict::Allow(grant)) }
     }
 
     async fn actions(&self, _: Actions) -> Judged<Permission> {
-        Judged { by: self.name, answer: Ok(Permission::Ignore) }
+        Judged { by: self.by, answer: Ok(Permission::Ignore) }
     }
 }

@@ -3,7 +3,8 @@
 use brokers::{Outcome, Route};
 
 use crate::one_line;
-use crate::policy::{CallError, Digest, Permission, Reason, Verdict};
+use crate::policy::{CallError, Digest, Permission, Verdict};
+use crate::ruling::Ruling;
 
 /// The most characters of a client id that a log line shows.
 const MOST_SHOWN: usize = 128;
@@ -16,27 +17,43 @@ pub(crate) struct Case<'a> {
     pub(crate) policy: Digest,
 }
 
+/// What a question came to: for the broker, and for those who count.
+pub(crate) struct Ruled {
+    pub(crate) outcome: Outcome<'static>,
+    pub(crate) ruling: Ruling,
+    /// The key that vouched for the client, if the policy names one.
+    pub(crate) key_id: Option<String>,
+}
+
+impl Ruled {
+    fn new(outcome: Outcome<'static>, ruling: Ruling) -> Self {
+        Self { outcome, ruling, key_id: None }
+    }
+}
+
 impl Case<'_> {
     /// What the verdict on a login comes to, at this moment in seconds since 1970.
     ///
     /// # Errors
     /// The broker could not be told the grant as it is meant.
-    pub(crate) fn login(&self, verdict: Verdict, now: u64) -> Result<Outcome<'static>, CallError> {
+    pub(crate) fn login(&self, verdict: Verdict, now: u64) -> Result<Ruled, CallError> {
         match verdict {
-            Verdict::Allow(grant) => {
+            Verdict::Allow(mut grant) => {
+                let key_id = grant.key_id.take();
                 let admission = self.route.admit(&grant.into(), now)?;
                 tracing::debug!(client_id = self.shown_id(), route = self.route.path(), "let in");
-                Ok(Outcome::Allow(admission))
+                Ok(Ruled { outcome: Outcome::Allow(admission), ruling: Ruling::Allow, key_id })
             }
             Verdict::Deny(reason) => {
+                let ruling = Ruling::from(reason);
                 tracing::info!(
                     client_id = self.shown_id(),
-                    reason = reason_name(reason),
+                    reason = ruling.reason(),
                     route = self.route.path(),
                     policy = %self.policy,
                     "refused"
                 );
-                Ok(Outcome::Deny)
+                Ok(Ruled::new(Outcome::Deny, ruling))
             }
             Verdict::Ignore => {
                 tracing::info!(
@@ -46,45 +63,37 @@ impl Case<'_> {
                     policy = %self.policy,
                     "refused, unless another authenticator lets it in"
                 );
-                Ok(Outcome::Ignore)
+                Ok(Ruled::new(Outcome::Ignore, Ruling::Ignore))
             }
         }
     }
 
     /// What the permission for an action comes to. Clients ask for many, so only who looks for it is told.
-    pub(crate) fn action(&self, permission: Permission) -> Outcome<'static> {
+    pub(crate) fn action(&self, permission: Permission) -> Ruled {
         tracing::debug!(client_id = self.shown_id(), ?permission, route = self.route.path(), "action judged");
-        match permission {
+        let outcome = match permission {
             Permission::Allow => Outcome::Allow(self.route.permit()),
             Permission::Deny => Outcome::Deny,
             Permission::Ignore => Outcome::Ignore,
-        }
+        };
+        Ruled::new(outcome, Ruling::of_permission(permission))
     }
 
     /// The refusal of a question on which there is no verdict.
-    pub(crate) fn refuse_for(&self, error: &CallError) -> Outcome<'static> {
+    pub(crate) fn refuse_for(&self, error: &CallError) -> Ruled {
+        let ruling = Ruling::from(error);
         tracing::warn!(
             client_id = self.shown_id(),
-            reason = error.kind(),
+            reason = ruling.reason(),
             error = one_line::chain(error),
             route = self.route.path(),
             policy = %self.policy,
             "refused without a verdict"
         );
-        Outcome::NoVerdict
+        Ruled::new(Outcome::NoVerdict, ruling)
     }
 
     fn shown_id(&self) -> String {
         one_line::escaped(self.client_id, MOST_SHOWN)
-    }
-}
-
-/// The reason's name in the contract.
-fn reason_name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::ClientIdentifierNotValid => "client-identifier-not-valid",
-        Reason::BadUserNameOrPassword => "bad-user-name-or-password",
-        Reason::NotAuthorized => "not-authorized",
-        Reason::Banned => "banned",
     }
 }

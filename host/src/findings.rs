@@ -112,6 +112,15 @@ impl Findings {
         counts.iter().map(finding).collect()
     }
 
+    /// How many there were of each kind on each route.
+    pub(crate) fn by_kind(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut kinds = BTreeMap::new();
+        for finding in self.all() {
+            *kinds.entry((finding.route, finding.kind)).or_default() += finding.count;
+        }
+        kinds
+    }
+
     /// Counts it; how many the log does not know yet, if it is time to tell.
     fn note(&self, key: &Key, problem: impl ToString, remedy: &'static str, now: SystemTime) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

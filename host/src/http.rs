@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::http::header::{self, HeaderName, HeaderValue};
@@ -14,27 +14,46 @@ use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
 use crate::body;
-use crate::case::Case;
+use crate::case::{Case, Ruled};
 use crate::config::Limits;
+use crate::decision::{Asked, Decision};
+use crate::decision_log::DecisionLog;
 use crate::findings::Findings;
-use crate::judge::{Judge, Judged};
-use crate::tally::{Asked, Tally};
+use crate::judge::{By, Judge, Judged};
+use crate::tally::Tally;
 
 type Answer = Response<Either<Full<Bytes>, axum::body::Body>>;
+
+/// Who is told what came of each request.
+#[derive(Clone, Default)]
+pub(crate) struct Told {
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) findings: Arc<Findings>,
+    /// If there is one.
+    pub(crate) decisions: Option<Arc<DecisionLog>>,
+}
+
+impl Told {
+    fn decided(&self, decision: &Decision) {
+        self.tally.count(decision);
+        if let Some(log) = &self.decisions {
+            log.write(decision);
+        }
+    }
+}
 
 /// Answers brokers, as the judge says.
 pub(crate) struct Questions<J> {
     judge: J,
-    tally: Arc<Tally>,
-    findings: Arc<Findings>,
+    told: Told,
     limits: Limits,
     others: Router,
 }
 
 impl<J: Judge> Questions<J> {
     /// `others` answers what is no question.
-    pub(crate) fn new(judge: J, others: Router, tally: Arc<Tally>, findings: Arc<Findings>, limits: Limits) -> Self {
-        Self { judge, tally, findings, limits, others }
+    pub(crate) fn new(judge: J, others: Router, told: Told, limits: Limits) -> Self {
+        Self { judge, told, limits, others }
     }
 
     /// Answers one request.
@@ -50,7 +69,7 @@ impl<J: Judge> Questions<J> {
         let reply = match self.read(route, method, request).await {
             Ok(asked) => {
                 let now = SystemTime::now();
-                asked.mistakes.iter().for_each(|mistake| self.findings.mistake(route, mistake, now));
+                asked.mistakes.iter().for_each(|mistake| self.told.findings.mistake(route, mistake, now));
                 self.decide(route, asked.question, now).await
             }
             Err(problem) => self.turn_down(route, &problem),
@@ -85,33 +104,30 @@ impl<J: Judge> Questions<J> {
     }
 
     /// Puts a question to the judge.
-    async fn decide(&self, route: Route, question: Question, now: SystemTime) -> Reply {
+    async fn decide(&self, route: Route, question: Question, at: SystemTime) -> Reply {
+        let began = Instant::now();
         let client_id = question.client_id().to_owned();
-        let case = |policy| Case { route, client_id: &client_id, policy };
-        let (asked, case, answer) = match question {
+        let case = |by: By| Case { route, client_id: &client_id, policy: by.digest };
+        let (asked, by, answer) = match question {
             Question::Login(who) => {
                 let Judged { by, answer } = self.judge.login(who).await;
-                let case = case(by);
-                let answer = answer.and_then(|verdict| case.login(verdict, seconds(now)));
-                (Asked::Login, case, answer)
+                (Asked::Login, by, answer.and_then(|verdict| case(by).login(verdict, seconds(at))))
             }
             Question::Actions(what) => {
                 let Judged { by, answer } = self.judge.actions(what).await;
-                let case = case(by);
-                let answer = answer.map(|permission| case.action(permission));
-                (Asked::Action, case, answer)
+                (Asked::Action, by, answer.map(|permission| case(by).action(permission)))
             }
             Question::Never => {
-                self.tally.count(Asked::Nothing, &Outcome::Deny);
+                self.told.tally.count_unasked(route);
                 return route.render(Outcome::Deny);
             }
         };
-        self.tally.count_fault(answer.as_ref().err());
         // The one place where a fault gets its answer: it is refused.
-        let outcome = answer.unwrap_or_else(|fault| case.refuse_for(&fault));
-        self.tally.count(asked, &outcome);
+        let Ruled { outcome, ruling, key_id } = answer.unwrap_or_else(|fault| case(by).refuse_for(&fault));
+        let (client_id, key_id, took) = (client_id.as_str(), key_id.as_deref(), began.elapsed());
+        self.told.decided(&Decision { asked, route, client_id, ruling, by, key_id, at, took });
         if asked == Asked::Action && outcome == Outcome::Ignore && !route.passes_on() {
-            self.findings.mistake(route, &Mistake::NobodyDecides, now);
+            self.told.findings.mistake(route, &Mistake::NobodyDecides, at);
         }
         route.render(outcome)
     }
@@ -144,8 +160,8 @@ impl<J: Judge> Questions<J> {
 
     /// Counts a request that asks nothing, and tells of it.
     fn note(&self, route: &'static str, problem: &Malformed) {
-        self.tally.count(Asked::Nothing, &Outcome::Malformed(problem));
-        self.findings.malformed(route, problem, SystemTime::now());
+        self.told.tally.count_malformed();
+        self.told.findings.malformed(route, problem, SystemTime::now());
     }
 
     async fn answer_like_emqx(&self, request: Request<Incoming>) -> Answer {

@@ -1,18 +1,16 @@
 //! The instances of one policy.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
+use crate::census::{Census, Counted};
 use crate::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use crate::sandbox::{Guest, Sandbox, ticks};
 use crate::settings::Settings;
-
-/// Every thread has a shelf of its own, up to so many; further ones share.
-const SHELVES: usize = 64;
+use crate::thread::{self, THREADS};
 
 /// So many instances are kept warm on a shelf. There is room for those of the next policy beside them.
 const MOST_IDLE: usize = 4;
@@ -25,7 +23,7 @@ pub(crate) struct Instances {
     template: Template,
     settings: Arc<Settings>,
     /// A thread goes back to the instance that it used last: its memory is in that processor's cache.
-    idle: [Shelf; SHELVES],
+    idle: [Shelf; THREADS],
 }
 
 /// On a cache line of its own, so that no thread waits for what another one writes beside it.
@@ -65,6 +63,7 @@ struct Instance {
     store: Store<Guest>,
     exports: Exports,
     calls_left: u32,
+    _counted: Counted,
 }
 
 /// What a call can do with an instance.
@@ -110,7 +109,8 @@ impl Instances {
             authenticator: self.template.authenticator.load(&mut store, &instance)?,
             authorizer: self.template.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
         };
-        Ok(Instance { store, exports, calls_left: self.sandbox.limits.calls_per_instance.get() })
+        let calls_left = self.sandbox.limits.calls_per_instance.get();
+        Ok(Instance { store, exports, calls_left, _counted: Census::one_more(&self.sandbox.census) })
     }
 
     fn take(&self) -> Option<Instance> {
@@ -127,15 +127,7 @@ impl Instances {
 
     /// The shelf of this thread.
     fn shelf(&self) -> Option<MutexGuard<'_, Vec<Instance>>> {
-        let shelf = self.idle.get(THREAD.with(|number| number % SHELVES))?;
+        let shelf = self.idle.get(thread::place())?;
         Some(shelf.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-thread_local! {
-    /// Threads in the order in which they first called a policy.
-    static THREAD: usize = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        THREADS.fetch_add(1, Relaxed)
-    };
 }

@@ -28,12 +28,27 @@ pub trait Judge: Send + Sync + 'static {
     fn actions(&self, what: Actions) -> impl Future<Output = Judged<Permission>> + Send;
 }
 
+/// Who was asked: a policy, and its place in the history of this gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By {
+    /// The digest of its component.
+    pub digest: Digest,
+    /// 1 for the policy that the gate began with, one more for each after it.
+    pub generation: u64,
+}
+
 /// An answer, and whose it is.
 pub struct Judged<T> {
     /// The policy that was asked.
-    pub by: Digest,
+    pub by: By,
     /// What it said. An error: there is no verdict, and the client is to be refused.
     pub answer: Result<T, CallError>,
+}
+
+impl By {
+    fn of(serving: &InService) -> Self {
+        Self { digest: serving.policy.digest(), generation: serving.generation }
+    }
 }
 
 impl Judge for ActivePolicy {
@@ -54,11 +69,11 @@ async fn ask<T: Send + 'static>(
     let serving = {
         let serving = active.peek();
         if !serving.policy.is_suspect() {
-            return Judged { by: serving.policy.digest(), answer: call(&serving, question) };
+            return Judged { by: By::of(&serving), answer: call(&serving, question) };
         }
         Arc::clone(&serving)
     };
-    Judged { by: serving.policy.digest(), answer: ask_aside(serving, question).await }
+    Judged { by: By::of(&serving), answer: ask_aside(serving, question).await }
 }
 
 /// Makes the call on a thread of its own.

@@ -22,9 +22,10 @@
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 
 mod acceptor;
 pub mod active;
@@ -32,24 +33,34 @@ mod admin;
 mod body;
 mod candidate;
 mod case;
+mod census;
 mod compilers;
 pub mod config;
 mod connection;
+mod decision;
+pub mod decision_log;
 mod findings;
 mod front;
 mod gather;
 mod hints;
+mod history;
 mod http;
 mod instances;
 pub mod judge;
+mod metrics;
 pub mod one_line;
+mod page;
 mod patience;
 pub mod policy;
 mod reload;
+mod ruling;
 pub mod sandbox;
 pub mod settings;
+mod slots;
+mod status;
 mod stop;
 mod tally;
+mod thread;
 mod worker;
 
 use acceptor::{Acceptor, Places};
@@ -57,14 +68,13 @@ use active::ActivePolicy;
 use admin::Admin;
 use candidate::Origin;
 use config::Config;
-use findings::Findings;
-use http::Questions;
+use decision_log::{DecisionLog, DecisionLogError};
+use http::{Questions, Told};
 use judge::Judge;
 use policy::LoadError;
 use reload::Reloader;
 use sandbox::{Sandbox, SandboxError};
 use stop::Stop;
-use tally::Tally;
 use worker::Workers;
 
 /// So many connections may wait to be accepted. Beyond it the system drops them, and clients try again a second later.
@@ -97,6 +107,9 @@ pub enum ServeError {
     /// The machine does not let the gate run.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// There is no decision log where one is wanted.
+    #[error(transparent)]
+    Decisions(#[from] DecisionLogError),
     /// A thread or a socket fails.
     #[error("the system does not let the gate go on")]
     System(#[from] io::Error),
@@ -153,18 +166,22 @@ impl Gate {
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (listen, admin) = (listeners.logins.local_addr()?, listeners.admin.local_addr()?);
         let (stop, stopping) = Stop::new();
-        let (tally, findings) = (Arc::new(Tally::default()), Arc::new(Findings::default()));
         let places = Places::new(self.config.limits.connections.get());
+        let decisions = DecisionLog::open(&self.config.decisions)?.map(Arc::new);
+        if let Some(log) = &decisions {
+            tokio::spawn(reopen_at_hangup(Arc::downgrade(log)));
+        }
+        let told = Told { decisions, ..Told::default() };
         let operator = Admin {
             active: self.active(),
-            rejections: self.reloader.rejections(),
-            tally: Arc::clone(&tally),
-            findings: Arc::clone(&findings),
+            history: self.reloader.history(),
+            told: told.clone(),
             places: places.clone(),
+            census: self.reloader.census(),
             stopping: stopping.clone(),
         };
         let limits = self.config.limits;
-        let questions = Questions::new(self.active(), front::router(self.active()), tally, findings, limits);
+        let questions = Questions::new(self.active(), front::router(self.active()), told, limits);
         let workers = Workers::start(self.config.workers, questions, limits, &stopping)?;
         let reloading = tokio::spawn(self.reloader.run(stopping));
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
@@ -177,6 +194,15 @@ impl Gate {
         let _ = reloading.await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Opens the decision log anew at each SIGHUP, which whoever rotates logs sends once the file has been moved away.
+async fn reopen_at_hangup(log: Weak<DecisionLog>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        let Some(log) = log.upgrade() else { return };
+        log.reopen();
     }
 }
 
@@ -201,7 +227,7 @@ pub async fn serve_by(
 ) -> Result<(), ServeError> {
     let (stop, stopping) = Stop::new();
     let (places, limits) = (Places::new(config.limits.connections.get()), config.limits);
-    let questions = Questions::new(judge, axum::Router::new(), Arc::default(), Arc::default(), limits);
+    let questions = Questions::new(judge, axum::Router::new(), Told::default(), limits);
     let workers = Workers::start(config.workers, questions, limits, &stopping)?;
     workers.serve(Acceptor::new(logins, places), &stop, shutdown).await;
     Ok(())

@@ -8,8 +8,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::active::{ActivePolicy, Publisher};
 use crate::candidate::{Candidate, Origin};
+use crate::census::Census;
 use crate::config::KEY_SETTING;
 use crate::hints::Hints;
+use crate::history::{History, Rejection, What};
 use crate::one_line;
 use crate::policy::{Digest, LoadError, Policy};
 use crate::sandbox::Sandbox;
@@ -30,26 +32,6 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The longest wait between two attempts at a candidate that failed for a passing reason.
 const LONGEST_RETRY: Duration = Duration::from_secs(64);
 
-/// What was refused so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rejections {
-    /// How many candidates.
-    pub(crate) count: u64,
-    /// The last of them.
-    pub(crate) last: Option<Rejection>,
-}
-
-/// A candidate that was not put in service.
-#[derive(Clone, Debug)]
-pub(crate) struct Rejection {
-    /// Its digest; `None` if it could not even be read.
-    pub(crate) digest: Option<Digest>,
-    /// Why, on one line.
-    pub(crate) reason: String,
-    /// When.
-    pub(crate) at: SystemTime,
-}
-
 /// Watches for another policy and puts it in service, if it is good.
 ///
 /// The only writer of what everyone else holds as [`ActivePolicy`]. A candidate that fails changes nothing.
@@ -57,7 +39,7 @@ pub(crate) struct Reloader {
     origin: Origin,
     sandbox: Arc<Sandbox>,
     publisher: Publisher,
-    rejections: watch::Sender<Rejections>,
+    history: watch::Sender<History>,
     failed: Option<Failed>,
 }
 
@@ -95,15 +77,22 @@ impl Reloader {
         tracing::info!(name = policy.name(), sha256 = %policy.digest(), "policy loaded");
         remark_on_settings(&policy);
         let publisher = Publisher::new(policy, SystemTime::now());
-        Ok(Self { origin, sandbox, publisher, rejections: watch::Sender::default(), failed: None })
+        let reloader = Self { origin, sandbox, publisher, history: watch::Sender::default(), failed: None };
+        reloader.remember(false);
+        Ok(reloader)
     }
 
     pub(crate) fn active(&self) -> ActivePolicy {
         self.publisher.active()
     }
 
-    pub(crate) fn rejections(&self) -> watch::Receiver<Rejections> {
-        self.rejections.subscribe()
+    /// Counts the instances of its policies.
+    pub(crate) fn census(&self) -> Arc<Census> {
+        Arc::clone(&self.sandbox.census)
+    }
+
+    pub(crate) fn history(&self) -> watch::Receiver<History> {
+        self.history.subscribe()
     }
 
     /// Looks at every hint, and every few seconds, until the gate stops.
@@ -203,6 +192,7 @@ impl Reloader {
         let before = self.publisher.publish(policy, SystemTime::now());
         let (generation, from) = (before.generation + 1, before.policy.digest());
         tracing::info!(name, %from, %to, settings_changed, generation, "policy swapped");
+        self.remember(settings_changed);
     }
 
     /// Keeps the policy that serves. The same thing failing again, for the same reason, is not told twice.
@@ -223,10 +213,16 @@ impl Reloader {
         let serving = self.publisher.active().get().policy.digest();
         let candidate = digest.map_or_else(|| "unread".to_owned(), |digest| digest.to_string());
         tracing::error!(candidate, serving = %serving, reason, "policy rejected; the one in service goes on");
-        self.rejections.send_modify(|rejections| {
-            rejections.count += 1;
-            rejections.last = Some(Rejection { digest, reason: reason.to_owned(), at: SystemTime::now() });
-        });
+        let rejection = Rejection { digest, reason: reason.to_owned(), at: SystemTime::now() };
+        self.history.send_modify(|history| history.reject(rejection));
+    }
+
+    /// Takes note of what serves now.
+    fn remember(&self, settings_changed: bool) {
+        let serving = self.publisher.active().get();
+        let (name, digest) = (serving.policy.name().to_owned(), serving.policy.digest());
+        let what = What::Serves { name, digest, generation: serving.generation, settings_changed };
+        self.history.send_modify(|history| history.serves(serving.since, what));
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
+use crate::census::Census;
 use crate::compilers::Compilers;
 use crate::config::Limits;
 use crate::settings::Settings;
@@ -37,6 +38,7 @@ const STACK: usize = 512 << 10;
 /// stack than the limits say, and cannot hand the host more than they say.
 pub struct Sandbox {
     pub(crate) engine: Engine,
+    pub(crate) census: Arc<Census>,
     compilers: Compilers,
     pub(crate) linker: Linker<Guest>,
     pub(crate) limits: Limits,
@@ -60,7 +62,7 @@ impl Sandbox {
         store::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)?;
         let ticker = Ticker::start(engine.weak()).map_err(wasmtime::Error::from)?;
         let compilers = Compilers::new().map_err(wasmtime::Error::from)?;
-        Ok(Self { engine, compilers, linker, limits, _ticker: ticker })
+        Ok(Self { engine, census: Arc::default(), compilers, linker, limits, _ticker: ticker })
     }
 
     /// Compiles a component, while whoever logs in comes first.

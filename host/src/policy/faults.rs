@@ -108,18 +108,4 @@ impl CallError {
             None => Self::Failed(error),
         }
     }
-
-    /// The kind of fault, in a word.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Deadline => "deadline",
-            Self::Busy => "busy",
-            Self::NoVerdict(_) => "no-verdict",
-            Self::Trap(_) => "trap",
-            Self::Panicked => "panicked",
-            Self::UnfitGrant(_) => "unfit-grant",
-            Self::Failed(_) => "failed",
-        }
-    }
 }

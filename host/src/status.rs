@@ -1,0 +1,159 @@
+//! What `/status` tells. Never a credential, a key or the value of a setting.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::admin::Admin;
+use crate::findings::Finding;
+use crate::history::{Event, Rejection, What};
+
+mod counts;
+
+use counts::Counts;
+
+/// The answer of `/status`.
+#[derive(Serialize)]
+pub(crate) struct Status {
+    version: &'static str,
+    /// When this was told.
+    now: String,
+    policy: PolicyStatus,
+    #[serde(flatten)]
+    counts: Counts,
+    connections: ConnectionStatus,
+    instances: InstanceStatus,
+    /// What looks wrong in the configuration of the brokers that ask.
+    misconfigured: Vec<FindingStatus>,
+    rejected: RejectedStatus,
+    /// What happened to the policy in service, the last of it first.
+    history: Vec<EventStatus>,
+}
+
+#[derive(Serialize)]
+struct PolicyStatus {
+    name: String,
+    sha256: String,
+    generation: u64,
+    since: String,
+    /// Whether it answers for single actions; if not, they are left to the broker.
+    answers_for_actions: bool,
+    /// Names alone.
+    settings_not_read: Vec<String>,
+}
+
+/// Of brokers.
+#[derive(Serialize)]
+struct ConnectionStatus {
+    open: usize,
+    most: usize,
+    /// How often one had to wait for a place.
+    waits: u64,
+}
+
+/// Of all policies, candidates included.
+#[derive(Serialize)]
+struct InstanceStatus {
+    alive: u64,
+    made: u64,
+}
+
+#[derive(Serialize)]
+struct FindingStatus {
+    route: &'static str,
+    kind: &'static str,
+    member: Option<String>,
+    count: u64,
+    last: String,
+    problem: String,
+    remedy: &'static str,
+}
+
+#[derive(Serialize)]
+struct RejectedStatus {
+    count: u64,
+    last: Option<RejectionStatus>,
+}
+
+#[derive(Serialize)]
+struct RejectionStatus {
+    sha256: Option<String>,
+    reason: String,
+    at: String,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum EventStatus {
+    Serves { at: String, name: String, sha256: String, generation: u64, settings_changed: bool },
+    Rejected(RejectionStatus),
+}
+
+impl Status {
+    /// What there is to tell now.
+    pub(crate) fn of(admin: &Admin) -> Self {
+        let serving = admin.active.get();
+        let policy = &serving.policy;
+        let history = admin.history.borrow().clone();
+        let last = history.last_rejected.as_ref().map(RejectionStatus::from);
+        let (made, dropped) = admin.census.counts();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now: rfc3339(SystemTime::now()),
+            policy: PolicyStatus {
+                name: policy.name().to_owned(),
+                sha256: policy.digest().to_string(),
+                generation: serving.generation,
+                since: rfc3339(serving.since),
+                answers_for_actions: policy.can_authorize(),
+                settings_not_read: policy.unread_settings().into_iter().map(str::to_owned).collect(),
+            },
+            counts: Counts::of(&admin.told.tally),
+            connections: ConnectionStatus {
+                open: admin.places.open(),
+                most: admin.places.most(),
+                waits: admin.places.waits(),
+            },
+            instances: InstanceStatus { alive: made.saturating_sub(dropped), made },
+            misconfigured: admin.told.findings.all().into_iter().map(FindingStatus::from).collect(),
+            rejected: RejectedStatus { count: history.rejected, last },
+            history: history.events().map(EventStatus::from).collect(),
+        }
+    }
+}
+
+impl From<Finding> for FindingStatus {
+    fn from(finding: Finding) -> Self {
+        let Finding { route, kind, member, count, last, problem, remedy } = finding;
+        Self { route, kind, member, count, last: rfc3339(last), problem, remedy }
+    }
+}
+
+impl From<&Rejection> for RejectionStatus {
+    fn from(rejection: &Rejection) -> Self {
+        Self {
+            sha256: rejection.digest.map(|digest| digest.to_string()),
+            reason: rejection.reason.clone(),
+            at: rfc3339(rejection.at),
+        }
+    }
+}
+
+impl From<&Event> for EventStatus {
+    fn from(event: &Event) -> Self {
+        match &event.what {
+            What::Serves { name, digest, generation, settings_changed } => Self::Serves {
+                at: rfc3339(event.at),
+                name: name.clone(),
+                sha256: digest.to_string(),
+                generation: *generation,
+                settings_changed: *settings_changed,
+            },
+            What::Rejected(rejection) => Self::Rejected(rejection.into()),
+        }
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
