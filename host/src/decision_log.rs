@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::config::{DecisionConfig, Recorded};
 use crate::decision::Decision;
+use crate::ruling::Ruling;
 
 mod line;
 
@@ -95,7 +96,7 @@ impl DecisionLog {
 
     /// Puts a decision in the queue, if there is room.
     pub(crate) fn write(&self, decision: &Decision) {
-        if self.recorded == Recorded::Refused && decision.ruling == crate::ruling::Ruling::Allow {
+        if self.recorded == Recorded::Refused && decision.ruling == Ruling::Allow {
             return;
         }
         let is_queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(Line::of(decision)).is_ok());
@@ -131,6 +132,10 @@ type Out = BufWriter<Box<dyn Write + Send>>;
 /// `-` is standard output.
 fn out(path: &Path) -> io::Result<Out> {
     let is_stdout = path.as_os_str() == "-";
+    if !is_stdout && path.metadata().is_ok_and(|there| !there.is_file()) {
+        // To open a pipe that nobody reads would take for ever.
+        return Err(io::Error::other("not a regular file; `-` is standard output"));
+    }
     let out: Box<dyn Write + Send> = if is_stdout { Box::new(io::stdout()) } else { Box::new(append(path)?) };
     Ok(BufWriter::with_capacity(64 << 10, out))
 }
@@ -184,15 +189,14 @@ impl Writer {
         }
     }
 
-    /// Tells of the first failure, and when it is over.
+    /// Tells of the first failure, until one line has been written again.
     fn note(&mut self, done: io::Result<()>) {
-        match done {
-            Err(error) if !self.is_failing => {
-                self.is_failing = true;
-                let remedy = "make room on the disk, or look at who may write there; logins go on";
-                tracing::error!(file = %self.path.display(), %error, remedy, "the decision log cannot be written");
-            }
-            _ => {}
+        if let Err(error) = &done
+            && !self.is_failing
+        {
+            let remedy = "make room on the disk, or look at who may write there; logins go on";
+            tracing::error!(file = %self.path.display(), %error, remedy, "the decision log cannot be written");
         }
+        self.is_failing = done.is_err();
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum What {
     },
     /// A candidate was refused, and the policy in service went on.
     Rejected(Rejection),
+    /// What lies there is again what serves: nobody has to do anything about what was refused.
+    Restored,
 }
 
 /// A candidate that was not put in service.
@@ -52,12 +54,7 @@ pub(crate) struct Rejection {
 }
 
 impl History {
-    /// Takes note of a policy that serves from now on.
-    pub(crate) fn serves(&mut self, at: SystemTime, what: What) {
-        self.remember(Event { at, what });
-    }
-
-    /// Takes note of a candidate that does not.
+    /// Takes note of a candidate that does not serve.
     pub(crate) fn reject(&mut self, rejection: Rejection) {
         self.rejected += 1;
         self.last_rejected = Some(rejection.clone());
@@ -69,7 +66,8 @@ impl History {
         self.events.iter().rev()
     }
 
-    fn remember(&mut self, event: Event) {
+    /// Takes note of anything.
+    pub(crate) fn remember(&mut self, event: Event) {
         if self.events.len() == MOST {
             self.events.pop_front();
         }

@@ -11,7 +11,7 @@ use crate::candidate::{Candidate, Origin};
 use crate::census::Census;
 use crate::config::KEY_SETTING;
 use crate::hints::Hints;
-use crate::history::{History, Rejection, What};
+use crate::history::{Event, History, Rejection, What};
 use crate::one_line;
 use crate::policy::{Digest, LoadError, Policy};
 use crate::sandbox::Sandbox;
@@ -126,6 +126,8 @@ impl Reloader {
             Ok(Found::New(candidate)) => self.try_out(candidate).await,
             Ok(Found::WhatServes) if self.failed.take().is_some() => {
                 tracing::info!("the policy file and the settings are again what serves");
+                let event = Event { at: SystemTime::now(), what: What::Restored };
+                self.history.send_modify(|history| history.remember(event));
             }
             Ok(Found::WhatServes | Found::WhatFailed) => {}
             Err(error) => self.reject(None, error),
@@ -222,7 +224,7 @@ impl Reloader {
         let serving = self.publisher.active().get();
         let (name, digest) = (serving.policy.name().to_owned(), serving.policy.digest());
         let what = What::Serves { name, digest, generation: serving.generation, settings_changed };
-        self.history.send_modify(|history| history.serves(serving.since, what));
+        self.history.send_modify(|history| history.remember(Event { at: serving.since, what }));
     }
 }
 

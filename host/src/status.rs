@@ -85,8 +85,18 @@ struct RejectionStatus {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum EventStatus {
-    Serves { at: String, name: String, sha256: String, generation: u64, settings_changed: bool },
+    Serves {
+        at: String,
+        name: String,
+        sha256: String,
+        generation: u64,
+        settings_changed: bool,
+    },
     Rejected(RejectionStatus),
+    /// What lies there is again what serves.
+    Restored {
+        at: String,
+    },
 }
 
 impl Status {
@@ -150,6 +160,7 @@ impl From<&Event> for EventStatus {
                 settings_changed: *settings_changed,
             },
             What::Rejected(rejection) => Self::Rejected(rejection.into()),
+            What::Restored => Self::Restored { at: rfc3339(event.at) },
         }
     }
 }

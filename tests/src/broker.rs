@@ -88,7 +88,7 @@ pub(crate) async fn amqtt(gate: SocketAddr, params: &str) -> Broker {
 }
 
 /// Where `make` builds.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target").to_owned();
     std::env::var("CARGO_TARGET_DIR").unwrap_or(default).into()
 }
