@@ -14,8 +14,10 @@ use serde::Deserialize;
 use crate::settings::{SettingSources, SettingsError};
 
 mod decisions;
+mod traces;
 
 pub use decisions::{DecisionConfig, Recorded, ShownId};
+pub use traces::TraceConfig;
 
 /// The variable that the default configuration takes the signing key from.
 pub const KEY_VARIABLE: &str = "MQTT_SIGNATURE_KEY";
@@ -47,6 +49,8 @@ pub struct Config {
     pub limits: Limits,
     /// The decision log.
     pub decisions: DecisionConfig,
+    /// Traces for OpenTelemetry.
+    pub traces: TraceConfig,
 }
 
 /// Which policy serves, and with which settings.
@@ -93,6 +97,7 @@ impl Default for Config {
             policy: PolicyConfig::default(),
             limits: Limits::default(),
             decisions: DecisionConfig::default(),
+            traces: TraceConfig::default(),
         }
     }
 }
@@ -216,6 +221,7 @@ impl Config {
             ),
             (size(KIB, KIB << 14).contains(&limits.answer.as_u64()), "limits.answer", "must be from 1KiB to 16MiB"),
             (size(KIB, KIB << 14).contains(&limits.body.as_u64()), "limits.body", "must be from 1KiB to 16MiB"),
+            ((0.0..=1.0).contains(&self.traces.share), "traces.share", "must be from 0 to 1"),
         ] {
             if !holds {
                 return Err(ConfigError::Value { name, problem });

@@ -21,6 +21,7 @@ use crate::decision_log::DecisionLog;
 use crate::findings::Findings;
 use crate::judge::{By, Judge, Judged};
 use crate::tally::Tally;
+use crate::traces::Traces;
 
 type Answer = Response<Either<Full<Bytes>, axum::body::Body>>;
 
@@ -31,6 +32,8 @@ pub(crate) struct Told {
     pub(crate) findings: Arc<Findings>,
     /// If there is one.
     pub(crate) decisions: Option<Arc<DecisionLog>>,
+    /// If they are wanted.
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl Told {
@@ -38,6 +41,9 @@ impl Told {
         self.tally.count(decision);
         if let Some(log) = &self.decisions {
             log.write(decision);
+        }
+        if let Some(traces) = &self.traces {
+            traces.note(decision);
         }
     }
 }

@@ -61,6 +61,7 @@ mod status;
 mod stop;
 mod tally;
 mod thread;
+pub mod traces;
 mod worker;
 
 use acceptor::{Acceptor, Places};
@@ -75,6 +76,7 @@ use policy::LoadError;
 use reload::Reloader;
 use sandbox::{Sandbox, SandboxError};
 use stop::Stop;
+use traces::{TraceError, Traces};
 use worker::Workers;
 
 /// So many connections may wait to be accepted. Beyond it the system drops them, and clients try again a second later.
@@ -110,6 +112,9 @@ pub enum ServeError {
     /// There is no decision log where one is wanted.
     #[error(transparent)]
     Decisions(#[from] DecisionLogError),
+    /// There are no traces where they are wanted.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     /// A thread or a socket fails.
     #[error("the system does not let the gate go on")]
     System(#[from] io::Error),
@@ -171,7 +176,8 @@ impl Gate {
         if let Some(log) = &decisions {
             tokio::spawn(reopen_at_hangup(Arc::downgrade(log)));
         }
-        let told = Told { decisions, ..Told::default() };
+        let traces = Traces::start(&self.config.traces)?.map(Arc::new);
+        let told = Told { decisions, traces, ..Told::default() };
         let operator = Admin {
             active: self.active(),
             history: self.reloader.history(),

@@ -27,3 +27,4 @@ mod rabbitmq;
 mod sandbox;
 mod storm;
 mod swap;
+mod traces;
