@@ -89,6 +89,11 @@ impl Comparison {
         Spread::of(self.turns(depth, kind).iter().map(|turn| turn.rate))
     }
 
+    /// Processor time of a login, in microseconds.
+    pub(crate) fn cpu(&self, depth: usize, kind: Kind) -> Spread {
+        Spread::of(self.turns(depth, kind).iter().map(|turn| turn.cpu))
+    }
+
     /// Bytes at rest, and the most that there were.
     pub(crate) fn memory(&self, kind: Kind) -> Result<(u64, u64)> {
         self.memory.get(&kind).copied().context("no such contestant")

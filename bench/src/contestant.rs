@@ -63,11 +63,13 @@ pub(crate) struct Setup {
     pub(crate) workers: Option<NonZero<usize>>,
     /// The policy's file; the default policy within the program if there is none.
     pub(crate) policy: Option<PathBuf>,
+    /// More lines of configuration.
+    pub(crate) more: String,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { keys: 1, workers: None, policy: None }
+        Self { keys: 1, workers: None, policy: None, more: String::new() }
     }
 }
 
@@ -212,6 +214,7 @@ impl Setup {
         if kind == Kind::Fresh {
             config += "limits.calls_per_instance = 1\n";
         }
+        config += &self.more;
         config
     }
 }

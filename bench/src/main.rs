@@ -11,6 +11,7 @@
 //!
 //! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
 //! swaps.rs       swaps under load, and many of them                others.rs  what wrk and oha say
+//! extras.rs      what the decision log and traces cost             storm.rs   what a reconnect storm takes
 //! goals.rs       what has to hold                                  guard.rs   `make bench-check`
 //!
 //! section.rs     words, tables and plots ─► report.rs  docs/PERFORMANCE.md ─► plot.rs  SVG
@@ -30,6 +31,7 @@ mod axum_native;
 mod comparison;
 mod contestant;
 mod curves;
+mod extras;
 mod goals;
 mod guard;
 mod hyper_alone;
@@ -40,6 +42,7 @@ mod others;
 mod plot;
 mod report;
 mod section;
+mod storm;
 mod swaps;
 mod tails;
 mod turn;
@@ -195,6 +198,8 @@ impl Run {
             tails.section(),
             curves::section(&self.gate, 3, long / 3)?,
             swaps.section(),
+            extras::section(&self.gate, self.rounds, long)?,
+            storm::section(&comparison),
         ];
         if let Some(directory) = &self.write {
             report::write(directory, &sections)?;

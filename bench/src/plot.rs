@@ -43,7 +43,15 @@ impl Plot {
             .x_desc(self.x)
             .y_desc(self.y)
             .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| if *y >= 10.0 { format!("{y:.0}") } else { format!("{y:.1}") })
+            .y_label_formatter(&|y| {
+                if *y >= 10.0 {
+                    format!("{y:.0}")
+                } else if *y >= 0.1 {
+                    format!("{y:.1}")
+                } else {
+                    format!("{y}")
+                }
+            })
             .label_style(("sans-serif", 13))
             .draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS) {
