@@ -88,13 +88,13 @@ pub(crate) async fn amqtt(gate: SocketAddr, params: &str) -> Broker {
 }
 
 /// Where `make` builds.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target").to_owned();
     std::env::var("CARGO_TARGET_DIR").unwrap_or(default).into()
 }
 
 /// Ports that were free a moment ago.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let taken = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     taken.map(|listener| listener.local_addr().unwrap().port())
 }
