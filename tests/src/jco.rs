@@ -29,12 +29,18 @@ pub(crate) struct Jco {
 impl Jco {
     /// Runs a component that was composed to take its settings from the environment.
     pub(crate) async fn start(component: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(component, settings, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn start_with(component: &Path, settings: &[(&str, &str)], flags: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let [port] = free_ports();
         let mut command = Command::new("node");
         command
             .arg(target().join("jco/node_modules/@bytecodealliance/jco/dist/jco.js"))
-            .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string(), "--isolate-requests", "instance"])
+            .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(flags)
             .arg("--jco-dir")
             .arg(directory.path().join("transpiled"))
             .arg(component)
