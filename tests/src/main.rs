@@ -1,7 +1,8 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
 //! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `device` is who wants in; `composition` puts policies behind `wasi:http`, `wasi_http` and `jco` run those; every other file holds one promise.
+//! them, `device` is who wants in; `questions` holds what they
+//! ask; `composition` puts policies behind `wasi:http`, `wasi_http` and `jco` run those; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -24,6 +25,7 @@ mod mqtt;
 mod process;
 mod program;
 mod proxies;
+mod questions;
 mod rabbitmq;
 mod sandbox;
 mod storm;
