@@ -44,6 +44,8 @@ pub struct Composition {
     pub imports: Vec<String>,
     /// Whether its policy answers for single actions itself.
     pub answers_for_actions: bool,
+    /// Whether its policy has settings at all.
+    pub reads_settings: bool,
 }
 
 /// Why there is no composition.
@@ -63,14 +65,17 @@ pub enum ComposeError {
 /// The component is none that the native host would put in service, or it does not fit the adapter.
 pub fn compose(sandbox: &Sandbox, policy: &[u8], settings: SettingsFrom) -> Result<Composition, ComposeError> {
     let answers_for_actions = examine(sandbox, policy)?;
-    let bytes = wire(policy, answers_for_actions, settings).map_err(ComposeError::Graph)?;
-    let imports = imports(&bytes).map_err(|error| ComposeError::Graph(error.into()))?;
-    Ok(Composition { bytes, imports, answers_for_actions })
+    let graph = |error: BinaryReaderError| ComposeError::Graph(error.into());
+    let reads_settings = imports(policy).map_err(graph)?.iter().any(|name| name == STORE);
+    let provider = (reads_settings && settings == SettingsFrom::Environment).then_some(SETTINGS_FROM_ENV);
+    let bytes = wire(policy, answers_for_actions, provider).map_err(ComposeError::Graph)?;
+    let imports = imports(&bytes).map_err(graph)?;
+    Ok(Composition { bytes, imports, answers_for_actions, reads_settings })
 }
 
 type Wired<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-fn wire(policy: &[u8], answers_for_actions: bool, settings: SettingsFrom) -> Wired<Vec<u8>> {
+fn wire(policy: &[u8], answers_for_actions: bool, provider: Option<&[u8]>) -> Wired<Vec<u8>> {
     let mut parts = Parts::default();
     let adapter = parts.add("mqtt-gate:http-adapter", HTTP_ADAPTER)?;
     let policy = parts.add("mqtt-gate:policy", policy)?;
@@ -81,8 +86,8 @@ fn wire(policy: &[u8], answers_for_actions: bool, settings: SettingsFrom) -> Wir
         // For the types that the two interfaces share.
         parts.connect(authorizer, AUTHENTICATOR, policy)?;
     }
-    if settings == SettingsFrom::Environment {
-        let provider = parts.add("mqtt-gate:settings-from-env", SETTINGS_FROM_ENV)?;
+    if let Some(provider) = provider {
+        let provider = parts.add("mqtt-gate:settings-from-env", provider)?;
         parts.connect(policy, STORE, provider)?;
     }
     parts.into_component(adapter)

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::composition::Composition;
 use crate::credentials::{GROUPS, cases_by_key};
 use crate::device::{Device, KEY};
-use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING, OPERATOR};
+use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING, OPERATOR, PLAIN};
 use crate::http::{Answer, Connection, get, post_json};
 use crate::jco::Jco;
 use crate::questions::{as_each_broker_asks, as_emqx_asked, ways_of_asking};
@@ -114,6 +114,18 @@ async fn a_policy_that_judges_no_actions_is_answered_for_as_by_the_native_gate()
         assert_eq!(ask(address, &post_json("/emqx/acl", &action)).await.text(), r#"{"result":"ignore"}"#);
     }
     gate.stop().await;
+}
+
+/// One without an import.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_asks_for_nothing_is_composed_either_way() {
+    for composition in [Composition::of(PLAIN).await, Composition::with_settings_from_env(PLAIN).await] {
+        assert!(!composition.said.contains("wasi:config") && !composition.said.contains("wasi:cli"));
+        let host = WasiHttp::start(composition.path(), &[]).await;
+        for (client, status) in [("plain", 200), ("other", 401)] {
+            assert_eq!(ask(host.address, &Device::named(client).request()).await.status, status, "{client}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

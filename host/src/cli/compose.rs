@@ -51,6 +51,7 @@ impl Compose {
     fn report(&self, policy: &[u8], composition: &Composition) -> io::Result<()> {
         let described = |bytes: &[u8]| format!("{} bytes, sha256 {}", bytes.len(), Digest::of(bytes));
         let settings = match self.settings_from() {
+            _ if !composition.reads_settings => "it has none",
             SettingsFrom::Host => "from the wasi:config/store of the host",
             SettingsFrom::Environment => "from variables MQTT_GATE_… of the environment",
         };
