@@ -8,8 +8,11 @@ use tempfile::TempDir;
 use wasmparser::{Parser, Payload};
 
 use crate::composition::Composition;
+use crate::device::{Device, KEY};
 use crate::gate::{AUTH_CORE, LOCKDOWN, MISBEHAVING};
+use crate::http::Connection;
 use crate::process::{mqtt_gate, run};
+use crate::wasi_http::WasiHttp;
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -53,6 +56,29 @@ async fn a_composition_asks_for_http_the_clock_and_its_settings_and_says_so() {
             assert!(said.contains(&format!("actions: {actions}\n")), "{said}");
         }
     }
+}
+
+/// Toolchains name the WASI that they know: each 0.2 serves those before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_for_a_later_wasi_is_composed_and_works() {
+    let [own, later] = ["wasi:clocks/wall-clock@0.2.0", "wasi:clocks/wall-clock@0.2.3"];
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("later.wasm");
+    fs::write(&path, replaced(&fs::read(AUTH_CORE).unwrap(), own.as_bytes(), later.as_bytes())).unwrap();
+    let composition = Composition::of(path.to_str().unwrap()).await;
+    assert!(composition.said.contains(later) && !composition.said.contains(own), "{}", composition.said);
+    let host = WasiHttp::start(composition.path(), &[("signature-keys", KEY), ("session-seconds", "60")]).await;
+    let answer = Connection::open(host.address).await.ask(&Device::genuine().request()).await;
+    assert!(answer.status == 200 && answer.json()["expire_at"].is_u64(), "{}", answer.text());
+}
+
+/// The bytes with one text for another of the same length.
+fn replaced(bytes: &[u8], text: &[u8], by: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(text)).collect();
+    assert!(!places.is_empty() && text.len() == by.len());
+    places.into_iter().for_each(|at| bytes[at..at + by.len()].copy_from_slice(by));
+    bytes
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,8 @@ pub(crate) struct Jco {
     /// Where it answers.
     pub(crate) address: SocketAddr,
     process: Child,
+    /// Of the process and those that it starts.
+    group: u32,
     directory: TempDir,
 }
 
@@ -52,7 +54,8 @@ impl Jco {
             .process_group(0)
             .kill_on_drop(true);
         let process = command.spawn().unwrap_or_else(|error| panic!("install nodejs ({error})"));
-        let mut jco = Self { address: ([127, 0, 0, 1], port).into(), process, directory };
+        let group = process.id().unwrap();
+        let mut jco = Self { address: ([127, 0, 0, 1], port).into(), process, group, directory };
         jco.until_it_answers().await;
         jco
     }
@@ -73,8 +76,8 @@ impl Jco {
 
 impl Drop for Jco {
     fn drop(&mut self) {
-        if let Some(leader) = self.process.id() {
-            let _ = std::process::Command::new("kill").args(["-s", "KILL", "--", &format!("-{leader}")]).status();
-        }
+        // One of them may have ended already: what is left of the group is meant.
+        let group = format!("-{}", self.group);
+        let _ = std::process::Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
     }
 }

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 
 use brokers::{Outcome, Route};
+use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
 use serde_json::json;
 
+use crate::broker;
 use crate::composition::Composition;
 use crate::credentials::{GROUPS, cases_by_key};
 use crate::device::{Device, KEY};
 use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING, OPERATOR, PLAIN};
 use crate::http::{Answer, Connection, get, post_json};
 use crate::jco::Jco;
+use crate::mqtt::Client;
 use crate::questions::{as_each_broker_asks, as_emqx_asked, ways_of_asking};
 use crate::wasi_http::WasiHttp;
 
@@ -220,6 +223,22 @@ async fn a_trap_costs_one_request_where_each_has_an_instance_of_its_own() {
             assert_eq!(ask(address, &Device::causing(how).request()).await.status, status, "{how}");
             assert_eq!(ask(address, &Device::causing("nothing").request()).await.status, 200, "after {how}");
         }
+    }
+}
+
+/// What docs/PROXIES.md says of the two brokers that can be run here: they take the host's `500` for a refusal.
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_behind_a_composition_let_in_who_is_let_in_and_nobody_on_a_fault() {
+    let composition = Composition::of(MISBEHAVING).await;
+    let host = WasiHttp::start(composition.path(), &[]).await;
+    for broker in [broker::amqtt(host.address, "json").await, broker::rabbitmq(host.address).await] {
+        for how in ["trap", "error", "expired", "ignore"] {
+            let device = Device { password: "x".into(), ..Device::causing(how) };
+            let refused = Client::connect(broker.port, &device).await.err();
+            assert!(matches!(refused, Some(NotAuthorized | BadUserNamePassword)), "{how}");
+        }
+        let device = Device { password: "x".into(), ..Device::causing("nothing") };
+        assert!(Client::connect(broker.port, &device).await.is_ok());
     }
 }
 
