@@ -1,9 +1,16 @@
-//! Builds the default policy as a component, to be embedded in the program.
+//! Builds what is embedded in the program: the default policy, and what `compose` puts around a policy.
 
 use componentize::{Place, build_for_build_script};
 
 fn main() -> anyhow::Result<()> {
-    let component = build_for_build_script("../auth-core".as_ref(), Place::Components)?;
-    println!("cargo::rustc-env=MQTT_GATE_DEFAULT_POLICY={}", component.display());
+    for (variable, guest, place) in [
+        ("MQTT_GATE_DEFAULT_POLICY", "../auth-core", Place::Components),
+        ("MQTT_GATE_HTTP_ADAPTER", "../proxies/http-adapter", Place::Private),
+        ("MQTT_GATE_NO_AUTHORIZER", "../proxies/no-authorizer", Place::Private),
+        ("MQTT_GATE_SETTINGS_FROM_ENV", "../proxies/settings-from-env", Place::Private),
+    ] {
+        let component = build_for_build_script(guest.as_ref(), place)?;
+        println!("cargo::rustc-env={variable}={}", component.display());
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ fn main() -> anyhow::Result<()> {
         ("AUTH_CORE", "../auth-core", Place::Components),
         ("LOCKDOWN", "../policies/lockdown", Place::Components),
         ("MISBEHAVING", "misbehaving", Place::Private),
+        ("PLAIN", "plain", Place::Private),
     ] {
         let component = build_for_build_script(guest.as_ref(), place)?;
         println!("cargo::rustc-env={variable}={}", component.display());

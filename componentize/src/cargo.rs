@@ -45,11 +45,29 @@ impl Guest {
         self.name.replace('-', "_")
     }
 
-    /// Everything that the component is made from.
-    pub(crate) fn sources(&self) -> Vec<PathBuf> {
-        let own = ["src", "Cargo.toml"].map(|name| self.directory.join(name));
+    /// Everything that the component is made from, other crates of the workspace included.
+    pub(crate) fn sources(&self) -> Result<Vec<PathBuf>> {
+        let tree = run(Command::new(cargo())
+            .args([
+                "tree",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--format",
+                "{p}",
+                "--target",
+                TARGET,
+                "--offline",
+                "--locked",
+            ])
+            .current_dir(&self.directory))?;
+        // brokers v0.1.0 (/…/brokers), and (*) after it if it was named before
+        let places = tree.lines().flat_map(|line| line.split(" (")).filter_map(|part| part.strip_suffix(')'));
+        let crates = places.map(Path::new).filter(|path| path.is_absolute());
+        let own = crates.flat_map(|path| ["src", "Cargo.toml"].map(|name| path.join(name)));
         let shared = ["wit", "Cargo.toml", "Cargo.lock", "componentize"].map(|name| self.workspace.join(name));
-        own.into_iter().chain(shared).filter(|path| path.exists()).collect()
+        Ok(own.chain(shared).filter(|path| path.exists()).collect())
     }
 
     /// Compiles the crate; returns where the module lies.

@@ -66,7 +66,7 @@ fn build_into(guest: &Path, target: &Path, directory: &Path) -> Result<Built> {
         wrap(&guest, &module).with_context(|| format!("cannot wrap {} as a component", module.display()))?;
     let path = std::path::absolute(directory)?.join(format!("{}.wasm", guest.lib_name()));
     write_whole(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Built { component: path, sources: guest.sources() })
+    Ok(Built { component: path, sources: guest.sources()? })
 }
 
 /// The target directory around a build script's output, `TARGET_DIR[/TRIPLE]/PROFILE/build/PACKAGE/out`.

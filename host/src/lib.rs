@@ -13,6 +13,7 @@
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits;
 //!                 compilers.rs  threads that give way
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
+//! compose.rs      a policy behind `wasi:http`, as one component for other hosts
 //! admin.rs        what the operator asks                tally.rs      what it counts
 //! ```
 //!
@@ -35,6 +36,7 @@ mod candidate;
 mod case;
 mod census;
 mod compilers;
+pub mod compose;
 pub mod config;
 mod connection;
 mod decision;

@@ -22,6 +22,7 @@ use component::{link, name_of};
 
 pub use authorizer::Permission;
 pub use component::Digest;
+pub(crate) use component::{AUTHENTICATOR, AUTHORIZER};
 pub use faults::{CallError, LoadError};
 pub use wit::{Access, Grant, Reason, Verdict};
 
@@ -30,6 +31,15 @@ const MOST_SHOWN: usize = 300;
 
 /// For so many calls a policy is suspect after one that ran into the deadline.
 const SUSPICION: u32 = 1_000;
+
+/// Makes sure that a component is a policy and asks for nothing that it may not have, whatever its settings; whether it
+/// answers for single actions.
+///
+/// # Errors
+/// The first thing that keeps it from being one.
+pub fn examine(sandbox: &Sandbox, component: &[u8]) -> Result<bool, LoadError> {
+    Ok(link(sandbox, component)?.authorizer.is_some())
+}
 
 /// A component that has been compiled, linked and checked, ready to judge.
 ///

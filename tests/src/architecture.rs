@@ -31,6 +31,7 @@ fn each_room_keeps_to_itself_what_it_owns() {
         ("wasmtime::", &["instances.rs", "policy/component.rs", "policy/faults.rs", "sandbox.rs"][..]),
         ("axum::", &["admin.rs", "front.rs", "http.rs", "lib.rs"]),
         ("hyper::", &["body.rs", "connection.rs", "http.rs"]),
+        ("wac_graph::", &["compose.rs"]),
         ("notify::", &["hints.rs"]),
         ("env::var", &["config.rs"]),
         ("\"is_superuser\"", &[]),

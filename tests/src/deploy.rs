@@ -1,13 +1,15 @@
-//! What lies in `deploy/` for EMQX is read as EMQX reads it, and asks what the gate understands.
+//! What lies in `deploy/` is read as those read it for whom it is, and says what the gate and its policies understand.
 
 use std::fs;
 
 use hocon_rs::Config;
 use serde_json::{Map, Value, json};
 
+use crate::composition::Composition;
 use crate::device::Device;
 use crate::gate::{AUTH_CORE, Gate};
-use crate::http::post_json;
+use crate::http::{Connection, get, post_json};
+use crate::wasi_http::WasiHttp;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
@@ -106,4 +108,53 @@ async fn the_gate_of_the_composition_understands_what_its_emqx_asks() {
     }
     assert_eq!(gate.status().await["misconfigured"], json!([]));
     gate.stop().await;
+}
+
+/// As far as it can be said without Spin: the settings that the component gets are those of the policy that it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manifest_for_spin_gives_the_policy_settings_that_it_takes() {
+    let text = fs::read_to_string(format!("{DEPLOY}/spin.toml")).unwrap();
+    let manifest: Value = toml::from_str(&text).unwrap();
+    assert!(text.contains("NOT RUN") && manifest["spin_manifest_version"] == 2);
+    let trigger = &manifest["trigger"]["http"][0];
+    assert_eq!((&trigger["route"], &trigger["component"]), (&json!("/..."), &json!("gate")));
+    let component = &manifest["component"]["gate"];
+    assert_eq!(component["allowed_outbound_hosts"], json!([]));
+    let variables = component["environment"].as_object().unwrap();
+    assert!(variables.keys().all(|variable| variable.starts_with("MQTT_GATE_")));
+    let settings: Vec<_> = variables.iter().map(|(name, value)| (setting(name), value.as_str().unwrap())).collect();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let composition = Composition::with_settings_from_env(AUTH_CORE).await;
+    let host = WasiHttp::start(composition.path(), &settings).await;
+    let look = Connection::open(host.address).await.ask(&get("/mqtt/auth")).await;
+    assert_eq!(look.status, 200, "{}", look.text());
+}
+
+/// The setting that a variable stands for.
+fn setting(variable: &str) -> String {
+    variable.trim_start_matches("MQTT_GATE_").to_ascii_lowercase().replace('_', "-")
+}
+
+#[test]
+fn the_manifest_for_wasmcloud_names_what_a_composition_imports() {
+    let text = fs::read_to_string(format!("{DEPLOY}/wasmcloud.yaml")).unwrap();
+    let manifest: Value = serde_saphyr::from_str(&text).unwrap();
+    assert!(text.contains("NOT RUN") && manifest["kind"] == "WorkloadDeployment");
+    let workload = &manifest["spec"]["template"]["spec"];
+    let interface = |interface: &Value| {
+        let text = |name: &str| interface[name].as_str().unwrap_or_default().to_owned();
+        format!(
+            "{}:{}/{}@{}",
+            text("namespace"),
+            text("package"),
+            interface["interfaces"][0].as_str().unwrap(),
+            text("version")
+        )
+    };
+    let interfaces: Vec<_> = workload["hostInterfaces"].as_array().unwrap().iter().map(interface).collect();
+    assert_eq!(interfaces, ["wasi:http/incoming-handler@", "wasi:config/store@0.2.0-rc.1"]);
+    let environment = &workload["components"][0]["localResources"]["environment"];
+    // The key is in a secret, and not in the file.
+    assert_eq!(environment["config"].as_object().unwrap().keys().collect::<Vec<_>>(), ["groups"]);
+    assert_eq!(environment["secretFrom"], json!([{ "name": "mqtt-gate" }]));
 }

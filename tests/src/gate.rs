@@ -19,6 +19,7 @@ use crate::http::{self, Answer, Connection};
 pub(crate) const AUTH_CORE: &str = env!("AUTH_CORE");
 pub(crate) const LOCKDOWN: &str = env!("LOCKDOWN");
 pub(crate) const MISBEHAVING: &str = env!("MISBEHAVING");
+pub(crate) const PLAIN: &str = env!("PLAIN");
 
 /// The client that the lockdown policy lets in.
 pub(crate) const OPERATOR: &str = "operator";

@@ -1,12 +1,15 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
 //! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `device` is who wants in; every other file holds one promise.
+//! them, `device` is who wants in; `questions` holds what they
+//! ask; `composition` puts policies behind `wasi:http`, `wasi_http` and `jco` run those; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
 mod broker;
 mod candidates;
+mod compose;
+mod composition;
 mod connections;
 mod credentials;
 mod decisions;
@@ -17,14 +20,18 @@ mod findings;
 mod gate;
 mod grants;
 mod http;
+mod jco;
 mod logins;
 mod metrics;
 mod mqtt;
 mod page;
 mod process;
 mod program;
+mod proxies;
+mod questions;
 mod rabbitmq;
 mod sandbox;
 mod storm;
 mod swap;
 mod traces;
+mod wasi_http;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod compose;
 mod mint;
 mod serve;
 
@@ -21,6 +22,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Load a policy as `serve` would, and say what is wrong with it
     Check(check::Check),
+    /// Put a policy behind HTTP: one component that answers brokers under `wasmtime serve`, jco and the like
+    Compose(compose::Compose),
     /// Make a credential that the default policy lets in, from the key in MQTT_SIGNATURE_KEY
     Mint(mint::Mint),
 }
@@ -30,6 +33,7 @@ impl Cli {
         match self.verb {
             Verb::Serve(serve) => serve.run(),
             Verb::Check(check) => check.run(),
+            Verb::Compose(compose) => compose.run(),
             Verb::Mint(mint) => mint.run(),
         }
     }

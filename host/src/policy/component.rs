@@ -13,10 +13,10 @@ use crate::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authoriz
 use crate::sandbox::{Guest, Sandbox};
 
 /// What a component has to export to be a policy.
-pub(super) const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
+pub(crate) const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
 
 /// What a component may export besides, to answer for single actions.
-pub(super) const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
+pub(crate) const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
 
 /// The most characters that are shown of the imports that a component may not have.
 const MOST_SHOWN: usize = 300;
