@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use auth_core::{Permission, Reason, Settings, UnixTime, Verdict};
+use auth_core::{Permission, Settings, UnixTime, Verdict};
 use brokers::{CROSS_ORIGIN, Errand, Malformed, Method, Mistake, Outcome, Question, Reply, Route, UnfitGrant};
 
+use crate::connack::Refusal;
 use crate::judge;
 
 /// A request that has arrived, or as much of it as is looked at.
@@ -120,7 +121,7 @@ fn decide(route: Route, question: &Question, settings: &Settings, now: UnixTime,
                 }
             },
             Verdict::Deny(reason) => {
-                note(Note::Refused(client_id(), name(reason)));
+                note(Note::Refused(client_id(), Refusal::from(reason).name()));
                 Outcome::Deny
             }
         },
@@ -135,14 +136,6 @@ fn decide(route: Route, question: &Question, settings: &Settings, now: UnixTime,
             }
         },
         Question::Never => Outcome::Deny,
-    }
-}
-
-/// The reason's name in the contract.
-pub(crate) fn name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::ClientIdentifierNotValid => "client-identifier-not-valid",
-        Reason::BadUserNameOrPassword => "bad-user-name-or-password",
     }
 }
 

@@ -13,6 +13,10 @@ pub enum Refusal {
     ClientIdentifier,
     /// Its user name or password is missing, malformed or wrong.
     BadUserNameOrPassword,
+    /// Its credentials are genuine, but not good for this. The default policy has no such reason; the contract has.
+    NotAuthorized,
+    /// It is barred. As the one before.
+    Banned,
     /// It wants to prove who it is in a way that is not judged here.
     AuthenticationMethod,
     /// There is no verdict, or it could not be acted on. Not the client's fault.
@@ -45,6 +49,8 @@ impl Refusal {
             Self::ProtocolVersion => "protocol-version",
             Self::ClientIdentifier => "client-identifier-not-valid",
             Self::BadUserNameOrPassword => "bad-user-name-or-password",
+            Self::NotAuthorized => "not-authorized",
+            Self::Banned => "banned",
             Self::AuthenticationMethod => "authentication-method",
             Self::Unavailable => "no-verdict",
         }
@@ -56,7 +62,7 @@ impl Refusal {
             Self::ProtocolVersion => 1,
             Self::Unavailable => 3,
             Self::BadUserNameOrPassword => 4,
-            Self::ClientIdentifier | Self::AuthenticationMethod => 5,
+            Self::ClientIdentifier | Self::NotAuthorized | Self::Banned | Self::AuthenticationMethod => 5,
         }
     }
 
@@ -66,8 +72,31 @@ impl Refusal {
             Self::ProtocolVersion => 0x84,
             Self::ClientIdentifier => 0x85,
             Self::BadUserNameOrPassword => 0x86,
+            Self::NotAuthorized => 0x87,
             Self::Unavailable => 0x88,
+            Self::Banned => 0x8a,
             Self::AuthenticationMethod => 0x8c,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_code_in_both_versions() {
+        for (refusal, return_code, reason_code) in [
+            (Refusal::ProtocolVersion, 1, 0x84),
+            (Refusal::Unavailable, 3, 0x88),
+            (Refusal::BadUserNameOrPassword, 4, 0x86),
+            (Refusal::ClientIdentifier, 5, 0x85),
+            (Refusal::NotAuthorized, 5, 0x87),
+            (Refusal::Banned, 5, 0x8a),
+            (Refusal::AuthenticationMethod, 5, 0x8c),
+        ] {
+            assert_eq!(refusal.connack(Version::V3), [0x20, 2, 0, return_code], "{refusal:?}");
+            assert_eq!(refusal.connack(Version::V5), [0x20, 3, 0, reason_code, 0], "{refusal:?}");
         }
     }
 }
