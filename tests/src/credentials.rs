@@ -20,8 +20,8 @@ struct File {
 }
 
 #[derive(Deserialize)]
-struct Case {
-    id: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
     key: Option<String>,
     client_id: Value,
     username: Value,
@@ -70,11 +70,11 @@ impl Case {
         }
     }
 
-    fn expected(&self, groups: &str) -> &str {
+    pub(crate) fn expected(&self, groups: &str) -> &str {
         if groups == "*" { &self.gate_any_group } else { &self.gate }
     }
 
-    fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         let members = [("client_id", &self.client_id), ("username", &self.username), ("password", &self.password)];
         Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect::<Map<_, _>>())
     }
@@ -100,7 +100,7 @@ impl Case {
 }
 
 /// The groups of the two answers that every case has.
-const GROUPS: [&str; 2] = ["GID_test,GID_gateway", "*"];
+pub(crate) const GROUPS: [&str; 2] = ["GID_test,GID_gateway", "*"];
 
 #[test]
 fn the_library_gives_every_case_its_answer() {
@@ -117,13 +117,19 @@ fn the_library_gives_every_case_its_answer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_component_in_the_gate_gives_every_case_its_answer() {
+/// The cases that a gate can be asked about, by the key that it has to have.
+pub(crate) fn by_key() -> BTreeMap<String, Vec<Case>> {
     let mut by_key: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     // A gate does not even start with no key: see `candidates`.
     for case in cases().into_iter().filter(|case| case.key.as_ref().is_some_and(|key| !key.is_empty())) {
         by_key.entry(case.key.clone().unwrap()).or_default().push(case);
     }
+    by_key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_component_in_the_gate_gives_every_case_its_answer() {
+    let by_key = by_key();
     for groups in GROUPS {
         for (key, cases) in &by_key {
             let gate = Gate::start_with(AUTH_CORE, |config| {

@@ -1,7 +1,7 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
 //! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `device` is who wants in; every other file holds one promise.
+//! them, `envoy` runs Envoy with the filter in it, `log` keeps what programs say, `device` is who wants in; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -12,10 +12,14 @@ mod credentials;
 mod deploy;
 mod device;
 mod emqx;
+mod envoy;
+mod envoy_http;
+mod envoy_mqtt;
 mod findings;
 mod gate;
 mod grants;
 mod http;
+mod log;
 mod logins;
 mod mqtt;
 mod process;
