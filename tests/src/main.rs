@@ -25,6 +25,7 @@ mod mqtt;
 mod process;
 mod program;
 mod rabbitmq;
+mod raw_mqtt;
 mod sandbox;
 mod storm;
 mod swap;
