@@ -1,4 +1,5 @@
-//! What lies in `deploy/` for EMQX is read as EMQX reads it, and asks what the gate understands.
+//! What lies in `deploy/` for EMQX is read as EMQX reads it, and asks what the gate understands; and the example for Istio is
+//! no other than the file for Envoy, which other tests run.
 
 use std::fs;
 
@@ -6,6 +7,7 @@ use hocon_rs::Config;
 use serde_json::{Map, Value, json};
 
 use crate::device::Device;
+use crate::envoy::{Bootstrap, MQTT};
 use crate::gate::{AUTH_CORE, Gate};
 use crate::http::post_json;
 
@@ -106,4 +108,18 @@ async fn the_gate_of_the_composition_understands_what_its_emqx_asks() {
     }
     assert_eq!(gate.status().await["misconfigured"], json!([]));
     gate.stop().await;
+}
+
+#[test]
+fn the_example_for_istio_configures_the_filter_as_the_shipped_file_does() {
+    let istio = include_str!("../../deploy/istio-envoyfilter.yaml");
+    let istio: Value = serde_saphyr::from_str(istio).unwrap();
+    let patches = istio["spec"]["configPatches"].as_array().unwrap();
+    let filter = &patches[0]["patch"]["value"]["typed_config"]["config"];
+    let mut plugin: Value = serde_json::from_str(filter["configuration"]["value"].as_str().unwrap()).unwrap();
+    plugin["cluster"] = "broker".into();
+    Bootstrap::unchanged().change(MQTT, |shipped| assert_eq!(*shipped, plugin));
+    let proxy = &patches[1]["patch"]["value"]["typed_config"];
+    assert_eq!((&proxy["cluster"], &proxy["max_early_data_bytes"]), (&"refusals".into(), &65_536.into()));
+    assert_eq!(filter["failure_policy"], "FAIL_RELOAD");
 }

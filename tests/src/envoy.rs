@@ -147,8 +147,13 @@ async fn admin(file: &Path) -> SocketAddr {
 pub(crate) struct Bootstrap(Value);
 
 impl Bootstrap {
+    /// The shipped file as it is.
+    pub(crate) fn unchanged() -> Self {
+        Self(serde_saphyr::from_str(SHIPPED).unwrap())
+    }
+
     pub(crate) fn shipped() -> Self {
-        let mut bootstrap = Self(serde_saphyr::from_str(SHIPPED).unwrap());
+        let mut bootstrap = Self::unchanged();
         bootstrap.0["admin"] = json!({ "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } });
         for listener in [HTTP, MQTT] {
             bootstrap.listener(listener)["address"]["socket_address"] =

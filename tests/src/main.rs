@@ -1,7 +1,8 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
-//! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `envoy` runs Envoy with the filter in it, `log` keeps what programs say, `device` is who wants in; every other file holds one promise.
+//! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` and
+//! `raw_mqtt` speak to them, `envoy` runs Envoy with the filter in it, `log` keeps what programs say, `device` is who wants
+//! in and `strangers` who is kept out; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -28,4 +29,5 @@ mod rabbitmq;
 mod raw_mqtt;
 mod sandbox;
 mod storm;
+mod strangers;
 mod swap;
