@@ -51,9 +51,9 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# The policies of this repository, as files for an operator: target/components/*.wasm
+# The policies of this repository and the filter for Envoy, as files for an operator: target/components/*.wasm
 components: componentize
-	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown
+	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown --module proxies/envoy-filter
 
 policy: componentize
 	$(CARGO_TARGET_DIR)/debug/componentize $(DIR)

@@ -1,6 +1,6 @@
-//! Builds the policies that the tests swap in.
+//! Builds the policies that the tests swap in, and the filter that they put into Envoy.
 
-use componentize::{Place, build_for_build_script};
+use componentize::{Place, build_for_build_script, build_module_for_build_script};
 
 fn main() -> anyhow::Result<()> {
     for (variable, guest, place) in [
@@ -12,5 +12,9 @@ fn main() -> anyhow::Result<()> {
         let component = build_for_build_script(guest.as_ref(), place)?;
         println!("cargo::rustc-env={variable}={}", component.display());
     }
+    println!(
+        "cargo::rustc-env=ENVOY_FILTER={}",
+        build_module_for_build_script("../proxies/envoy-filter".as_ref())?.display()
+    );
     Ok(())
 }

@@ -6,11 +6,12 @@
 //! password    base64 of HMAC-SHA256(key, client id | user name)  signature.rs
 //! ```
 //!
-//! This is a library of pure functions; [`component`] is the one file that touches the outside. Nothing here looks
+//! This is a library of pure functions; `component.rs` is the one file that touches the outside. Nothing here looks
 //! at a clock, keeps anything from one login to the next, or puts a credential or a key into an error.
 
 use identity::DeviceId;
 
+#[cfg(feature = "component")]
 pub mod component;
 mod filter;
 pub mod identity;

@@ -1,6 +1,7 @@
-//! Builds a guest crate for `wasm32-unknown-unknown` and wraps the module as a component.
+//! Builds a guest crate for `wasm32-unknown-unknown` and wraps the module as a component, or leaves it as it is for hosts
+//! that run modules.
 //!
-//! The component imports what its WIT world says and nothing more: the target has no system interface of its own that
+//! A component imports what its WIT world says and nothing more: the target has no system interface of its own that
 //! the standard library could pull in.
 
 use std::fs;
@@ -12,15 +13,24 @@ use wit_component::ComponentEncoder;
 
 mod cargo;
 
-/// A component that has been built.
+/// A component, or a module, that has been built.
 pub struct Built {
     /// Where it lies: `NAME.wasm`, NAME with underscores.
-    pub component: PathBuf,
+    pub file: PathBuf,
     /// What it was built from. A build script watches these.
     pub sources: Vec<PathBuf>,
 }
 
-/// Where a build script leaves a component.
+/// What a crate becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A component: a policy.
+    Component,
+    /// The core module itself, for hosts that run those: Envoy.
+    Module,
+}
+
+/// Where a build script leaves what it has built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In `target/components`, where an operator can take it.
@@ -29,44 +39,60 @@ pub enum Place {
     Private,
 }
 
-/// Builds the crate in `guest`, under the target directory, and leaves the component in `target/components`.
+/// Builds the crate in `guest`, under the target directory, and leaves what it becomes in `target/components`.
 ///
 /// # Errors
-/// No standard library for the target, a crate that does not compile, or a module that is not a policy; the message
-/// says what to do.
-pub fn build(guest: &Path, target: &Path) -> Result<Built> {
-    build_into(guest, target, &target.join("components"))
+/// No standard library for the target, a crate that does not compile, or a module that was to be a policy and is none; the
+/// message says what to do.
+pub fn build(guest: &Path, target: &Path, form: Form) -> Result<Built> {
+    build_into(guest, target, &target.join("components"), form)
 }
 
-/// Builds from a build script: finds the target directory, tells cargo what to watch, returns where the component lies.
+/// Builds a component from a build script: finds the target directory, tells cargo what to watch, returns where it lies.
 ///
 /// # Errors
 /// As [`build`].
 pub fn build_for_build_script(guest: &Path, place: Place) -> Result<PathBuf> {
+    build_in_build_script(guest, place, Form::Component)
+}
+
+/// As [`build_for_build_script`], for a module that stays one, in `target/components`.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_module_for_build_script(guest: &Path) -> Result<PathBuf> {
+    build_in_build_script(guest, Place::Components, Form::Module)
+}
+
+fn build_in_build_script(guest: &Path, place: Place, form: Form) -> Result<PathBuf> {
     let out = std::env::var_os("OUT_DIR").context("OUT_DIR is not set: this is for build scripts")?;
     let out = Path::new(&out);
     let target = target_directory(out)?;
     let built = match place {
-        Place::Components => build(guest, target),
-        Place::Private => build_into(guest, target, out),
+        Place::Components => build(guest, target, form),
+        Place::Private => build_into(guest, target, out, form),
     }?;
     println!("cargo::rerun-if-env-changed={}", cargo::WASM_STD);
     for source in &built.sources {
         println!("cargo::rerun-if-changed={}", source.display());
     }
-    Ok(built.component)
+    Ok(built.file)
 }
 
-fn build_into(guest: &Path, target: &Path, directory: &Path) -> Result<Built> {
+fn build_into(guest: &Path, target: &Path, directory: &Path, form: Form) -> Result<Built> {
     let guest = cargo::Guest::read(guest)?;
     // The nested cargo runs in the guest's directory.
     let target = std::path::absolute(target)?;
     let module = guest.compile(&target)?;
-    let component =
-        wrap(&guest, &module).with_context(|| format!("cannot wrap {} as a component", module.display()))?;
+    let bytes = match form {
+        Form::Component => {
+            wrap(&guest, &module).with_context(|| format!("cannot wrap {} as a component", module.display()))?
+        }
+        Form::Module => fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?,
+    };
     let path = std::path::absolute(directory)?.join(format!("{}.wasm", guest.lib_name()));
-    write_whole(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Built { component: path, sources: guest.sources()? })
+    write_whole(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Built { file: path, sources: guest.sources()? })
 }
 
 /// The target directory around a build script's output, `TARGET_DIR[/TRIPLE]/PROFILE/build/PACKAGE/out`.

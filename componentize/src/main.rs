@@ -1,14 +1,21 @@
-//! `componentize CRATE...`: builds each policy crate and says where the component lies.
+//! `componentize [--module] CRATE...`: builds each crate and says where the component lies; of those that come after
+//! `--module`, the module.
 
 use std::path::Path;
 
 use anyhow::Result;
+use componentize::Form;
 
 fn main() -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    for guest in std::env::args_os().skip(1) {
-        let built = componentize::build(Path::new(&guest), Path::new(&target))?;
-        println!("{}", built.component.display());
+    let mut form = Form::Component;
+    for argument in std::env::args_os().skip(1) {
+        if argument == "--module" {
+            form = Form::Module;
+            continue;
+        }
+        let built = componentize::build(Path::new(&argument), Path::new(&target), form)?;
+        println!("{}", built.file.display());
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/src");
 const AUTH_CORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../auth-core/src");
 
+const ENVOY_FILTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxies/envoy-filter/src");
+
 /// The sources under a directory that hold this text, outside comments.
 fn naming(directory: &str, text: &str) -> Vec<String> {
     let mut names: Vec<String> = sources(Path::new(directory))
@@ -44,5 +46,18 @@ fn each_room_keeps_to_itself_what_it_owns() {
     for text in ["wall_clock::now", "store::get", "SystemTime", "Instant"] {
         let rooms = if text.contains("::") { &["component.rs"][..] } else { &[] };
         assert_eq!(naming(AUTH_CORE, text), rooms, "{text}");
+    }
+    for (text, rooms) in [
+        ("hostcalls", &["clock.rs", "envoy.rs"][..]),
+        ("get_current_time", &["clock.rs"]),
+        ("choose_cluster(&", &["mqtt.rs"]),
+        ("Decision::Admit {", &["mqtt.rs"]),
+        ("\"result\"", &[]),
+    ] {
+        assert_eq!(
+            naming(ENVOY_FILTER, text).iter().filter(|room| !room.ends_with("tests.rs")).collect::<Vec<_>>(),
+            rooms,
+            "{text}"
+        );
     }
 }

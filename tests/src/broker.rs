@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::log::Log;
 use crate::process::PATIENCE;
 
 /// A broker that runs until this is dropped.
@@ -85,6 +86,35 @@ pub(crate) async fn amqtt(gate: SocketAddr, params: &str) -> Broker {
     let mut broker = start(&mut broker, directory.path(), "amqtt (tests/setup puts it into the target directory)");
     until_said(&mut broker, directory.path(), "ready").await;
     Broker { port, _processes: vec![broker], _directory: directory }
+}
+
+/// mosquitto, which lets everybody in, and what it says of who comes.
+pub(crate) async fn mosquitto() -> (Broker, Log) {
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let file = directory.path().join("mosquitto.conf");
+    let lines = [
+        &format!("listener {port} 127.0.0.1"),
+        "allow_anonymous true",
+        "persistence false",
+        "log_dest stderr",
+        "log_type all",
+        "max_connections -1",
+    ];
+    fs::write(&file, lines.join("\n")).unwrap();
+    let mut broker = Command::new("mosquitto");
+    broker
+        .env("PATH", "/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
+        .arg("-c")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut broker =
+        broker.spawn().unwrap_or_else(|error| panic!("install mosquitto: `make test` does it as root ({error})"));
+    let log = Log::of(broker.stderr.take().unwrap());
+    log.until("running").await;
+    (Broker { port, _processes: vec![broker], _directory: directory }, log)
 }
 
 /// Where `make` builds.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::composition::Composition;
 use crate::device::Device;
+use crate::envoy::{Bootstrap, MQTT};
 use crate::gate::{AUTH_CORE, Gate};
 use crate::http::{Connection, get, post_json};
 use crate::wasi_http::WasiHttp;
@@ -157,4 +158,18 @@ fn the_manifest_for_wasmcloud_names_what_a_composition_imports() {
     // The key is in a secret, and not in the file.
     assert_eq!(environment["config"].as_object().unwrap().keys().collect::<Vec<_>>(), ["groups"]);
     assert_eq!(environment["secretFrom"], json!([{ "name": "mqtt-gate" }]));
+}
+
+#[test]
+fn the_example_for_istio_configures_the_filter_as_the_shipped_file_does() {
+    let istio = include_str!("../../deploy/istio-envoyfilter.yaml");
+    let istio: Value = serde_saphyr::from_str(istio).unwrap();
+    let patches = istio["spec"]["configPatches"].as_array().unwrap();
+    let filter = &patches[0]["patch"]["value"]["typed_config"]["config"];
+    let mut plugin: Value = serde_json::from_str(filter["configuration"]["value"].as_str().unwrap()).unwrap();
+    plugin["cluster"] = "broker".into();
+    Bootstrap::unchanged().change(MQTT, |shipped| assert_eq!(*shipped, plugin));
+    let proxy = &patches[1]["patch"]["value"]["typed_config"];
+    assert_eq!((&proxy["cluster"], &proxy["max_early_data_bytes"]), (&"refusals".into(), &65_536.into()));
+    assert_eq!(filter["failure_policy"], "FAIL_RELOAD");
 }

@@ -57,10 +57,28 @@ impl Connection {
 
     async fn read_answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = self.chunks().await;
+            return Some(answer);
+        }
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         answer.body.resize(length, 0);
         self.0.read_exact(&mut answer.body).await.unwrap();
         Some(answer)
+    }
+
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let length = usize::from_str_radix(&self.line().await.expect("a chunk"), 16).unwrap();
+            let start = body.len();
+            body.resize(start + length, 0);
+            self.0.read_exact(&mut body[start..]).await.unwrap();
+            self.line().await.expect("the end of a chunk");
+            if length == 0 {
+                return body;
+            }
+        }
     }
 
     /// An answer without its body.

@@ -1,8 +1,9 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
-//! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `device` is who wants in; `questions` holds what they
-//! ask; `composition` puts policies behind `wasi:http`, `wasi_http` and `jco` run those; every other file holds one promise.
+//! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` and
+//! `raw_mqtt` speak to them, `device` is who wants in and `strangers` who is kept out; `questions` holds what they ask;
+//! `composition` puts policies behind `wasi:http`, `wasi_http` and `jco` run those, `envoy` runs Envoy with the filter in it,
+//! `log` keeps what programs say; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -16,11 +17,15 @@ mod decisions;
 mod deploy;
 mod device;
 mod emqx;
+mod envoy;
+mod envoy_http;
+mod envoy_mqtt;
 mod findings;
 mod gate;
 mod grants;
 mod http;
 mod jco;
+mod log;
 mod logins;
 mod metrics;
 mod mqtt;
@@ -30,8 +35,10 @@ mod program;
 mod proxies;
 mod questions;
 mod rabbitmq;
+mod raw_mqtt;
 mod sandbox;
 mod storm;
+mod strangers;
 mod swap;
 mod traces;
 mod wasi_http;

@@ -1,4 +1,4 @@
-//! A device as it connects to a broker: MQTT 3.1.1, by a client that everybody uses.
+//! A device as it connects to a broker: MQTT 3.1.1, and as much of MQTT 5 as tests need, by a client that everybody uses.
 
 use std::time::Duration;
 
@@ -81,5 +81,45 @@ impl Client {
 
     async fn event(&mut self) -> Result<Event, ConnectionError> {
         timeout(PATIENCE, self.events.poll()).await.expect("something to happen")
+    }
+}
+
+/// MQTT 5.
+pub(crate) mod v5 {
+    use std::time::Duration;
+
+    use rumqttc::v5::mqttbytes::QoS;
+    use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet};
+    use rumqttc::v5::{AsyncClient, ConnectionError, Event, MqttOptions};
+    use tokio::time::timeout;
+
+    use crate::device::Device;
+    use crate::process::PATIENCE;
+
+    /// Connects, subscribes to a topic, publishes to it: the message that comes back, or why it was not let in.
+    pub(crate) async fn exchange(
+        port: u16,
+        device: &Device,
+        topic: &str,
+        payload: &str,
+    ) -> Result<(String, String), ConnectReturnCode> {
+        let mut options = MqttOptions::new(&device.client_id, "127.0.0.1", port);
+        options.set_credentials(&device.username, &device.password).set_keep_alive(Duration::from_secs(60));
+        let (client, mut events) = AsyncClient::new(options, 16);
+        client.subscribe(topic, QoS::AtLeastOnce).await.unwrap();
+        loop {
+            match timeout(PATIENCE, events.poll()).await.expect("something to happen") {
+                Ok(Event::Incoming(Packet::SubAck(_))) => {
+                    client.publish(topic, QoS::AtLeastOnce, false, payload.to_owned()).await.unwrap();
+                }
+                Ok(Event::Incoming(Packet::Publish(message))) => {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    return Ok((text(&message.topic), text(&message.payload)));
+                }
+                Ok(_) => {}
+                Err(ConnectionError::ConnectionRefused(code)) => return Err(code),
+                Err(error) => panic!("neither let in nor refused: {error}"),
+            }
+        }
     }
 }
