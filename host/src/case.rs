@@ -3,7 +3,7 @@
 use brokers::{Outcome, Route};
 
 use crate::one_line;
-use crate::policy::{CallError, Digest, Permission, Reason, Verdict};
+use crate::policy::{CallError, Digest, Permission, Verdict};
 
 /// The most characters of a client id that a log line shows.
 const MOST_SHOWN: usize = 128;
@@ -31,7 +31,7 @@ impl Case<'_> {
             Verdict::Deny(reason) => {
                 tracing::info!(
                     client_id = self.shown_id(),
-                    reason = reason_name(reason),
+                    reason = reason.name(),
                     route = self.route.path(),
                     policy = %self.policy,
                     "refused"
@@ -76,15 +76,5 @@ impl Case<'_> {
 
     fn shown_id(&self) -> String {
         one_line::escaped(self.client_id, MOST_SHOWN)
-    }
-}
-
-/// The reason's name in the contract.
-fn reason_name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::ClientIdentifierNotValid => "client-identifier-not-valid",
-        Reason::BadUserNameOrPassword => "bad-user-name-or-password",
-        Reason::NotAuthorized => "not-authorized",
-        Reason::Banned => "banned",
     }
 }

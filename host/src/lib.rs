@@ -52,6 +52,8 @@ mod stop;
 mod tally;
 mod worker;
 
+pub use candidate::DEFAULT_POLICY;
+
 use acceptor::{Acceptor, Places};
 use active::ActivePolicy;
 use admin::Admin;

@@ -24,3 +24,5 @@ mod rabbitmq;
 mod sandbox;
 mod storm;
 mod swap;
+mod swap_verb;
+mod verbs;
