@@ -32,7 +32,7 @@ fn each_room_keeps_to_itself_what_it_owns() {
         ("axum::", &["admin.rs", "front.rs", "http.rs", "lib.rs"]),
         ("hyper::", &["body.rs", "connection.rs", "http.rs"]),
         ("notify::", &["hints.rs"]),
-        ("ureq::", &["cli/admin.rs"]),
+        ("ureq::", &["cli/admin.rs", "cli/trust.rs"]),
         ("env::var", &["config.rs"]),
         ("\"is_superuser\"", &[]),
         ("\"result\"", &[]),

@@ -22,6 +22,7 @@ mod process;
 mod program;
 mod rabbitmq;
 mod sandbox;
+mod status_verb;
 mod storm;
 mod swap;
 mod swap_verb;

@@ -1,12 +1,10 @@
-//! The verbs that ask: what a policy is, whom it lets in, and how a gate fares.
+//! The verbs that need no gate: what a policy is, and whom it lets in.
 
 use std::fs;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::device::{Device, KEY, USERNAME};
@@ -15,12 +13,12 @@ use crate::http::post_json;
 use crate::process::{mqtt_gate, program, run, run_with};
 
 /// What a verb prints with `--json`: one line.
-fn json_line(printed: &str) -> Value {
+pub(crate) fn json_line(printed: &str) -> Value {
     assert_eq!(printed.lines().count(), 1, "{printed}");
     serde_json::from_str(printed).unwrap()
 }
 
-fn sha256(file: &str) -> String {
+pub(crate) fn sha256(file: &str) -> String {
     Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -264,95 +262,5 @@ async fn many_credentials_are_minted_from_the_key_in_a_file() {
         let (code, _, error) = run(&mut command).await;
         // Its name is not repeated: it may be what should be in it.
         assert!(code == Some(64) && error.contains(flag) && !error.contains("s3cret"), "{error}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn status_tells_what_serves_and_what_is_wrong() {
-    let gate = Gate::start(AUTH_CORE).await;
-    assert_eq!(gate.connect(&Device::genuine()).await, 200);
-    gate.ask(&post_json("/emqx/auth", &json!({ "clientid": "c", "peerhost": "${peerhost}" }))).await;
-    fs::write(gate.policy_file(), "garbage").unwrap();
-    gate.until_rejected(1).await;
-    let admin = gate.admin.to_string();
-    let (code, printed, error) = run(&mut mqtt_gate(["status", "--admin", &admin])).await;
-    assert_eq!((code, error.as_str()), (Some(0), ""));
-    let serves = format!("serves       auth-core, sha256 {}, generation 1\n", sha256(AUTH_CORE));
-    for line in [
-        &serves,
-        "2: 1 allowed, 1 refused, 0 without a verdict\n",
-        "rejected     1\n",
-        "not a component",
-        "unread       clients\n",
-    ] {
-        assert!(printed.contains(line), "{line}: {printed}");
-    }
-    let finding = &gate.status().await["misconfigured"][0];
-    assert!(printed.contains(finding["remedy"].as_str().unwrap()), "the remedy is told: {printed}");
-    let (_, printed, _) = run(&mut mqtt_gate(["status", "--admin", &format!("http://{admin}/"), "--json"])).await;
-    assert_eq!(json_line(&printed)["policy"], gate.status().await["policy"]);
-    gate.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gate_that_cannot_be_asked_is_told_from_a_wrong_address() {
-    let gate = Gate::start(AUTH_CORE).await;
-    let logins = gate.logins.to_string();
-    // Bound and not listening: nobody else is given this port meanwhile.
-    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
-    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let nobody = (nobody.local_addr().unwrap().to_string(), nobody);
-    for (address, code, complaint) in [
-        (nobody.0.as_str(), 70, "does not answer"),
-        (&logins, 64, "not the admin address of a gate"),
-        ("user:s3cret@gate:1", 64, "not an address"),
-        ("https://gate:8004", 64, "TLS"),
-    ] {
-        let (exit, printed, error) = run(&mut mqtt_gate(["status", "--admin", address])).await;
-        assert_eq!((exit, printed.as_str()), (Some(code), ""), "{error}");
-        assert!(error.contains(complaint) && error.lines().count() == 1, "{error}");
-    }
-    gate.stop().await;
-}
-
-/// Answers one request with this status and body; the head of the request.
-async fn answer_once(listener: &TcpListener, status: &str, body: &str) -> String {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-    stream.write_all(answer.as_bytes()).await.unwrap();
-    String::from_utf8(head).unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_shown_to_the_gate_and_to_nobody_else() {
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join("token");
-    fs::write(&file, "token-s3cret\n").unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let state = r#"{"policy":{"name":"p","sha256":"00","generation":1}}"#;
-    let status = || mqtt_gate(["status", "--admin", &address]);
-    let with_file = || mqtt_gate(["status", "--admin", &address, "--token-file", file.to_str().unwrap()]);
-    let with_variable = || {
-        let mut command = status();
-        command.env("MQTT_GATE_ADMIN_TOKEN", "token-s3cret");
-        command
-    };
-    for (mut command, answer, code, complaint) in [
-        (with_file(), "200 OK", 0, ""),
-        (with_variable(), "200 OK", 0, ""),
-        (with_file(), "401 Unauthorized", 64, "does not take this token"),
-        (status(), "401 Unauthorized", 64, "set MQTT_GATE_ADMIN_TOKEN"),
-        (with_variable(), "302 Found\r\nlocation: http://127.0.0.1:1/", 64, "not the admin address"),
-    ] {
-        let is_shown = !complaint.contains("MQTT_GATE_ADMIN_TOKEN");
-        let (head, (exit, printed, error)) = tokio::join!(answer_once(&listener, answer, state), run(&mut command));
-        assert_eq!(exit, Some(code), "{error}");
-        assert!(error.contains(complaint) && !error.contains("s3cret") && !printed.contains("s3cret"), "{error}");
-        assert_eq!(head.to_ascii_lowercase().contains("authorization: bearer token-s3cret\r\n"), is_shown);
     }
 }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::exit::Exit;
 use super::state::State;
+use super::trust::{self, Trust};
 
 /// The variable that holds the token of the admin address.
 const TOKEN_VARIABLE: &str = "MQTT_GATE_ADMIN_TOKEN";
@@ -33,6 +34,8 @@ pub(crate) struct AdminArgs {
     /// Show the token in this file [default: the one in MQTT_GATE_ADMIN_TOKEN, if it is set]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 /// A gate that runs, as its operator reaches it.
@@ -48,6 +51,9 @@ pub(crate) enum AdminError {
     /// Nobody is there, or does not answer.
     #[error("{url} does not answer; is the gate running, and is this its admin address (--admin)?")]
     Silent { url: String, source: Box<ureq::Error> },
+    /// The two do not trust each other.
+    #[error("{url} and this command do not trust each other; see --ca, --cert and --key")]
+    Distrust { url: String, source: Box<ureq::Error> },
     /// It wants to know who asks.
     #[error("{url} asks for a token: set {TOKEN_VARIABLE}, or give --token-file")]
     NoToken { url: String },
@@ -73,7 +79,9 @@ impl AdminArgs {
     pub(crate) fn admin(&self, config: Option<&Config>) -> Result<Admin> {
         let default = config.map_or_else(|| Config::default().admin_listen, |config| config.admin_listen);
         let address = self.admin.clone().unwrap_or_else(|| reachable(default).to_string());
+        let url = status_url(&address)?;
         let agent = Agent::config_builder()
+            .tls_config(self.trust.config(url.starts_with("https:"))?)
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
             // The gate is asked itself, whatever proxy the environment names, and nobody it might point to.
@@ -82,7 +90,7 @@ impl AdminArgs {
             .user_agent(concat!("mqtt-gate/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Ok(Admin { agent, url: status_url(&address)?, bearer: self.token()?.map(bearer).transpose()? })
+        Ok(Admin { agent, url, bearer: self.token()?.map(bearer).transpose()? })
     }
 
     fn token(&self) -> Result<Option<Zeroizing<String>>> {
@@ -111,14 +119,11 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 fn status_url(address: &str) -> Result<String> {
     let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
-    ensure!(
-        scheme != "https",
-        "--admin {address}: TLS is not spoken here; ask the gate on its own machine, by http://"
-    );
     let rest = rest.trim_end_matches('/');
-    let is_address = scheme == "http" && !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
-    ensure!(is_address, "--admin {address}: not an address such as 127.0.0.1:8004 or http://gate:8004");
-    Ok(format!("http://{rest}/status"))
+    let is_address = matches!(scheme, "http" | "https") && !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+    // Not repeated: what stands before an `@` is a password.
+    ensure!(is_address, "--admin: not an address such as 127.0.0.1:8004 or https://gate:8004");
+    Ok(format!("{scheme}://{rest}/status"))
 }
 
 impl Admin {
@@ -130,7 +135,11 @@ impl Admin {
     /// What it says of itself now.
     pub(crate) fn state(&self) -> Result<State, AdminError> {
         let url = || self.url.clone();
-        let silent = |source: ureq::Error| AdminError::Silent { url: url(), source: Box::new(source) };
+        let silent = |source: ureq::Error| {
+            let (url, is_about_trust) = (url(), trust::is_at_fault(&source));
+            let source = Box::new(source);
+            if is_about_trust { AdminError::Distrust { url, source } } else { AdminError::Silent { url, source } }
+        };
         let mut request = self.agent.get(&self.url);
         if let Some(bearer) = &self.bearer {
             request = request.header("authorization", bearer.as_str());

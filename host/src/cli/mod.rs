@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! with.rs    the settings that a policy is tried with     login.rs   who wants in ─► answer.rs  what is said of it
-//! admin.rs   a gate that runs ─► state.rs  what it says   swapping.rs, change.rs, place.rs   another policy in its file
+//! admin.rs   a gate that runs ─► state.rs  what it says   trust.rs   by TLS
+//! swapping.rs, change.rs, place.rs   another policy in its file
 //! show.rs    printing; capability.rs  plain words         exit.rs    exit codes, all of them
 //! ```
 
@@ -28,6 +29,7 @@ mod state;
 mod status;
 mod swap;
 mod swapping;
+mod trust;
 mod with;
 
 pub(crate) use exit::Exit;

@@ -151,9 +151,10 @@ impl Report<'_> {
             format!("before  {}", status::serving(self.before)),
             format!("after   {}, after {} ms", status::serving(self.after), self.milliseconds),
         ];
-        if let Some(previous) = &self.previous {
-            lines.push(format!("kept    {}; `mqtt-gate rollback` puts it back", previous.file));
-        }
+        lines.push(match &self.previous {
+            Some(previous) => format!("kept    {}; `mqtt-gate rollback` puts it back", previous.file),
+            None => format!("kept    nothing: what served before did not lie in {}", self.file),
+        });
         lines.join("\n")
     }
 }
