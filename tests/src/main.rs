@@ -1,7 +1,7 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
 //! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `device` is who wants in; every other file holds one promise.
+//! them, `device` is who wants in, `operator` who runs the gate; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -18,6 +18,7 @@ mod grants;
 mod http;
 mod logins;
 mod mqtt;
+mod operator;
 mod process;
 mod program;
 mod rabbitmq;

@@ -2,32 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::device::KEY;
-use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING, OPERATOR};
+use crate::gate::{AUTH_CORE, LOCKDOWN, MISBEHAVING};
 use crate::http::Connection;
+use crate::operator::{Operator, Site, told};
 use crate::process::{mqtt_gate, run};
 use crate::storm::{CONNECTIONS, Phase, storm};
-
-/// A gate that runs, and its operator with the configuration of the same settings.
-struct Site {
-    gate: Gate,
-    operator: Operator,
-}
-
-/// Who swaps, and by which flags.
-struct Operator {
-    directory: TempDir,
-    policy: PathBuf,
-    admin: String,
-}
 
 /// What is in a file; `None` if it is not there.
 fn content(file: &Path) -> Option<Vec<u8>> {
@@ -36,67 +23,6 @@ fn content(file: &Path) -> Option<Vec<u8>> {
 
 fn component(file: &str) -> Option<Vec<u8>> {
     Some(fs::read(file).unwrap())
-}
-
-impl Site {
-    async fn start() -> Self {
-        Self::start_with(|_| {}).await
-    }
-
-    async fn start_with(change: impl FnOnce(&mut mqtt_gate::config::Config)) -> Self {
-        let gate = Gate::start_with(AUTH_CORE, change).await;
-        let operator = Operator::of(&gate, gate.policy_file());
-        Self { gate, operator }
-    }
-
-    fn policy(&self) -> PathBuf {
-        self.gate.policy_file()
-    }
-
-    fn previous(&self) -> PathBuf {
-        self.gate.directory().join("policy.wasm.previous")
-    }
-
-    /// Nothing but the policy and the one before lies there.
-    fn assert_tidy(&self) {
-        for entry in fs::read_dir(self.gate.directory()).unwrap() {
-            let name = entry.unwrap().file_name();
-            assert!(name == "policy.wasm" || name == "policy.wasm.previous", "{name:?} is left");
-        }
-    }
-}
-
-impl Operator {
-    fn of(gate: &Gate, policy: PathBuf) -> Self {
-        let directory = TempDir::new().unwrap();
-        let text = format!(
-            "admin_listen = \"{}\"\npolicy.file = {policy:?}\nlimits.deadline = \"20s\"\n\
-             policy.settings = {{ signature-keys = {KEY:?}, clients = {OPERATOR:?} }}",
-            gate.admin
-        );
-        fs::write(directory.path().join("gate.toml"), text).unwrap();
-        Self { directory, policy, admin: gate.admin.to_string() }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = mqtt_gate(arguments.iter().copied());
-        command.arg("--config").arg(self.directory.path().join("gate.toml"));
-        command
-    }
-
-    /// The exit code, what was printed as JSON, and the complaint.
-    async fn swap(&self, file: &str) -> (Option<i32>, Value, String) {
-        told(run(&mut self.command(&["swap", file, "--json"])).await)
-    }
-
-    async fn rollback(&self) -> (Option<i32>, Value, String) {
-        told(run(&mut self.command(&["rollback", "--json"])).await)
-    }
-}
-
-fn told((code, printed, error): (Option<i32>, String, String)) -> (Option<i32>, Value, String) {
-    assert!(!error.contains(KEY) && error.lines().count() <= 1, "{error}");
-    (code, serde_json::from_str(&printed).unwrap_or_default(), error)
 }
 
 #[tokio::test(flavor = "multi_thread")]
