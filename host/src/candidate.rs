@@ -10,7 +10,7 @@ use crate::sandbox::Sandbox;
 use crate::settings::{SettingSources, Settings, read_file};
 
 /// The default policy, built from `auth-core`.
-static DEFAULT_POLICY: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
+pub static DEFAULT_POLICY: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
 
 /// Where a policy comes from: a file or the program itself, and the sources of the settings.
 #[derive(Clone)]

@@ -66,6 +66,8 @@ mod thread;
 pub mod traces;
 mod worker;
 
+pub use candidate::DEFAULT_POLICY;
+
 use acceptor::{Acceptor, Places};
 use active::ActivePolicy;
 use admin::Admin;

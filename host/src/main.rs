@@ -1,20 +1,15 @@
-//! `mqtt-gate`: flags, verbs and exit codes.
-//!
-//! 0: done. 64: the operator is to change something; standard error says what, on one line. 70: a fault of the machine
-//! or of the gate.
+//! `mqtt-gate`: flags, verbs, and one line on standard error for whatever goes wrong. Exit codes: `cli/exit.rs`.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use mqtt_gate::ServeError;
 use mqtt_gate::one_line;
 
 mod cli;
 mod log;
 
-const OPERATOR: u8 = 64;
-const SOFTWARE: u8 = 70;
+use cli::Exit;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
@@ -24,10 +19,13 @@ fn main() -> ExitCode {
         }
     };
     match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("mqtt-gate: {}", one_line::chain(error.as_ref()));
-            ExitCode::from(exit_code(&error))
+            let exit = Exit::of(&error);
+            if exit != Exit::Yes {
+                eprintln!("mqtt-gate: {}", one_line::chain(error.as_ref()));
+            }
+            exit.into()
         }
     }
 }
@@ -44,12 +42,5 @@ fn answer_for(error: &clap::Error) -> ExitCode {
         let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
         eprintln!("mqtt-gate: {}; see mqtt-gate --help", line.trim_start_matches("error: "));
     }
-    ExitCode::from(if error.use_stderr() { OPERATOR } else { 0 })
-}
-
-fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref() {
-        Some(ServeError::Sandbox(_) | ServeError::System(_)) => SOFTWARE,
-        _ => OPERATOR,
-    }
+    if error.use_stderr() { Exit::Operator.into() } else { Exit::Yes.into() }
 }

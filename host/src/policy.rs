@@ -13,6 +13,7 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
 use crate::settings::Settings;
 
+mod anatomy;
 mod component;
 mod faults;
 mod told;
@@ -20,6 +21,7 @@ mod trial;
 
 use component::{link, name_of};
 
+pub use anatomy::{Anatomy, Import, Producer};
 pub use authorizer::Permission;
 pub use component::Digest;
 pub(crate) use component::{AUTHENTICATOR, AUTHORIZER};

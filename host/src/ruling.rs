@@ -84,10 +84,10 @@ impl Ruling {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Allow | Self::Ignore => "",
-            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
-            Self::BadUserNameOrPassword => "bad-user-name-or-password",
-            Self::NotAuthorized => "not-authorized",
-            Self::Banned => "banned",
+            Self::ClientIdentifierNotValid => Reason::ClientIdentifierNotValid.name(),
+            Self::BadUserNameOrPassword => Reason::BadUserNameOrPassword.name(),
+            Self::NotAuthorized => Reason::NotAuthorized.name(),
+            Self::Banned => Reason::Banned.name(),
             Self::ActionDenied => "action-not-allowed",
             Self::Deadline => "deadline",
             Self::Busy => "busy",

@@ -119,7 +119,10 @@ impl Source {
 }
 
 /// Reads a regular file. Anything else, such as a pipe, could keep the reader waiting for ever.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// What the system says, or that it is something else.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

@@ -35,6 +35,7 @@ fn each_room_keeps_to_itself_what_it_owns() {
         ("hyper::", &["body.rs", "connection.rs", "http.rs"]),
         ("wac_graph::", &["compose.rs"]),
         ("notify::", &["hints.rs"]),
+        ("ureq::", &["cli/admin.rs", "cli/trust.rs"]),
         ("env::var", &["config.rs"]),
         ("\"is_superuser\"", &[]),
         ("\"result\"", &[]),

@@ -3,7 +3,7 @@
 //! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` and
 //! `raw_mqtt` speak to them, `device` is who wants in and `strangers` who is kept out; `questions` holds what they ask;
 //! `composition` puts policies behind `wasi:http`, `wasi_http` and `jco` run those, `envoy` runs Envoy with the filter in it,
-//! `log` keeps what programs say; every other file holds one promise.
+//! `log` keeps what programs say, `operator` runs the gate; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -29,6 +29,7 @@ mod log;
 mod logins;
 mod metrics;
 mod mqtt;
+mod operator;
 mod page;
 mod process;
 mod program;
@@ -37,8 +38,11 @@ mod questions;
 mod rabbitmq;
 mod raw_mqtt;
 mod sandbox;
+mod status_verb;
 mod storm;
 mod strangers;
 mod swap;
+mod swap_verb;
 mod traces;
+mod verbs;
 mod wasi_http;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -30,12 +30,26 @@ pub(crate) fn program() -> &'static Path {
 
 pub(crate) fn mqtt_gate<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).env_remove("MQTT_SIGNATURE_KEY").stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env_remove("MQTT_SIGNATURE_KEY")
+        .env_remove("MQTT_GATE_ADMIN_TOKEN")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command
 }
 
 pub(crate) async fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().await.unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Runs it with this on its standard input.
+pub(crate) async fn run_with(command: &mut Command, input: &[u8]) -> (Option<i32>, String, String) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Who reads none of it may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input).await;
+    let Output { status, stdout, stderr } = child.wait_with_output().await.unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 

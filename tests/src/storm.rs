@@ -9,12 +9,12 @@ use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, OPERATOR};
 use crate::http::{Connection, post};
 
 const SWAPS: u64 = 50;
-const CONNECTIONS: usize = 8;
+pub(crate) const CONNECTIONS: usize = 8;
 /// More than a server takes in one go.
 const DEPTH: usize = 48;
 
 /// How far the swaps have come. `2n`: policy n serves and nothing else can. `2n + 1`: policy n or the next one serves.
-type Phase = Arc<AtomicU64>;
+pub(crate) type Phase = Arc<AtomicU64>;
 
 /// A request, and the status each of the two policies answers it with.
 struct Question {
@@ -43,12 +43,12 @@ impl Question {
     }
 }
 
-/// Asks in bursts until the last swap is done; the number of answers.
-async fn storm(mut connection: Connection, phase: Phase) -> u64 {
+/// Asks in bursts until so many swaps are done; the number of answers.
+pub(crate) async fn storm(mut connection: Connection, phase: Phase, swaps: u64) -> u64 {
     let questions = questions();
     let burst: Vec<u8> = (0..DEPTH).flat_map(|at| questions[at % questions.len()].request.iter().copied()).collect();
     let mut answers = 0;
-    while phase.load(SeqCst) < 2 * SWAPS {
+    while phase.load(SeqCst) < 2 * swaps {
         let sent_in = phase.load(SeqCst);
         connection.send(&burst).await;
         for at in 0..DEPTH {
@@ -72,7 +72,7 @@ async fn fifty_swaps_under_load_lose_and_misjudge_nothing() {
     let phase = Phase::default();
     let mut storms = Vec::new();
     for _ in 0..CONNECTIONS {
-        storms.push(tokio::spawn(storm(Connection::open(gate.logins).await, Arc::clone(&phase))));
+        storms.push(tokio::spawn(storm(Connection::open(gate.logins).await, Arc::clone(&phase), SWAPS)));
     }
     for swap in 1..=SWAPS {
         phase.fetch_add(1, SeqCst);

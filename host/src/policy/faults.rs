@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::component::AUTHENTICATOR;
+use crate::ruling::Ruling;
 use crate::settings::SettingsError;
 
 /// Why a policy could not be put in service. The one before it stays.
@@ -107,5 +108,11 @@ impl CallError {
             None if error.is::<PoolConcurrencyLimitError>() => Self::Busy,
             None => Self::Failed(error),
         }
+    }
+
+    /// The kind of fault, in a word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        Ruling::from(self).reason()
     }
 }

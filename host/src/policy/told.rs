@@ -2,7 +2,7 @@
 
 use brokers::Action;
 
-use super::{Access, Grant};
+use super::{Access, Grant, Reason};
 use crate::sandbox::bindings::exports::mqtt_gate::auth::authorizer;
 
 impl From<Action> for authorizer::Action {
@@ -25,6 +25,19 @@ impl From<Grant> for brokers::Grant {
             },
             expires_at: grant.expires_at,
             attributes: grant.attributes,
+        }
+    }
+}
+
+impl Reason {
+    /// Its name in the contract.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
+            Self::BadUserNameOrPassword => "bad-user-name-or-password",
+            Self::NotAuthorized => "not-authorized",
+            Self::Banned => "banned",
         }
     }
 }

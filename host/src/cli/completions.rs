@@ -1,0 +1,28 @@
+//! `mqtt-gate completions`
+
+use anyhow::Result;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::exit::Exit;
+use super::{Cli, show};
+
+/// The flags of `completions`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mqtt-gate completions bash > /etc/bash_completion.d/mqtt-gate
+  mqtt-gate completions fish > ~/.config/fish/completions/mqtt-gate.fish")]
+pub(crate) struct Completions {
+    /// For this shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self) -> Result<Exit> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "mqtt-gate", &mut script);
+        show::text(String::from_utf8_lossy(&script).trim_end())?;
+        Ok(Exit::Yes)
+    }
+}
