@@ -3,7 +3,7 @@
 In Python, because a configuration file of amqtt 0.12 cannot say how to ask: its plugin takes members of enumerations, and
 refuses the words for them. Needs `pip install amqtt aiohttp sqlalchemy`. The tests of mqtt-gate run amqtt by this file.
 
-Usage: amqtt.py [MQTT_PORT [GATE_PORT [json|form]]]
+Usage: run_amqtt.py [MQTT_PORT [GATE_PORT [json|form]]]
 """
 
 import asyncio
