@@ -3,6 +3,7 @@
 #   make run     build the gate and serve a demonstration: prints a credential and the curl line that is let in
 #   make test    every test
 #   make build   the program for use, target/release/mqtt-gate: slower to build, faster to run
+#   make deb     the Debian package, target/debian/*.deb; needs cargo-deb (cargo install cargo-deb --locked)
 #   make bench   how fast the program for use answers, beside the same checks compiled in; writes docs/PERFORMANCE.md
 #   make bench-check   the shortest such comparison: fails when the gate has become slow
 #   make bench-call    one login judged in process, by criterion
@@ -16,7 +17,7 @@ CARGO_TARGET_DIR ?= target
 override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export WASM_STD CARGO_TARGET_DIR
 
-.PHONY: run test build bench bench-check bench-call bench-build lint policy components componentize setup
+.PHONY: run test build deb deb-package bench bench-check bench-call bench-build lint policy components componentize setup
 
 run: components
 	cargo build --locked --workspace --bin mqtt-gate
@@ -28,6 +29,17 @@ run: components
 
 build: setup
 	cargo build --locked --release --bin mqtt-gate
+
+deb: build components deb-package
+
+# The package of what has been built.
+deb-package:
+	@command -v cargo-deb >/dev/null || { echo 'no cargo-deb: cargo install cargo-deb --locked' >&2; exit 1; }
+	@mkdir -p $(CARGO_TARGET_DIR)/release/deb
+	cp $(CARGO_TARGET_DIR)/components/*.wasm $(CARGO_TARGET_DIR)/release/deb/
+	for shell in bash fish zsh; do $(CARGO_TARGET_DIR)/release/mqtt-gate completions $$shell \
+		>$(CARGO_TARGET_DIR)/release/deb/mqtt-gate.$$shell || exit 1; done
+	cargo deb --no-build --locked --package mqtt-gate
 
 test: setup
 	@tests/setup $(CARGO_TARGET_DIR)

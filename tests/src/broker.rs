@@ -22,6 +22,8 @@ pub(crate) struct Broker {
     _directory: TempDir,
 }
 
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/brokers");
+
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// RabbitMQ with its MQTT plugin, which asks the gate about everything.
@@ -46,7 +48,7 @@ pub(crate) async fn rabbitmq(gate: SocketAddr) -> Broker {
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_CONF_ENV_FILE", path("no-such-file"))
         .env("RABBITMQ_CONFIG_FILE", path("rabbitmq"))
-        .env("RABBITMQ_ADVANCED_CONFIG_FILE", path("no-such-file.config"))
+        .env("RABBITMQ_ADVANCED_CONFIG_FILE", format!("{EXAMPLES}/rabbitmq-advanced.config"))
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
         .env("RABBITMQ_MNESIA_BASE", path("data"))
         .env("RABBITMQ_LOG_BASE", path("log"))
@@ -59,30 +61,25 @@ pub(crate) async fn rabbitmq(gate: SocketAddr) -> Broker {
     Broker { port, _processes: vec![node, registry], _directory: directory }
 }
 
+/// The configuration that is shipped, on other ports.
 fn rabbitmq_conf(port: u16, gate: SocketAddr) -> String {
-    let paths = ["user", "vhost", "resource", "topic"]
-        .map(|path| format!("auth_http.{path}_path = http://{gate}/rabbitmq/{path}\n"))
-        .concat();
-    format!(
-        "listeners.tcp = none\n\
-         log.console = true\n\
-         log.console.level = info\n\
-         log.file = false\n\
-         auth_backends.1 = http\n\
-         auth_http.http_method = post\n\
-         {paths}\
-         mqtt.listeners.tcp.default = 127.0.0.1:{port}\n\
-         mqtt.allow_anonymous = false\n"
-    )
+    let shipped = shipped("rabbitmq.conf").replace("127.0.0.1:8003", &gate.to_string());
+    let moved = shipped.replace("0.0.0.0:1883", &format!("127.0.0.1:{port}"));
+    format!("{moved}listeners.tcp = none\nlog.console = true\nlog.console.level = info\nlog.file = false\n")
+}
+
+/// An example for a broker.
+pub(crate) fn shipped(name: &str) -> String {
+    fs::read_to_string(Path::new(EXAMPLES).join(name)).unwrap()
 }
 
 /// amqtt, which asks the gate by JSON or by form.
 pub(crate) async fn amqtt(gate: SocketAddr, params: &str) -> Broker {
     let directory = TempDir::new().unwrap();
     let [port] = free_ports();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/brokers/run_amqtt.py");
+    let script = format!("{EXAMPLES}/run_amqtt.py");
     let mut broker = Command::new(target().join("amqtt/bin/python"));
-    broker.args([script, &port.to_string(), &gate.port().to_string(), params]).env("HOME", directory.path());
+    broker.args([script, port.to_string(), gate.port().to_string(), params.to_owned()]).env("HOME", directory.path());
     let mut broker = start(&mut broker, directory.path(), "amqtt (tests/setup puts it into the target directory)");
     until_said(&mut broker, directory.path(), "ready").await;
     Broker { port, _processes: vec![broker], _directory: directory }

@@ -1,6 +1,9 @@
-"""amqtt as the tests run it: asks the gate by status whether a client may connect, publish, subscribe and receive.
+"""amqtt that asks mqtt-gate, by status, whether a client may connect, publish, subscribe and receive.
 
-Usage: run_amqtt.py MQTT_PORT GATE_PORT json|form
+In Python, because a configuration file of amqtt 0.12 cannot say how to ask: its plugin takes members of enumerations, and
+refuses the words for them. Needs `pip install amqtt aiohttp sqlalchemy`. The tests of mqtt-gate run amqtt by this file.
+
+Usage: run_amqtt.py [MQTT_PORT [GATE_PORT [json|form]]]
 """
 
 import asyncio
@@ -9,16 +12,17 @@ import sys
 from amqtt.broker import Broker
 from amqtt.contrib.http import ParamsMode, RequestMethod, ResponseMode
 
-mqtt, gate, params = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+mqtt, gate, params = (sys.argv[1:] + ["1883", "8003", "json"][len(sys.argv) - 1 :])[:3]
 http = {
     "host": "127.0.0.1",
-    "port": gate,
+    "port": int(gate),
     "request_method": RequestMethod.POST,
     "params_mode": ParamsMode(params),
     "response_mode": ResponseMode.STATUS,
 }
 config = {
     "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{mqtt}"}},
+    # These alone: amqtt takes a 503 for no opinion, and lets in who another plugin lets in.
     "plugins": {
         "amqtt.contrib.http.UserAuthHttpPlugin": {**http, "user_uri": "/mqtt/auth"},
         "amqtt.contrib.http.TopicAuthHttpPlugin": {**http, "topic_uri": "/mqtt/acl"},

@@ -1,0 +1,64 @@
+//! The Debian package: what it installs is there, and where the units look for it.
+
+use std::fs;
+
+use super::{TOP, text, toml};
+
+/// What is installed: from where, to where.
+fn assets() -> Vec<(String, String)> {
+    let manifest = toml("host/Cargo.toml");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let part = |asset: &toml::Value, at: usize| asset[at].as_str().unwrap().to_owned();
+    assets.iter().map(|asset| (part(asset, 0), part(asset, 1))).collect()
+}
+
+fn installed(at: &str) -> bool {
+    assets().iter().any(|(from, to)| at == format!("/{to}{}", if to.ends_with('/') { name(from) } else { "" }))
+}
+
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
+#[test]
+fn what_the_package_installs_is_there() {
+    for (from, _) in assets().iter().filter(|(from, _)| !from.starts_with("target/")) {
+        let (directory, name) = from.rsplit_once('/').unwrap();
+        let mut files = fs::read_dir(format!("{TOP}/host/{directory}")).unwrap().map(|file| file.unwrap().file_name());
+        assert!(files.any(|file| name.starts_with('*') || file == name), "{from}");
+    }
+}
+
+#[test]
+fn the_units_find_what_the_package_installs() {
+    let service = text("deploy/systemd/mqtt-gate.service");
+    let command = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    for path in command.split(' ').filter(|word| word.starts_with('/')) {
+        assert!(installed(path), "{path}");
+    }
+    // What the configuration tells the operator to copy.
+    for path in text("deploy/systemd/gate.toml").split_whitespace().filter(|word| word.starts_with("/usr/")) {
+        assert!(path.ends_with('/') || installed(path), "{path}");
+    }
+    let manifest = toml("host/Cargo.toml");
+    let deb = &manifest["package"]["metadata"]["deb"];
+    for file in deb["conf-files"].as_array().unwrap() {
+        assert!(installed(file.as_str().unwrap()), "{file:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_restarts_the_service_and_leaves_the_sockets_open() {
+    let manifest = toml("host/Cargo.toml");
+    let deb = &manifest["package"]["metadata"]["deb"];
+    // Scripts that are generated restart every unit.
+    assert!(deb.get("systemd-units").is_none());
+    let invoked = |script: &str| -> Vec<String> {
+        let text = text(&format!("deploy/debian/{script}"));
+        let calls = text.lines().filter_map(|line| line.trim().strip_prefix("deb-systemd-invoke "));
+        calls.map(|call| call.split(" >").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(invoked("postinst"), ["restart mqtt-gate.service"]);
+    assert_eq!(invoked("prerm"), ["stop mqtt-gate.socket mqtt-gate-admin.socket mqtt-gate.service"]);
+    assert!(text("deploy/debian/prerm").contains("if [ \"$1\" = remove ]"));
+}
