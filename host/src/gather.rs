@@ -23,7 +23,13 @@ pub(crate) struct Gathered(Arc<Mutex<Gathering>>);
 
 struct Gathering {
     stream: TcpStream,
+    /// What came and was given back, to be read again.
+    unread: BytesMut,
     waiting: BytesMut,
+    /// Where in `waiting` the last answer begins, if all of it is there.
+    last: Option<usize>,
+    /// Whether the next that is written may be several answers.
+    was_blocked: bool,
     flow: Flow,
     /// How the first request begins.
     beginning: Vec<u8>,
@@ -43,13 +49,25 @@ pub(crate) struct Flow {
     pub(crate) is_sending: bool,
     /// Whether the server asked for more and the client had sent nothing: every whole request has been taken.
     pub(crate) is_starved: bool,
+    /// Whether the server could not write what it had to: there are answers that are not here yet.
+    pub(crate) is_blocked: bool,
+}
+
+impl Flow {
+    /// Whether the server has taken all that has come, and written all that it has to say.
+    pub(crate) fn is_at_rest(self) -> bool {
+        self.is_starved && !self.is_blocked
+    }
 }
 
 impl Gathered {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self(Arc::new(Mutex::new(Gathering {
             stream,
+            unread: BytesMut::new(),
             waiting: BytesMut::new(),
+            last: None,
+            was_blocked: false,
             flow: Flow::default(),
             beginning: Vec::new(),
         })))
@@ -63,6 +81,29 @@ impl Gathered {
     /// How the first request on this connection begins.
     pub(crate) fn beginning(&self) -> Vec<u8> {
         self.inner().beginning.clone()
+    }
+
+    /// Gives back what was read and not used: it is read again before anything else.
+    pub(crate) fn put_back(&self, unused: &[u8]) {
+        self.inner().unread.extend_from_slice(unused);
+    }
+
+    /// Has the last of the answers that wait say that no other comes after it. False if none waits, or if part of it
+    /// has been sent.
+    pub(crate) fn announce_end(&self) -> bool {
+        let mut inner = self.inner();
+        let Some(at) = inner.last else { return false };
+        let head = inner.waiting.get(at..).unwrap_or_default();
+        // What has no answer yet is told to go on by a status 1xx.
+        if !head.starts_with(b"HTTP/1.1 ") || head.get(9) == Some(&b'1') {
+            return false;
+        }
+        let Some(line) = head.windows(2).position(|bytes| bytes == b"\r\n") else { return false };
+        let rest = inner.waiting.split_off(at + line + 2);
+        inner.waiting.extend_from_slice(b"connection: close\r\n");
+        inner.waiting.unsplit(rest);
+        inner.last = None;
+        true
     }
 
     /// Puts another answer in the place of the last one, if that is a status 4xx, none of which has been sent.
@@ -113,6 +154,7 @@ impl Gathering {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.waiting.advance(sent);
+            self.last = self.last.and_then(|last| last.checked_sub(sent));
             self.flow.sent += sent as u64;
         }
         Poll::Ready(Ok(()))
@@ -122,6 +164,11 @@ impl Gathering {
 impl AsyncRead for Gathered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
+        if !inner.unread.is_empty() {
+            let length = inner.unread.len().min(buffer.remaining());
+            buffer.put_slice(&inner.unread.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
         let new = buffer.filled().get(before..).unwrap_or_default();
@@ -138,7 +185,16 @@ impl AsyncWrite for Gathered {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut inner = self.inner();
         if inner.waiting.len() >= MOST_WAITING {
-            ready!(inner.poll_send(cx))?;
+            let sent = inner.poll_send(cx);
+            inner.flow.is_blocked = sent.is_pending();
+            inner.was_blocked |= sent.is_pending();
+            ready!(sent)?;
+        }
+        // The server writes each answer by itself, unless it had to wait for the one before.
+        if std::mem::replace(&mut inner.was_blocked, false) {
+            inner.last = None;
+        } else if bytes.starts_with(b"HTTP/1.") {
+            inner.last = Some(inner.waiting.len());
         }
         inner.waiting.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

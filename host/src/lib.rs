@@ -4,8 +4,9 @@
 //! ```text
 //! main.rs, cli/   flags and verbs
 //! config.rs       what the operator can choose          settings.rs   what a policy is told
+//! sockets.rs      where it listens, or was handed a socket
 //! acceptor.rs     connections, so many and no more ─► worker.rs  threads ─► connection.rs  a client;
-//!                 gather.rs  its answers; patience.rs  how long it may dawdle
+//!                 gather.rs  its answers; patience.rs  how long it may dawdle; farewell.rs  its end when the gate stops
 //! http.rs         the routes; a fault becomes a refusal there, in one line ─► case.rs  what a verdict comes to; body.rs;
 //!                 findings.rs  what brokers do wrong; front.rs  what people look at
 //! judge.rs        who answers; a slow policy holds up nobody
@@ -24,7 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 
 mod acceptor;
 pub mod active;
@@ -35,6 +36,7 @@ mod case;
 mod compilers;
 pub mod config;
 mod connection;
+mod farewell;
 mod findings;
 mod front;
 mod gather;
@@ -48,6 +50,7 @@ pub mod policy;
 mod reload;
 pub mod sandbox;
 pub mod settings;
+mod sockets;
 mod stop;
 mod tally;
 mod worker;
@@ -67,16 +70,7 @@ use stop::Stop;
 use tally::Tally;
 use worker::Workers;
 
-/// So many connections may wait to be accepted. Beyond it the system drops them, and clients try again a second later.
-const BACKLOG: u32 = 1024;
-
-/// Where the gate can be asked.
-pub struct Listeners {
-    /// By brokers.
-    pub logins: TcpListener,
-    /// By the operator.
-    pub admin: TcpListener,
-}
+pub use sockets::{HandedOver, HandedOverError, Listeners};
 
 /// Why the gate does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +85,9 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// The sockets that were handed over are of no use.
+    #[error(transparent)]
+    HandedOver(#[from] HandedOverError),
     /// There is no policy to serve with.
     #[error("cannot put the policy in service")]
     Policy(#[from] LoadError),
@@ -100,27 +97,6 @@ pub enum ServeError {
     /// A thread or a socket fails.
     #[error("the system does not let the gate go on")]
     System(#[from] io::Error),
-}
-
-impl Listeners {
-    /// Listens on the addresses of the configuration. To be called within a runtime.
-    ///
-    /// # Errors
-    /// An address is taken, or is none of this machine's.
-    pub fn bind(config: &Config) -> Result<Self, ServeError> {
-        Ok(Self { logins: bind(config.listen, "--listen")?, admin: bind(config.admin_listen, "--admin-listen")? })
-    }
-}
-
-fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A port that a gate before this one held a moment ago is free.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|source| ServeError::Listen { address, flag, source })
 }
 
 /// A gate with a policy that works, not yet open.
@@ -170,7 +146,7 @@ impl Gate {
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
         tracing::info!(%listen, %admin, "serving");
 
-        workers.serve(Acceptor::new(listeners.logins, places), &stop, shutdown).await;
+        workers.serve(Acceptor::new(listeners.logins, listeners.is_held, places), &stop, shutdown).await;
         // The operator can watch until the last login is answered.
         administration.abort();
         let _ = administration.await;
@@ -203,6 +179,6 @@ pub async fn serve_by(
     let (places, limits) = (Places::new(config.limits.connections.get()), config.limits);
     let questions = Questions::new(judge, axum::Router::new(), Arc::default(), Arc::default(), limits);
     let workers = Workers::start(config.workers, questions, limits, &stopping)?;
-    workers.serve(Acceptor::new(logins, places), &stop, shutdown).await;
+    workers.serve(Acceptor::new(logins, false, places), &stop, shutdown).await;
     Ok(())
 }

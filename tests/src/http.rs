@@ -1,5 +1,6 @@
 //! As much of an HTTP/1.1 client as it takes to pipeline.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,6 +40,11 @@ impl Connection {
     /// Sends, unless the other side ends the connection.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         timeout(PATIENCE, self.0.get_mut().write_all(bytes)).await.expect("the end of the connection, or room").is_ok()
+    }
+
+    /// Whether the other side has ended the connection, as far as is known here. Nobody owes an answer meanwhile.
+    pub(crate) fn is_ended(&self) -> bool {
+        !matches!(self.0.get_ref().try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Says that nothing more will be sent.

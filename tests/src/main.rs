@@ -1,7 +1,7 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
-//! `gate` runs the product and `process` the program, `http` speaks to it, `broker` runs real brokers, `mqtt` speaks to
-//! them, `device` is who wants in; every other file holds one promise.
+//! `gate` runs the product and `process` the program, `manager` starts it as systemd does, `http` speaks to it, `broker`
+//! runs real brokers, `mqtt` speaks to them, `device` is who wants in; every other file holds one promise.
 
 mod amqtt;
 mod architecture;
@@ -17,10 +17,12 @@ mod gate;
 mod grants;
 mod http;
 mod logins;
+mod manager;
 mod mqtt;
 mod process;
 mod program;
 mod rabbitmq;
+mod restart;
 mod sandbox;
 mod storm;
 mod swap;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use mqtt_gate::config::{Config, KEY_SETTING};
-use mqtt_gate::{Gate, Listeners, ServeError};
+use mqtt_gate::{Gate, HandedOver, Listeners, ServeError};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -46,13 +46,14 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self) -> Result<()> {
         log::start(self.log_level);
+        let handed_over = HandedOver::take().map_err(ServeError::from)?;
         let mut config = self.config()?;
         let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
         config.resolve_env()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
         let served = runtime.block_on(async {
             let shutdown = stop_signal()?;
-            let listeners = Listeners::bind(&config)?;
+            let listeners = Listeners::open(&config, handed_over)?;
             let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
             let gate = Gate::prepare(config)?;
             if let Some(demo) = demo {
