@@ -15,6 +15,7 @@
 //!                 compilers.rs  threads that give way
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
 //! admin.rs        what the operator asks                tally.rs      what it counts
+//! supervisor.rs   what the service manager is told      pulse.rs      whether the workers are alive
 //! ```
 //!
 //! Never true: that a fault is answered as `allow`; that a policy serves which has not been loaded and checked; that a
@@ -47,11 +48,13 @@ pub mod judge;
 pub mod one_line;
 mod patience;
 pub mod policy;
+mod pulse;
 mod reload;
 pub mod sandbox;
 pub mod settings;
 mod sockets;
 mod stop;
+mod supervisor;
 mod tally;
 mod worker;
 
@@ -64,11 +67,12 @@ use findings::Findings;
 use http::Questions;
 use judge::Judge;
 use policy::LoadError;
+use pulse::Pulse;
 use reload::Reloader;
 use sandbox::{Sandbox, SandboxError};
 use stop::Stop;
 use tally::Tally;
-use worker::Workers;
+use worker::{Worker, Workers};
 
 pub use sockets::{HandedOver, HandedOverError, Listeners};
 
@@ -141,12 +145,22 @@ impl Gate {
         };
         let limits = self.config.limits;
         let questions = Questions::new(self.active(), front::router(self.active()), tally, findings, limits);
-        let workers = Workers::start(self.config.workers, questions, limits, &stopping)?;
+        let worker = Worker { questions: Arc::new(questions), limits, stopping: stopping.clone() };
+        let pulse = Pulse::new(self.config.workers.get(), supervisor::watchdog());
+        let workers = Workers::start(&worker, &pulse)?;
+        let active = self.active();
         let reloading = tokio::spawn(self.reloader.run(stopping));
+        let watching = tokio::spawn(pulse.watch(supervisor::alive));
         let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
         tracing::info!(%listen, %admin, "serving");
+        supervisor::ready(&active.get());
 
+        let shutdown = async {
+            shutdown.await;
+            supervisor::stopping();
+        };
         workers.serve(Acceptor::new(listeners.logins, listeners.is_held, places), &stop, shutdown).await;
+        watching.abort();
         // The operator can watch until the last login is answered.
         administration.abort();
         let _ = administration.await;
@@ -178,7 +192,8 @@ pub async fn serve_by(
     let (stop, stopping) = Stop::new();
     let (places, limits) = (Places::new(config.limits.connections.get()), config.limits);
     let questions = Questions::new(judge, axum::Router::new(), Arc::default(), Arc::default(), limits);
-    let workers = Workers::start(config.workers, questions, limits, &stopping)?;
+    let worker = Worker { questions: Arc::new(questions), limits, stopping };
+    let workers = Workers::start(&worker, &Pulse::new(config.workers.get(), None))?;
     workers.serve(Acceptor::new(logins, false, places), &stop, shutdown).await;
     Ok(())
 }

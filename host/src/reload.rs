@@ -14,6 +14,7 @@ use crate::one_line;
 use crate::policy::{Digest, LoadError, Policy};
 use crate::sandbox::Sandbox;
 use crate::stop::Stopping;
+use crate::supervisor;
 
 /// A candidate has to stand still for this long before it is loaded.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -203,6 +204,7 @@ impl Reloader {
         let before = self.publisher.publish(policy, SystemTime::now());
         let (generation, from) = (before.generation + 1, before.policy.digest());
         tracing::info!(name, %from, %to, settings_changed, generation, "policy swapped");
+        supervisor::swapped(&self.publisher.active().get());
     }
 
     /// Keeps the policy that serves. The same thing failing again, for the same reason, is not told twice.

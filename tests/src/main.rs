@@ -25,4 +25,5 @@ mod rabbitmq;
 mod restart;
 mod sandbox;
 mod storm;
+mod supervised;
 mod swap;

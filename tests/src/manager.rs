@@ -1,7 +1,9 @@
 //! A service manager, as far as the gate knows one: it holds the sockets, hands them over and is told how the gate is.
 
+use std::iter;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -42,6 +44,20 @@ impl Manager {
         let mut command = handing_over(sockets, "admin:logins", arguments);
         command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
         command
+    }
+
+    /// The path of a file of this name, which goes when the manager does.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What the gate has said and nobody has heard yet.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        let mut notice = [0; 4096];
+        let next = || {
+            self.notices.try_recv(&mut notice).ok().map(|length| String::from_utf8(notice[..length].to_vec()).unwrap())
+        };
+        iter::from_fn(next).collect()
     }
 
     /// The next thing that the gate says.
