@@ -39,6 +39,8 @@ pub struct Config {
     pub workers: NonZero<usize>,
     /// The policy and its settings.
     pub policy: PolicyConfig,
+    /// What the gate keeps on disk.
+    pub state: StateConfig,
     /// What bounds a request and a policy.
     pub limits: Limits,
 }
@@ -51,6 +53,15 @@ pub struct PolicyConfig {
     pub file: Option<PathBuf>,
     /// What the policy can ask for. Absent: `signature-keys` from the variable `MQTT_SIGNATURE_KEY`.
     pub settings: SettingSources,
+}
+
+/// What the gate keeps on disk.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// Where it keeps the last policy that served out of a file, for a start that finds that file broken. Absent: the
+    /// directory that systemd made for it (`StateDirectory=`), or else nothing is kept.
+    pub directory: Option<PathBuf>,
 }
 
 /// What bounds a request and a policy.
@@ -85,6 +96,7 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8004)),
             workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             policy: PolicyConfig::default(),
+            state: StateConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -178,7 +190,12 @@ impl Config {
             SettingsError::Env { variable, .. } if variable == KEY_VARIABLE => ConfigError::NoKey,
             other => other.into(),
         };
-        self.policy.settings.resolve_env(variable).map_err(missing)
+        self.policy.settings.resolve_env(variable).map_err(missing)?;
+        // A list, if the unit has several.
+        let states = variable("STATE_DIRECTORY");
+        let given = states.as_deref().and_then(|list| list.split(':').next()).map(PathBuf::from);
+        self.state.directory = self.state.directory.take().or(given);
+        Ok(())
     }
 }
 

@@ -13,7 +13,8 @@
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits;
 //!                 compilers.rs  threads that give way
-//! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
+//! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed;
+//!                 last_good.rs  what served last, kept for a start
 //! admin.rs        what the operator asks                tally.rs      what it counts
 //! supervisor.rs   what the service manager is told      pulse.rs      whether the workers are alive
 //! ```
@@ -45,6 +46,7 @@ mod hints;
 mod http;
 mod instances;
 pub mod judge;
+mod last_good;
 pub mod one_line;
 mod patience;
 pub mod policy;
@@ -66,6 +68,7 @@ use config::Config;
 use findings::Findings;
 use http::Questions;
 use judge::Judge;
+use last_good::LastGood;
 use policy::LoadError;
 use pulse::Pulse;
 use reload::Reloader;
@@ -116,7 +119,8 @@ impl Gate {
     /// The policy does not load, or the machine has no room for the sandbox.
     pub fn prepare(config: Config) -> Result<Self, ServeError> {
         let sandbox = Arc::new(Sandbox::new(config.limits)?);
-        let reloader = Reloader::start(Origin::new(&config.policy), sandbox)?;
+        let last_good = LastGood::new(config.state.directory.clone());
+        let reloader = Reloader::start(Origin::new(&config.policy), sandbox, last_good)?;
         Ok(Self { config, reloader })
     }
 

@@ -16,6 +16,7 @@ mod findings;
 mod gate;
 mod grants;
 mod http;
+mod last_good;
 mod logins;
 mod manager;
 mod mqtt;
