@@ -138,7 +138,8 @@ impl Acceptor {
     pub(crate) fn close(self) -> io::Result<Vec<Accepted>> {
         let listener = self.listener.into_std()?;
         let mut waiting: Vec<TcpStream> = self.kept.into_iter().collect();
-        while !self.is_held {
+        let mut is_done = self.is_held;
+        while !is_done {
             match listener.accept() {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(true)?;
@@ -146,7 +147,7 @@ impl Acceptor {
                 }
                 // It was gone before it was taken.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => break,
+                Err(_) => is_done = true,
             }
         }
         Ok(waiting.into_iter().map(|stream| Accepted { stream, place: None }).collect())
@@ -155,11 +156,11 @@ impl Acceptor {
 
 /// When something was told last.
 #[derive(Default)]
-struct Told(Option<Instant>);
+pub(crate) struct Told(Option<Instant>);
 
 impl Told {
     /// Whether to tell it now; if so, it counts as told.
-    fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.0.is_none_or(|told| now.duration_since(told) >= QUIET);
         if is_due {

@@ -13,6 +13,11 @@ use serde::Deserialize;
 
 use crate::settings::{SettingSources, SettingsError};
 
+mod around;
+
+pub(crate) use around::{ADMIN_TOKEN, BROKER_SECRET};
+pub use around::{AccessConfig, StateConfig, TlsConfig};
+
 /// The variable that the default configuration takes the signing key from.
 pub const KEY_VARIABLE: &str = "MQTT_SIGNATURE_KEY";
 
@@ -33,8 +38,14 @@ const KIB: u64 = 1 << 10;
 pub struct Config {
     /// Where brokers ask.
     pub listen: SocketAddr,
-    /// Where the operator asks. Not for the world: there is no password.
+    /// Where the operator asks. Not for the world.
     pub admin_listen: SocketAddr,
+    /// The certificate that brokers are shown. Absent: they ask without TLS.
+    pub tls: Option<TlsConfig>,
+    /// The certificate that the operator is shown. Absent: the operator asks without TLS.
+    pub admin_tls: Option<TlsConfig>,
+    /// What brokers and the operator have to know.
+    pub access: AccessConfig,
     /// Threads that judge logins, each with its own share of the connections. Absent: one per processor.
     pub workers: NonZero<usize>,
     /// The policy and its settings.
@@ -53,15 +64,6 @@ pub struct PolicyConfig {
     pub file: Option<PathBuf>,
     /// What the policy can ask for. Absent: `signature-keys` from the variable `MQTT_SIGNATURE_KEY`.
     pub settings: SettingSources,
-}
-
-/// What the gate keeps on disk.
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StateConfig {
-    /// Where it keeps the last policy that served out of a file, for a start that finds that file broken. Absent: the
-    /// directory that systemd made for it (`StateDirectory=`), or else nothing is kept.
-    pub directory: Option<PathBuf>,
 }
 
 /// What bounds a request and a policy.
@@ -94,6 +96,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8003)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8004)),
+            tls: None,
+            admin_tls: None,
+            access: AccessConfig::default(),
             workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             policy: PolicyConfig::default(),
             state: StateConfig::default(),
@@ -191,10 +196,8 @@ impl Config {
             other => other.into(),
         };
         self.policy.settings.resolve_env(variable).map_err(missing)?;
-        // A list, if the unit has several.
-        let states = variable("STATE_DIRECTORY");
-        let given = states.as_deref().and_then(|list| list.split(':').next()).map(PathBuf::from);
-        self.state.directory = self.state.directory.take().or(given);
+        self.access.resolve_env(variable)?;
+        self.state.resolve_env(variable);
         Ok(())
     }
 }

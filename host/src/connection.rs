@@ -17,10 +17,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::acceptor::Accepted;
 use crate::body;
+use crate::config::Limits;
 use crate::farewell::{Farewell, GRACE};
 use crate::gather::Gathered;
 use crate::judge::Judge;
 use crate::patience::{Patience, Requests, Stuck};
+use crate::stop::Stopping;
+use crate::tls::Tls;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// How long a connection may be quiet between two requests. EMQX reconnects needlessly when it is under 15 s.
@@ -50,8 +54,15 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
     };
     // Answers are one small write each: waiting to fill a packet would only cost time.
     let _ = stream.set_nodelay(true);
-    let gathered = Gathered::new(stream);
-    let Worker { questions, limits, mut stopping } = worker;
+    let Worker { questions, limits, mut stopping, tls } = worker;
+    let wire = match tls {
+        None => Wire::Plain(stream),
+        Some(tls) => match greet(tls, stream, limits, stopping.clone()).await {
+            Some(wire) => wire,
+            None => return,
+        },
+    };
+    let gathered = Gathered::new(wire);
     let requests = Arc::new(Requests::default());
     let service = |request: Request<Incoming>| {
         let (questions, requests) = (Arc::clone(&questions), Arc::clone(&requests));
@@ -136,4 +147,17 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
         tracing::debug!(?end, "a connection broke");
     }
     drop(place);
+}
+
+/// Comes to speak TLS with a client. Once the gate stops, no client that is at it is waited for longer than one that is
+/// silent.
+async fn greet(tls: Tls, stream: TcpStream, limits: Limits, mut stopping: Stopping) -> Option<Wire> {
+    let no_longer = async {
+        stopping.wait().await;
+        sleep(GRACE.min(limits.drain)).await;
+    };
+    tokio::select! {
+        wire = tls.greet(stream, limits.request) => wire,
+        () = no_longer => None,
+    }
 }

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::wire::Wire;
 
 /// So many bytes may wait before the client has to take some.
 const MOST_WAITING: usize = 64 << 10;
@@ -22,10 +23,12 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Gathered(Arc<Mutex<Gathering>>);
 
 struct Gathering {
-    stream: TcpStream,
+    stream: Wire,
     /// What came and was given back, to be read again.
     unread: BytesMut,
     waiting: BytesMut,
+    /// Whether some of what was sent may be on its way to the system still.
+    is_unflushed: bool,
     /// Where in `waiting` the last answer begins, if all of it is there.
     last: Option<usize>,
     /// Whether the next that is written may be several answers.
@@ -61,11 +64,12 @@ impl Flow {
 }
 
 impl Gathered {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Wire) -> Self {
         Self(Arc::new(Mutex::new(Gathering {
             stream,
             unread: BytesMut::new(),
             waiting: BytesMut::new(),
+            is_unflushed: false,
             last: None,
             was_blocked: false,
             flow: Flow::default(),
@@ -75,7 +79,7 @@ impl Gathered {
 
     pub(crate) fn flow(&self) -> Flow {
         let inner = self.inner();
-        Flow { is_sending: !inner.waiting.is_empty(), ..inner.flow }
+        Flow { is_sending: !inner.waiting.is_empty() || inner.is_unflushed, ..inner.flow }
     }
 
     /// How the first request on this connection begins.
@@ -156,6 +160,12 @@ impl Gathering {
             self.waiting.advance(sent);
             self.last = self.last.and_then(|last| last.checked_sub(sent));
             self.flow.sent += sent as u64;
+            self.is_unflushed = true;
+        }
+        if self.is_unflushed {
+            // TLS may have taken what the client has not.
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

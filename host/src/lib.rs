@@ -30,6 +30,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 mod acceptor;
+mod access;
 pub mod active;
 mod admin;
 mod body;
@@ -38,6 +39,7 @@ mod case;
 mod compilers;
 pub mod config;
 mod connection;
+mod entrance;
 mod farewell;
 mod findings;
 mod front;
@@ -52,12 +54,17 @@ mod patience;
 pub mod policy;
 mod pulse;
 mod reload;
+mod renewed;
+mod safeguards;
 pub mod sandbox;
 pub mod settings;
 mod sockets;
 mod stop;
 mod supervisor;
 mod tally;
+mod tls;
+mod token;
+mod wire;
 mod worker;
 
 use acceptor::{Acceptor, Places};
@@ -65,6 +72,7 @@ use active::ActivePolicy;
 use admin::Admin;
 use candidate::Origin;
 use config::Config;
+use entrance::Entrance;
 use findings::Findings;
 use http::Questions;
 use judge::Judge;
@@ -72,11 +80,13 @@ use last_good::LastGood;
 use policy::LoadError;
 use pulse::Pulse;
 use reload::Reloader;
+use safeguards::Safeguards;
 use sandbox::{Sandbox, SandboxError};
 use stop::Stop;
 use tally::Tally;
 use worker::{Worker, Workers};
 
+pub use safeguards::SafeguardError;
 pub use sockets::{HandedOver, HandedOverError, Listeners};
 
 /// Why the gate does not serve.
@@ -101,6 +111,9 @@ pub enum ServeError {
     /// The machine does not let the gate run.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// What is to stand before an address is of no use.
+    #[error(transparent)]
+    Safeguard(#[from] SafeguardError),
     /// A thread or a socket fails.
     #[error("the system does not let the gate go on")]
     System(#[from] io::Error),
@@ -110,18 +123,21 @@ pub enum ServeError {
 pub struct Gate {
     config: Config,
     reloader: Reloader,
+    of_logins: Safeguards,
+    of_admin: Safeguards,
 }
 
 impl Gate {
     /// Sets up the sandbox and loads the first policy.
     ///
     /// # Errors
-    /// The policy does not load, or the machine has no room for the sandbox.
+    /// The policy does not load, a certificate or a secret is of no use, or the machine has no room for the sandbox.
     pub fn prepare(config: Config) -> Result<Self, ServeError> {
+        let (of_logins, of_admin) = (Safeguards::of_logins(&config)?, Safeguards::of_admin(&config)?);
         let sandbox = Arc::new(Sandbox::new(config.limits)?);
         let last_good = LastGood::new(config.state.directory.clone());
         let reloader = Reloader::start(Origin::new(&config.policy), sandbox, last_good)?;
-        Ok(Self { config, reloader })
+        Ok(Self { config, reloader, of_logins, of_admin })
     }
 
     /// The policy in service, now and later.
@@ -147,16 +163,22 @@ impl Gate {
             places: places.clone(),
             stopping: stopping.clone(),
         };
+        let routes = token::required(operator.router(), self.of_admin.guard());
         let limits = self.config.limits;
-        let questions = Questions::new(self.active(), front::router(self.active()), tally, findings, limits);
-        let worker = Worker { questions: Arc::new(questions), limits, stopping: stopping.clone() };
+        let questions = Questions::new(self.active(), front::router(self.active()), tally, findings, limits)
+            .guarded_by(self.of_logins.guard());
+        let (tls, admin_tls) = (self.of_logins.tls(), self.of_admin.tls());
+        let (with_tls, with_admin_tls) = (tls.is_some(), admin_tls.is_some());
+        let worker = Worker { questions: Arc::new(questions), limits, stopping: stopping.clone(), tls };
         let pulse = Pulse::new(self.config.workers.get(), supervisor::watchdog());
         let workers = Workers::start(&worker, &pulse)?;
         let active = self.active();
+        let renewing = tokio::spawn(Safeguards::run([self.of_logins, self.of_admin], stopping.clone()));
         let reloading = tokio::spawn(self.reloader.run(stopping));
         let watching = tokio::spawn(pulse.watch(supervisor::alive));
-        let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
-        tracing::info!(%listen, %admin, "serving");
+        let entrance = Entrance::new(listeners.admin, admin_tls, limits.request);
+        let administration = tokio::spawn(axum::serve(entrance, routes).into_future());
+        tracing::info!(%listen, %admin, tls = with_tls, admin_tls = with_admin_tls, "serving");
         supervisor::ready(&active.get());
 
         let shutdown = async {
@@ -168,7 +190,7 @@ impl Gate {
         // The operator can watch until the last login is answered.
         administration.abort();
         let _ = administration.await;
-        let _ = reloading.await;
+        let _ = tokio::join!(reloading, renewing);
         tracing::info!("stopped");
         Ok(())
     }
@@ -196,7 +218,7 @@ pub async fn serve_by(
     let (stop, stopping) = Stop::new();
     let (places, limits) = (Places::new(config.limits.connections.get()), config.limits);
     let questions = Questions::new(judge, axum::Router::new(), Arc::default(), Arc::default(), limits);
-    let worker = Worker { questions: Arc::new(questions), limits, stopping };
+    let worker = Worker { questions: Arc::new(questions), limits, stopping, tls: None };
     let workers = Workers::start(&worker, &Pulse::new(config.workers.get(), None))?;
     workers.serve(Acceptor::new(logins, false, places), &stop, shutdown).await;
     Ok(())

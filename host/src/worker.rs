@@ -17,6 +17,7 @@ use crate::http::Questions;
 use crate::judge::{self, Judge};
 use crate::pulse::Pulse;
 use crate::stop::{Stop, Stopping};
+use crate::tls::Tls;
 
 /// Threads with a runtime, connections and a share of the warm instances each.
 ///
@@ -32,11 +33,18 @@ pub(crate) struct Worker<J> {
     pub(crate) questions: Arc<Questions<J>>,
     pub(crate) limits: Limits,
     pub(crate) stopping: Stopping,
+    /// None: connections are served as they come.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl<J> Clone for Worker<J> {
     fn clone(&self) -> Self {
-        Self { questions: Arc::clone(&self.questions), limits: self.limits, stopping: self.stopping.clone() }
+        Self {
+            questions: Arc::clone(&self.questions),
+            limits: self.limits,
+            stopping: self.stopping.clone(),
+            tls: self.tls.clone(),
+        }
     }
 }
 

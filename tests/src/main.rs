@@ -1,10 +1,12 @@
 //! mqtt-gate from outside: real components, real sockets, the real program.
 //!
-//! `gate` runs the product and `process` the program, `manager` starts it as systemd does, `http` speaks to it, `broker`
-//! runs real brokers, `mqtt` speaks to them, `device` is who wants in; every other file holds one promise.
+//! `gate` runs the product and `process` the program, `manager` starts it as systemd does, `http` speaks to it, `authority`
+//! makes certificates, `broker` runs real brokers, `mqtt` speaks to them, `device` is who wants in; every other file holds one promise.
 
+mod access;
 mod amqtt;
 mod architecture;
+mod authority;
 mod broker;
 mod candidates;
 mod connections;
@@ -28,3 +30,4 @@ mod sandbox;
 mod storm;
 mod supervised;
 mod swap;
+mod tls;
