@@ -55,9 +55,10 @@ impl Serve {
             let shutdown = stop_signal()?;
             let listeners = Listeners::open(&config, handed_over)?;
             let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
+            let scheme = if config.tls.is_some() { "https" } else { "http" };
             let gate = Gate::prepare(config)?;
             if let Some(demo) = demo {
-                demo.print(listen, self.policy.as_ref())?;
+                demo.print(scheme, listen, self.policy.as_ref())?;
             }
             Ok(gate.serve(listeners, shutdown).await?)
         });
@@ -104,9 +105,9 @@ impl Demo {
         Ok(Self { credential })
     }
 
-    fn print(&self, listen: SocketAddr, policy: Option<&PathBuf>) -> io::Result<()> {
+    fn print(&self, scheme: &str, listen: SocketAddr, policy: Option<&PathBuf>) -> io::Result<()> {
         let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
-        let url = format!("http://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
+        let url = format!("{scheme}://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
         let mut out = io::stdout().lock();
         writeln!(out, "A key was made for this run. It lets this device in:\n")?;
         writeln!(out, "  curl -i {url} -H 'content-type: application/json' -d '{}'\n", self.credential)?;
