@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::active::InService;
+use crate::active::{InService, Source};
 
 /// The gate serves, with this policy.
 pub(crate) fn ready(serving: &InService) {
@@ -37,7 +37,8 @@ pub(crate) fn watchdog() -> Option<Duration> {
 /// On one line.
 fn status(serving: &InService) -> String {
     let (policy, generation) = (&serving.policy, serving.generation);
-    format!("serving {}, sha256 {}, generation {generation}", policy.name(), policy.digest())
+    let why = if serving.from == Source::LastGood { "; it served last, the policy file is of no use" } else { "" };
+    format!("serving {}, sha256 {}, generation {generation}{why}", policy.name(), policy.digest())
 }
 
 /// Whoever cannot be told is told nothing; the gate goes on.

@@ -144,10 +144,10 @@ fn the_configuration_in_deploy_is_the_default() {
 #[test]
 fn what_is_commented_out_in_the_configuration_in_deploy_can_be_taken_as_it_stands() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/gate.toml")).unwrap();
-    let is_value =
-        |line: &str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '));
+    let is_table = |line: &str| line.starts_with('[') && line.ends_with(']') && !line.contains('{');
+    let is_value = |line: &str| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '));
     let taken = |line: &str| match line.strip_prefix("# ") {
-        Some(value) if is_value(value) => format!("{value}\n"),
+        Some(value) if is_table(value) || is_value(value) => format!("{value}\n"),
         _ => format!("{line}\n"),
     };
     let directory = TempDir::new().unwrap();

@@ -1,7 +1,8 @@
 //! The gate restarts while brokers ask, and not one request is lost: the service manager holds the socket.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use tokio::task::JoinHandle;
 
 use crate::device::Device;
-use crate::http::{Connection, post};
+use crate::http::{Answer, Connection, post};
 use crate::manager::{Manager, handing_over};
 use crate::process::{Running, run};
 
@@ -18,52 +19,89 @@ const RESTARTS: u64 = 4;
 /// More than a server takes in one go.
 const DEPTH: usize = 48;
 
-/// What became of the requests of a broker.
+/// What became of the requests of all brokers.
 #[derive(Clone, Default)]
 struct Figures {
     sent: Arc<AtomicU64>,
     /// Sent on a connection that ended without an answer.
-    lost: Arc<AtomicU64>,
+    unanswered: Arc<AtomicU64>,
     done: Arc<AtomicBool>,
 }
 
-/// One connection of a broker: it asks by the dozen, and connects anew when the connection was ended in between.
-async fn broker(manager: Arc<Manager>, figures: Figures) {
-    let asked = [
+/// Three that take turns, so that an answer in another's place is seen.
+fn questions() -> [(Vec<u8>, u16); 3] {
+    [
         (Device::genuine().request(), 200),
         (post("/mqtt/auth", "application/json", b"{"), 400),
         (Device::named("x").request(), 401),
-    ];
+    ]
+}
+
+/// One connection of a broker that asks by the dozen and waits for the answers. It connects anew when the connection was
+/// ended in between.
+async fn broker_that_waits(at: SocketAddr, figures: Figures) {
+    let asked = questions();
     let burst: Vec<u8> = (0..DEPTH).flat_map(|at| asked[at % asked.len()].0.iter().copied()).collect();
-    let mut connection = Connection::open(manager.logins()).await;
+    let mut connection = Connection::open(at).await;
     while !figures.done.load(SeqCst) {
         if connection.is_ended() {
-            connection = Connection::open(manager.logins()).await;
+            connection = Connection::open(at).await;
         }
         figures.sent.fetch_add(DEPTH as u64, SeqCst);
         connection.try_send(&burst).await;
-        for at in 0..DEPTH {
-            let Some(answer) = connection.try_answer().await else {
-                figures.lost.fetch_add((DEPTH - at) as u64, SeqCst);
+        for number in 0..DEPTH {
+            let answer = connection.try_answer().await;
+            let Some(Answer { status, .. }) = answer else {
+                figures.unanswered.fetch_add((DEPTH - number) as u64, SeqCst);
                 break;
             };
-            assert_eq!(answer.status, asked[at % asked.len()].1, "question {at}");
-            if answer.header("connection") == Some("close") {
-                figures.lost.fetch_add((DEPTH - at - 1) as u64, SeqCst);
-                connection = Connection::open(manager.logins()).await;
+            assert_eq!(status, asked[number % asked.len()].1, "question {number}");
+            if answer.is_some_and(|answer| answer.header("connection") == Some("close")) {
+                figures.unanswered.fetch_add((DEPTH - number - 1) as u64, SeqCst);
+                connection = Connection::open(at).await;
                 break;
             }
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn restarts_under_load_lose_nothing() {
-    let manager = Arc::new(Manager::new());
+/// One connection of a broker that has so many requests on the way all the while. What a connection did not answer is
+/// asked again on the next, as EMQX does it, and no more often than EMQX.
+async fn broker_that_does_not_wait(at: SocketAddr, figures: Figures) {
+    let asked = questions();
+    let (mut underway, mut again) = (VecDeque::new(), VecDeque::new());
+    let mut connection = Connection::open(at).await;
+    let mut next = 0;
+    while !figures.done.load(SeqCst) || !underway.is_empty() || !again.is_empty() {
+        while underway.len() < DEPTH && (!again.is_empty() || !figures.done.load(SeqCst)) {
+            let (question, tries) = again.pop_front().unwrap_or((next % asked.len(), 0));
+            (next, _) = (next + usize::from(tries == 0), figures.sent.fetch_add(u64::from(tries == 0), SeqCst));
+            assert!(tries < 3, "EMQX asks no more than three times");
+            underway.push_back((question, tries + 1));
+            connection.try_send(&asked[question].0).await;
+        }
+        let answer = connection.try_answer().await;
+        if let Some(answer) = &answer {
+            let (question, _) = underway.pop_front().unwrap();
+            assert_eq!(answer.status, asked[question].1);
+        }
+        if answer.is_none_or(|answer| answer.header("connection") == Some("close")) {
+            figures.unanswered.fetch_add(underway.len() as u64, SeqCst);
+            again.append(&mut underway);
+            connection = Connection::open(at).await;
+        }
+    }
+}
+
+/// Restarts the program again and again while so many of these brokers ask; what became of their requests.
+async fn restart_under<B: Future<Output = ()> + Send + 'static>(
+    broker: impl Fn(SocketAddr, Figures) -> B,
+) -> (u64, u64) {
+    let manager = Manager::new();
     let figures = Figures::default();
     let mut gate = Running::start(&mut manager.serve(&[])).await;
     let brokers: Vec<JoinHandle<()>> =
-        (0..CONNECTIONS).map(|_| tokio::spawn(broker(Arc::clone(&manager), figures.clone()))).collect();
+        (0..CONNECTIONS).map(|_| tokio::spawn(broker(manager.logins(), figures.clone()))).collect();
     for _ in 0..RESTARTS {
         let sent = figures.sent.load(SeqCst);
         while figures.sent.load(SeqCst) < sent + (20 * CONNECTIONS * DEPTH) as u64 {
@@ -78,11 +116,22 @@ async fn restarts_under_load_lose_nothing() {
     for broker in brokers {
         broker.await.unwrap();
     }
-    let (sent, lost) = (figures.sent.load(SeqCst), figures.lost.load(SeqCst));
-    println!("{RESTARTS} restarts, {sent} requests, {lost} lost");
-    assert_eq!(lost, 0, "of {sent}");
     gate.terminate();
     assert_eq!(gate.end().await.0, Some(0));
+    (figures.sent.load(SeqCst), figures.unanswered.load(SeqCst))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_under_load_lose_nothing() {
+    let (sent, lost) = restart_under(broker_that_waits).await;
+    println!("{RESTARTS} restarts, {sent} requests, {lost} lost");
+    assert_eq!(lost, 0, "of {sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_on_its_way_at_a_restart_is_answered_when_it_is_asked_again() {
+    let (sent, again) = restart_under(broker_that_does_not_wait).await;
+    println!("{RESTARTS} restarts, {sent} requests, {again} asked again, all answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
