@@ -125,7 +125,7 @@ fn adopt_or_bind(
     let Some(socket) = handed else { return bind(configured, flag) };
     let address = socket.local_addr()?;
     if address != configured {
-        tracing::info!(%address, not = %configured, flag, "listening on the socket that was handed over");
+        tracing::info!(%address, configured = %configured, flag, "listening on the socket that was handed over");
     }
     Ok(TcpListener::from_std(socket)?)
 }
