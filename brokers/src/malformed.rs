@@ -9,6 +9,10 @@ pub enum Malformed {
     Method,
     /// There is no such route.
     Route,
+    /// The gate asks for a secret, and the request does not show it.
+    NoSecret,
+    /// The gate asks for a secret, and the request shows another one.
+    WrongSecret,
     /// It is not HTTP, or its head is too long.
     Unreadable,
     /// The body is longer than the gate takes.
@@ -58,6 +62,8 @@ impl Malformed {
         match self {
             Self::Method => "method",
             Self::Route => "no-such-route",
+            Self::NoSecret => "no-secret",
+            Self::WrongSecret => "wrong-secret",
             Self::Unreadable => "unreadable",
             Self::TooLarge { .. } => "too-large",
             Self::TooMany { .. } => "too-many-members",
@@ -98,6 +104,10 @@ impl Malformed {
         match self {
             Self::Method => "have the broker ask by POST, or by GET with a query",
             Self::Route => "mend the address in the broker's configuration; the routes are in the README",
+            Self::NoSecret | Self::WrongSecret => {
+                "have the broker send the header x-mqtt-gate-secret with the value of access.broker_secret; if no broker of \
+                 yours asks here, keep strangers off this port"
+            }
             Self::Unreadable => {
                 "have the broker ask by POST: an address is at most 65,534 bytes, and a user name or password can be longer"
             }
@@ -136,6 +146,8 @@ impl fmt::Display for Malformed {
         match self {
             Self::Method => f.write_str("ask by POST, or by GET with a query"),
             Self::Route => f.write_str("no such route"),
+            Self::NoSecret => f.write_str("the header x-mqtt-gate-secret is missing"),
+            Self::WrongSecret => f.write_str("the header x-mqtt-gate-secret does not hold the secret"),
             Self::Unreadable => f.write_str("the head of the request cannot be read"),
             Self::TooLarge { limit } => write!(f, "the body is longer than {limit} bytes"),
             Self::TooMany { limit } => write!(f, "there are more than {limit} members"),

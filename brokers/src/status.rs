@@ -65,6 +65,7 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
 /// The status that says best what is wrong with a request.
 pub(crate) fn of_problem(problem: &Malformed) -> u16 {
     match problem {
+        Malformed::NoSecret | Malformed::WrongSecret => 401,
         Malformed::Method => 405,
         Malformed::Route => 404,
         Malformed::TooLarge { .. } => 413,

@@ -85,26 +85,29 @@ impl Places {
 /// Takes connections, one after another.
 pub(crate) struct Acceptor {
     listener: TcpListener,
+    /// Whether the listener outlives this, in the hands of somebody else.
+    is_held: bool,
     places: Places,
     /// A connection that waits for a place.
-    held: Option<TcpStream>,
+    kept: Option<TcpStream>,
     full: Told,
     failed: Told,
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener, places: Places) -> Self {
-        Self { listener, places, held: None, full: Told::default(), failed: Told::default() }
+    /// `is_held`: somebody else holds the listener too.
+    pub(crate) fn new(listener: TcpListener, is_held: bool, places: Places) -> Self {
+        Self { listener, is_held, places, kept: None, full: Told::default(), failed: Told::default() }
     }
 
     /// The next connection, detached from the runtime that accepted it. Loses none when it is given up half-way.
     pub(crate) async fn next(&mut self) -> Accepted {
-        if self.held.is_none() {
+        if self.kept.is_none() {
             let stream = self.accept().await;
-            self.held = Some(stream);
+            self.kept = Some(stream);
         }
         let place = self.places.take(&mut self.full).await;
-        match self.held.take() {
+        match self.kept.take() {
             Some(stream) => Accepted { stream, place },
             None => Accepted { stream: self.accept().await, place },
         }
@@ -130,12 +133,13 @@ impl Acceptor {
         }
     }
 
-    /// Closes the listener; the connections that wait there and here. Asked of the system itself: what the runtime knows
-    /// of it may be old.
+    /// Closes the listener; the connections that wait here and, unless they are left to whoever holds it next, there.
+    /// Asked of the system itself: what the runtime knows of it may be old.
     pub(crate) fn close(self) -> io::Result<Vec<Accepted>> {
         let listener = self.listener.into_std()?;
-        let mut waiting: Vec<TcpStream> = self.held.into_iter().collect();
-        loop {
+        let mut waiting: Vec<TcpStream> = self.kept.into_iter().collect();
+        let mut is_done = self.is_held;
+        while !is_done {
             match listener.accept() {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(true)?;
@@ -143,7 +147,7 @@ impl Acceptor {
                 }
                 // It was gone before it was taken.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => break,
+                Err(_) => is_done = true,
             }
         }
         Ok(waiting.into_iter().map(|stream| Accepted { stream, place: None }).collect())
@@ -152,11 +156,11 @@ impl Acceptor {
 
 /// When something was told last.
 #[derive(Default)]
-struct Told(Option<Instant>);
+pub(crate) struct Told(Option<Instant>);
 
 impl Told {
     /// Whether to tell it now; if so, it counts as told.
-    fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.0.is_none_or(|told| now.duration_since(told) >= QUIET);
         if is_due {

@@ -15,6 +15,31 @@ pub struct InService {
     pub generation: u64,
     /// When it began to serve.
     pub since: SystemTime,
+    /// Where its component comes from.
+    pub from: Source,
+}
+
+/// Where the component of a policy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From within the program: the default policy.
+    Program,
+    /// From the policy file.
+    File,
+    /// From the state directory, because the policy file was of no use when the gate began.
+    LastGood,
+}
+
+impl Source {
+    /// As it is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::File => "file",
+            Self::LastGood => "last good",
+        }
+    }
 }
 
 /// The policy in service. Cheap to clone; always holds one that works.
@@ -44,8 +69,8 @@ impl ActivePolicy {
 
 impl Publisher {
     /// Puts the first policy in service.
-    pub(crate) fn new(policy: Policy, since: SystemTime) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(InService { policy, generation: 1, since })))
+    pub(crate) fn new(policy: Policy, from: Source, since: SystemTime) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(InService { policy, generation: 1, since, from })))
     }
 
     pub(crate) fn active(&self) -> ActivePolicy {
@@ -53,8 +78,8 @@ impl Publisher {
     }
 
     /// Puts a policy in service; returns the one that served until now. Whoever asks from here on gets the new one.
-    pub(crate) fn publish(&mut self, policy: Policy, since: SystemTime) -> Arc<InService> {
+    pub(crate) fn publish(&mut self, policy: Policy, from: Source, since: SystemTime) -> Arc<InService> {
         let generation = self.0.load().generation.saturating_add(1);
-        self.0.swap(Arc::new(InService { policy, generation, since }))
+        self.0.swap(Arc::new(InService { policy, generation, since, from }))
     }
 }

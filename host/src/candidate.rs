@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::active::Source;
 use crate::config::PolicyConfig;
 use crate::policy::{Digest, LoadError, Policy};
 use crate::sandbox::Sandbox;
@@ -34,12 +35,24 @@ impl Origin {
 
     /// Reads the component and the settings as they are now.
     pub(crate) fn read(&self) -> Result<Candidate, LoadError> {
-        let component = match &self.file {
-            Some(path) => Cow::Owned(read_file(path).map_err(|source| LoadError::Read { path: path.clone(), source })?),
-            None => Cow::Borrowed(DEFAULT_POLICY),
-        };
+        match &self.file {
+            Some(path) => {
+                self.with_component(read_file(path).map_err(|source| LoadError::Read { path: path.clone(), source })?)
+            }
+            None => self.with_component(DEFAULT_POLICY),
+        }
+    }
+
+    /// Another component, with the settings as they are now.
+    pub(crate) fn with_component(&self, component: impl Into<Cow<'static, [u8]>>) -> Result<Candidate, LoadError> {
+        let component = component.into();
         let settings = Arc::new(self.settings.read()?);
         Ok(Candidate { digest: Digest::of(&component), component, settings })
+    }
+
+    /// Where its component comes from.
+    pub(crate) fn source(&self) -> Source {
+        if self.file.is_some() { Source::File } else { Source::Program }
     }
 
     /// The files that it is made of. None of them: it cannot change.
@@ -52,6 +65,10 @@ impl Candidate {
     /// Whether this is the component and the settings of that policy.
     pub(crate) fn is(&self, policy: &Policy) -> bool {
         self.digest == policy.digest() && *self.settings == *policy.settings()
+    }
+
+    pub(crate) fn component(&self) -> &[u8] {
+        &self.component
     }
 
     pub(crate) fn load(&self, sandbox: &Arc<Sandbox>) -> Result<Policy, LoadError> {

@@ -13,9 +13,12 @@ use serde::Deserialize;
 
 use crate::settings::{SettingSources, SettingsError};
 
+mod around;
 mod decisions;
 mod traces;
 
+pub(crate) use around::{ADMIN_TOKEN, BROKER_SECRET};
+pub use around::{AccessConfig, StateConfig, TlsConfig};
 pub use decisions::{DecisionConfig, Recorded, ShownId};
 pub use traces::TraceConfig;
 
@@ -39,12 +42,20 @@ const KIB: u64 = 1 << 10;
 pub struct Config {
     /// Where brokers ask.
     pub listen: SocketAddr,
-    /// Where the operator asks. Not for the world: there is no password.
+    /// Where the operator asks. Not for the world.
     pub admin_listen: SocketAddr,
+    /// The certificate that brokers are shown. Absent: they ask without TLS.
+    pub tls: Option<TlsConfig>,
+    /// The certificate that the operator is shown. Absent: the operator asks without TLS.
+    pub admin_tls: Option<TlsConfig>,
+    /// What brokers and the operator have to know.
+    pub access: AccessConfig,
     /// Threads that judge logins, each with its own share of the connections. Absent: one per processor.
     pub workers: NonZero<usize>,
     /// The policy and its settings.
     pub policy: PolicyConfig,
+    /// What the gate keeps on disk.
+    pub state: StateConfig,
     /// What bounds a request and a policy.
     pub limits: Limits,
     /// The decision log.
@@ -93,8 +104,12 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8003)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8004)),
+            tls: None,
+            admin_tls: None,
+            access: AccessConfig::default(),
             workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             policy: PolicyConfig::default(),
+            state: StateConfig::default(),
             limits: Limits::default(),
             decisions: DecisionConfig::default(),
             traces: TraceConfig::default(),
@@ -186,6 +201,17 @@ impl Config {
     /// # Errors
     /// A variable that is not set. The message says how to give a key if it is the default one.
     pub fn resolve_env(&mut self) -> Result<(), ConfigError> {
+        self.resolve_settings_env()?;
+        self.access.resolve_env(variable)?;
+        self.state.resolve_env(variable);
+        Ok(())
+    }
+
+    /// The same of the policy's settings alone, for who tries a policy and serves nobody.
+    ///
+    /// # Errors
+    /// As those of [`Self::resolve_env`].
+    pub fn resolve_settings_env(&mut self) -> Result<(), ConfigError> {
         let missing = |error| match error {
             SettingsError::Env { variable, .. } if variable == KEY_VARIABLE => ConfigError::NoKey,
             other => other.into(),

@@ -13,13 +13,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::acceptor::Accepted;
 use crate::body;
+use crate::config::Limits;
+use crate::farewell::{Farewell, GRACE};
 use crate::gather::Gathered;
 use crate::judge::Judge;
 use crate::patience::{Patience, Requests, Stuck};
+use crate::stop::Stopping;
+use crate::tls::Tls;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// How long a connection may be quiet between two requests. EMQX reconnects needlessly when it is under 15 s.
@@ -49,10 +54,17 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
     };
     // Answers are one small write each: waiting to fill a packet would only cost time.
     let _ = stream.set_nodelay(true);
-    let gathered = Gathered::new(stream);
-    let Worker { questions, limits, mut stopping } = worker;
+    let Worker { questions, limits, mut stopping, tls } = worker;
+    let wire = match tls {
+        None => Wire::Plain(stream),
+        Some(tls) => match greet(tls, stream, limits, stopping.clone()).await {
+            Some(wire) => wire,
+            None => return,
+        },
+    };
+    let gathered = Gathered::new(wire);
     let requests = Arc::new(Requests::default());
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = |request: Request<Incoming>| {
         let (questions, requests) = (Arc::clone(&questions), Arc::clone(&requests));
         async move {
             requests.begin();
@@ -60,14 +72,15 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
             requests.answer();
             answer
         }
-    });
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+    };
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(LONGEST_HEAD)
         // Who has said all that it has to say still wants to hear the answer.
-        .half_close(true)
-        .serve_connection(TokioIo::new(gathered.clone()), service);
+        .half_close(true);
+    let server = || http.serve_connection(TokioIo::new(gathered.clone()), service_fn(&service));
+    let mut connection = server();
     let mut patience = Patience::new(limits.request);
     // The socket is looked at once more between the word and acting on it: what has arrived may not be known here yet.
     let mut stopped = pin!(async {
@@ -75,17 +88,20 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
         yield_now().await;
     });
     let mut is_stopping = false;
+    let mut is_told = false;
+    let mut farewell = Farewell::new(limits.drain);
     let end = poll_fn(|cx| {
         is_stopping = is_stopping || stopped.as_mut().poll(cx).is_ready();
         let mut ended = Pin::new(&mut connection).poll(cx);
-        if is_stopping && ended.is_pending() && gathered.flow().is_starved {
-            // Not before: it would drop the requests that have arrived and not been answered.
-            Pin::new(&mut connection).graceful_shutdown();
-            ended = Pin::new(&mut connection).poll(cx);
-            if ended.is_pending() && requests.are_answered() && !gathered.flow().is_sending {
-                // Nothing but the beginning of a head, at most: who sends it is in no position to be waited for.
+        if is_stopping && ended.is_pending() && requests.are_answered() && gathered.flow().is_at_rest() {
+            // Only the server knows whether a request has begun to arrive, and tells when it is taken apart.
+            let begun = std::mem::replace(&mut connection, server()).into_parts().read_buf;
+            is_told = begun.is_empty() && gathered.announce_end();
+            gathered.put_back(&begun);
+            if is_told || farewell.poll_silent(cx, gathered.flow().received).is_ready() {
                 return Poll::Ready(End::Done);
             }
+            ended = Pin::new(&mut connection).poll(cx);
         }
         let unreadable = matches!(&ended, Poll::Ready(Err(error)) if error.is_parse());
         if unreadable {
@@ -112,6 +128,10 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
         if !matches!(end, End::Lost(Stuck::Answer(_))) {
             let _ = gathered.send().await;
         }
+        if is_told {
+            // What it has sent meanwhile is read, or the system would take back the answers with it.
+            gathered.linger(body::MOST_DISCARDED as u64, sleep(GRACE)).await;
+        }
         if matches!(end, End::Unreadable) {
             // Once it has been said that the gate stops, `stopped` is over.
             gathered
@@ -127,4 +147,17 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
         tracing::debug!(?end, "a connection broke");
     }
     drop(place);
+}
+
+/// Comes to speak TLS with a client. Once the gate stops, no client that is at it is waited for longer than one that is
+/// silent.
+async fn greet(tls: Tls, stream: TcpStream, limits: Limits, mut stopping: Stopping) -> Option<Wire> {
+    let no_longer = async {
+        stopping.wait().await;
+        sleep(GRACE.min(limits.drain)).await;
+    };
+    tokio::select! {
+        wire = tls.greet(stream, limits.request) => wire,
+        () = no_longer => None,
+    }
 }

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::wire::Wire;
 
 /// So many bytes may wait before the client has to take some.
 const MOST_WAITING: usize = 64 << 10;
@@ -22,8 +23,16 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Gathered(Arc<Mutex<Gathering>>);
 
 struct Gathering {
-    stream: TcpStream,
+    stream: Wire,
+    /// What came and was given back, to be read again.
+    unread: BytesMut,
     waiting: BytesMut,
+    /// Whether some of what was sent may be on its way to the system still.
+    is_unflushed: bool,
+    /// Where in `waiting` the last answer begins, if all of it is there.
+    last: Option<usize>,
+    /// Whether the next that is written may be several answers.
+    was_blocked: bool,
     flow: Flow,
     /// How the first request begins.
     beginning: Vec<u8>,
@@ -43,13 +52,26 @@ pub(crate) struct Flow {
     pub(crate) is_sending: bool,
     /// Whether the server asked for more and the client had sent nothing: every whole request has been taken.
     pub(crate) is_starved: bool,
+    /// Whether the server could not write what it had to: there are answers that are not here yet.
+    pub(crate) is_blocked: bool,
+}
+
+impl Flow {
+    /// Whether the server has taken all that has come, and written all that it has to say.
+    pub(crate) fn is_at_rest(self) -> bool {
+        self.is_starved && !self.is_blocked
+    }
 }
 
 impl Gathered {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Wire) -> Self {
         Self(Arc::new(Mutex::new(Gathering {
             stream,
+            unread: BytesMut::new(),
             waiting: BytesMut::new(),
+            is_unflushed: false,
+            last: None,
+            was_blocked: false,
             flow: Flow::default(),
             beginning: Vec::new(),
         })))
@@ -57,12 +79,35 @@ impl Gathered {
 
     pub(crate) fn flow(&self) -> Flow {
         let inner = self.inner();
-        Flow { is_sending: !inner.waiting.is_empty(), ..inner.flow }
+        Flow { is_sending: !inner.waiting.is_empty() || inner.is_unflushed, ..inner.flow }
     }
 
     /// How the first request on this connection begins.
     pub(crate) fn beginning(&self) -> Vec<u8> {
         self.inner().beginning.clone()
+    }
+
+    /// Gives back what was read and not used: it is read again before anything else.
+    pub(crate) fn put_back(&self, unused: &[u8]) {
+        self.inner().unread.extend_from_slice(unused);
+    }
+
+    /// Has the last of the answers that wait say that no other comes after it. False if none waits, or if part of it
+    /// has been sent.
+    pub(crate) fn announce_end(&self) -> bool {
+        let mut inner = self.inner();
+        let Some(at) = inner.last else { return false };
+        let head = inner.waiting.get(at..).unwrap_or_default();
+        // What has no answer yet is told to go on by a status 1xx.
+        if !head.starts_with(b"HTTP/1.1 ") || head.get(9) == Some(&b'1') {
+            return false;
+        }
+        let Some(line) = head.windows(2).position(|bytes| bytes == b"\r\n") else { return false };
+        let rest = inner.waiting.split_off(at + line + 2);
+        inner.waiting.extend_from_slice(b"connection: close\r\n");
+        inner.waiting.unsplit(rest);
+        inner.last = None;
+        true
     }
 
     /// Puts another answer in the place of the last one, if that is a status 4xx, none of which has been sent.
@@ -78,13 +123,13 @@ impl Gathered {
     }
 
     /// Says that nothing more will be sent, and reads what still comes, so that the system does not take back what the
-    /// client has yet to read. No more than so many bytes, and not once the gate stops.
-    pub(crate) async fn linger(&self, most: u64, stopped: impl Future<Output = ()>) {
+    /// client has yet to read. No more than so many bytes, and no longer than until `enough`.
+    pub(crate) async fn linger(&self, most: u64, enough: impl Future<Output = ()>) {
         if poll_fn(|cx| Pin::new(&mut self.inner().stream).poll_shutdown(cx)).await.is_ok() {
             let (mut rest, mut nowhere) = (self.clone().take(most), tokio::io::sink());
             tokio::select! {
                 _ = tokio::io::copy(&mut rest, &mut nowhere) => {}
-                () = stopped => {}
+                () = enough => {}
             }
         }
     }
@@ -113,7 +158,14 @@ impl Gathering {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.waiting.advance(sent);
+            self.last = self.last.and_then(|last| last.checked_sub(sent));
             self.flow.sent += sent as u64;
+            self.is_unflushed = true;
+        }
+        if self.is_unflushed {
+            // TLS may have taken what the client has not.
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -122,6 +174,11 @@ impl Gathering {
 impl AsyncRead for Gathered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
+        if !inner.unread.is_empty() {
+            let length = inner.unread.len().min(buffer.remaining());
+            buffer.put_slice(&inner.unread.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
         let new = buffer.filled().get(before..).unwrap_or_default();
@@ -138,7 +195,16 @@ impl AsyncWrite for Gathered {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut inner = self.inner();
         if inner.waiting.len() >= MOST_WAITING {
-            ready!(inner.poll_send(cx))?;
+            let sent = inner.poll_send(cx);
+            inner.flow.is_blocked = sent.is_pending();
+            inner.was_blocked |= sent.is_pending();
+            ready!(sent)?;
+        }
+        // The server writes each answer by itself, unless it had to wait for the one before.
+        if std::mem::replace(&mut inner.was_blocked, false) {
+            inner.last = None;
+        } else if bytes.starts_with(b"HTTP/1.") {
+            inner.last = Some(inner.waiting.len());
         }
         inner.waiting.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

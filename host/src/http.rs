@@ -13,6 +13,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
+use crate::access::{Guard, Stranger};
 use crate::body;
 use crate::case::{Case, Ruled};
 use crate::config::Limits;
@@ -54,12 +55,18 @@ pub(crate) struct Questions<J> {
     told: Told,
     limits: Limits,
     others: Router,
+    guard: Guard,
 }
 
 impl<J: Judge> Questions<J> {
     /// `others` answers what is no question.
     pub(crate) fn new(judge: J, others: Router, told: Told, limits: Limits) -> Self {
-        Self { judge, told, limits, others }
+        Self { judge, told, limits, others, guard: Guard::default() }
+    }
+
+    /// Answers whom this guard lets ask, and refuses all others.
+    pub(crate) fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     /// Answers one request.
@@ -98,6 +105,10 @@ impl<J: Judge> Questions<J> {
     ) -> Result<brokers::Asked, Malformed> {
         let (head, body) = request.into_parts();
         let body = self.read_body(body).await?;
+        self.guard.check(head.headers.get(SECRET).map(HeaderValue::as_bytes)).map_err(|stranger| match stranger {
+            Stranger::Silent => Malformed::NoSecret,
+            Stranger::Wrong => Malformed::WrongSecret,
+        })?;
         let method = method.ok_or(Malformed::Method)?;
         let header = |name: &str| text(&head.headers, name);
         route.read(&brokers::Request { method, query: head.uri.query(), header: &header, body: &body })
@@ -190,6 +201,9 @@ impl<J: Judge> Questions<J> {
         Ok(self.others.clone().oneshot(request).await?.map(Either::Right))
     }
 }
+
+/// The header by which a broker shows the secret, if there is one.
+const SECRET: &str = "x-mqtt-gate-secret";
 
 /// What findings call every path that is no route.
 const ELSEWHERE: &str = "(none)";

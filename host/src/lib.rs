@@ -4,17 +4,22 @@
 //! ```text
 //! main.rs, cli/   flags and verbs
 //! config.rs       what the operator can choose          settings.rs   what a policy is told
+//! sockets.rs      where it listens, or was handed a socket
 //! acceptor.rs     connections, so many and no more ─► worker.rs  threads ─► connection.rs  a client;
-//!                 gather.rs  its answers; patience.rs  how long it may dawdle
+//!                 gather.rs  its answers; patience.rs  how long it may dawdle; farewell.rs  its end when the gate stops
 //! http.rs         the routes; a fault becomes a refusal there, in one line ─► case.rs  what a verdict comes to; body.rs;
 //!                 findings.rs  what brokers do wrong; front.rs  what people look at
 //! judge.rs        who answers; a slow policy holds up nobody
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits;
 //!                 compilers.rs  threads that give way
-//! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed
+//! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed;
+//!                 last_good.rs  what served last, kept for a start; history.rs  what happened
 //! compose.rs      a policy behind `wasi:http`, as one component for other hosts
-//! admin.rs        what the operator asks                tally.rs      what it counts
+//! admin.rs        what the operator asks: status.rs, metrics.rs, page.rs
+//! decision.rs     what came of a question, and why (ruling.rs) ─► tally.rs  counted; decision_log.rs  written down;
+//!                 traces.rs  told a collector
+//! supervisor.rs   what the service manager is told      pulse.rs      whether the workers are alive
 //! ```
 //!
 //! Never true: that a fault is answered as `allow`; that a policy serves which has not been loaded and checked; that a
@@ -25,10 +30,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod acceptor;
+mod access;
 pub mod active;
 mod admin;
 mod body;
@@ -41,6 +47,8 @@ pub mod config;
 mod connection;
 mod decision;
 pub mod decision_log;
+mod entrance;
+mod farewell;
 mod findings;
 mod front;
 mod gather;
@@ -49,21 +57,30 @@ mod history;
 mod http;
 mod instances;
 pub mod judge;
+mod last_good;
 mod metrics;
 pub mod one_line;
 mod page;
 mod patience;
 pub mod policy;
+mod pulse;
 mod reload;
+mod renewed;
 mod ruling;
+mod safeguards;
 pub mod sandbox;
 pub mod settings;
 mod slots;
+mod sockets;
 mod status;
 mod stop;
+mod supervisor;
 mod tally;
 mod thread;
+mod tls;
+mod token;
 pub mod traces;
+mod wire;
 mod worker;
 
 pub use candidate::DEFAULT_POLICY;
@@ -74,25 +91,21 @@ use admin::Admin;
 use candidate::Origin;
 use config::Config;
 use decision_log::{DecisionLog, DecisionLogError};
+use entrance::Entrance;
 use http::{Questions, Told};
 use judge::Judge;
+use last_good::LastGood;
 use policy::LoadError;
+use pulse::Pulse;
 use reload::Reloader;
+use safeguards::Safeguards;
 use sandbox::{Sandbox, SandboxError};
 use stop::Stop;
 use traces::{TraceError, Traces};
-use worker::Workers;
+use worker::{Worker, Workers};
 
-/// So many connections may wait to be accepted. Beyond it the system drops them, and clients try again a second later.
-const BACKLOG: u32 = 1024;
-
-/// Where the gate can be asked.
-pub struct Listeners {
-    /// By brokers.
-    pub logins: TcpListener,
-    /// By the operator.
-    pub admin: TcpListener,
-}
+pub use safeguards::SafeguardError;
+pub use sockets::{HandedOver, HandedOverError, Listeners};
 
 /// Why the gate does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +120,9 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// The sockets that were handed over are of no use.
+    #[error(transparent)]
+    HandedOver(#[from] HandedOverError),
     /// There is no policy to serve with.
     #[error("cannot put the policy in service")]
     Policy(#[from] LoadError),
@@ -119,47 +135,33 @@ pub enum ServeError {
     /// There are no traces where they are wanted.
     #[error(transparent)]
     Traces(#[from] TraceError),
+    /// What is to stand before an address is of no use.
+    #[error(transparent)]
+    Safeguard(#[from] SafeguardError),
     /// A thread or a socket fails.
     #[error("the system does not let the gate go on")]
     System(#[from] io::Error),
-}
-
-impl Listeners {
-    /// Listens on the addresses of the configuration. To be called within a runtime.
-    ///
-    /// # Errors
-    /// An address is taken, or is none of this machine's.
-    pub fn bind(config: &Config) -> Result<Self, ServeError> {
-        Ok(Self { logins: bind(config.listen, "--listen")?, admin: bind(config.admin_listen, "--admin-listen")? })
-    }
-}
-
-fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A port that a gate before this one held a moment ago is free.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|source| ServeError::Listen { address, flag, source })
 }
 
 /// A gate with a policy that works, not yet open.
 pub struct Gate {
     config: Config,
     reloader: Reloader,
+    of_logins: Safeguards,
+    of_admin: Safeguards,
 }
 
 impl Gate {
     /// Sets up the sandbox and loads the first policy.
     ///
     /// # Errors
-    /// The policy does not load, or the machine has no room for the sandbox.
+    /// The policy does not load, a certificate or a secret is of no use, or the machine has no room for the sandbox.
     pub fn prepare(config: Config) -> Result<Self, ServeError> {
+        let (of_logins, of_admin) = (Safeguards::of_logins(&config)?, Safeguards::of_admin(&config)?);
         let sandbox = Arc::new(Sandbox::new(config.limits)?);
-        let reloader = Reloader::start(Origin::new(&config.policy), sandbox)?;
-        Ok(Self { config, reloader })
+        let last_good = LastGood::new(config.state.directory.clone());
+        let reloader = Reloader::start(Origin::new(&config.policy), sandbox, last_good)?;
+        Ok(Self { config, reloader, of_logins, of_admin })
     }
 
     /// The policy in service, now and later.
@@ -190,18 +192,34 @@ impl Gate {
             census: self.reloader.census(),
             stopping: stopping.clone(),
         };
+        let routes = token::required(operator.router(), self.of_admin.guard());
         let limits = self.config.limits;
-        let questions = Questions::new(self.active(), front::router(self.active()), told, limits);
-        let workers = Workers::start(self.config.workers, questions, limits, &stopping)?;
+        let questions = Questions::new(self.active(), front::router(self.active()), told, limits)
+            .guarded_by(self.of_logins.guard());
+        let (tls, admin_tls) = (self.of_logins.tls(), self.of_admin.tls());
+        let (with_tls, with_admin_tls) = (tls.is_some(), admin_tls.is_some());
+        let worker = Worker { questions: Arc::new(questions), limits, stopping: stopping.clone(), tls };
+        let pulse = Pulse::new(self.config.workers.get(), supervisor::watchdog());
+        let workers = Workers::start(&worker, &pulse)?;
+        let active = self.active();
+        let renewing = tokio::spawn(Safeguards::run([self.of_logins, self.of_admin], stopping.clone()));
         let reloading = tokio::spawn(self.reloader.run(stopping));
-        let administration = tokio::spawn(axum::serve(listeners.admin, operator.router()).into_future());
-        tracing::info!(%listen, %admin, "serving");
+        let watching = tokio::spawn(pulse.watch(supervisor::alive));
+        let entrance = Entrance::new(listeners.admin, admin_tls, limits.request);
+        let administration = tokio::spawn(axum::serve(entrance, routes).into_future());
+        tracing::info!(%listen, %admin, tls = with_tls, admin_tls = with_admin_tls, "serving");
+        supervisor::ready(&active.get());
 
-        workers.serve(Acceptor::new(listeners.logins, places), &stop, shutdown).await;
+        let shutdown = async {
+            shutdown.await;
+            supervisor::stopping();
+        };
+        workers.serve(Acceptor::new(listeners.logins, listeners.is_held, places), &stop, shutdown).await;
+        watching.abort();
         // The operator can watch until the last login is answered.
         administration.abort();
         let _ = administration.await;
-        let _ = reloading.await;
+        let _ = tokio::join!(reloading, renewing);
         tracing::info!("stopped");
         Ok(())
     }
@@ -238,7 +256,8 @@ pub async fn serve_by(
     let (stop, stopping) = Stop::new();
     let (places, limits) = (Places::new(config.limits.connections.get()), config.limits);
     let questions = Questions::new(judge, axum::Router::new(), Told::default(), limits);
-    let workers = Workers::start(config.workers, questions, limits, &stopping)?;
-    workers.serve(Acceptor::new(logins, places), &stop, shutdown).await;
+    let worker = Worker { questions: Arc::new(questions), limits, stopping, tls: None };
+    let workers = Workers::start(&worker, &Pulse::new(config.workers.get(), None))?;
+    workers.serve(Acceptor::new(logins, false, places), &stop, shutdown).await;
     Ok(())
 }

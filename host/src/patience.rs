@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn starved(received: u64) -> Flow {
-        Flow { received, sent: 0, is_sending: false, is_starved: true }
+        Flow { received, is_starved: true, ..Flow::default() }
     }
 
     #[tokio::test]

@@ -6,16 +6,18 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::active::{ActivePolicy, Publisher};
+use crate::active::{ActivePolicy, Publisher, Source};
 use crate::candidate::{Candidate, Origin};
 use crate::census::Census;
 use crate::config::KEY_SETTING;
 use crate::hints::Hints;
 use crate::history::{Event, History, Rejection, What};
+use crate::last_good::LastGood;
 use crate::one_line;
 use crate::policy::{Digest, LoadError, Policy};
 use crate::sandbox::Sandbox;
 use crate::stop::Stopping;
+use crate::supervisor;
 
 /// A candidate has to stand still for this long before it is loaded.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -41,6 +43,9 @@ pub(crate) struct Reloader {
     publisher: Publisher,
     history: watch::Sender<History>,
     failed: Option<Failed>,
+    last_good: LastGood,
+    /// What serves and is yet to be kept.
+    to_keep: Option<Candidate>,
 }
 
 /// The last thing that could not be put in service, so that it is complained of once.
@@ -72,12 +77,20 @@ impl Reloader {
     ///
     /// # Errors
     /// There is none that works.
-    pub(crate) fn start(origin: Origin, sandbox: Arc<Sandbox>) -> Result<Self, LoadError> {
-        let policy = origin.read()?.load(&sandbox)?;
-        tracing::info!(name = policy.name(), sha256 = %policy.digest(), "policy loaded");
+    pub(crate) fn start(origin: Origin, sandbox: Arc<Sandbox>, last_good: LastGood) -> Result<Self, LoadError> {
+        let loaded = origin.read().and_then(|candidate| Ok((candidate.load(&sandbox)?, Some(candidate))));
+        let (policy, from, to_keep) = match loaded {
+            Ok((policy, candidate)) => (policy, origin.source(), candidate),
+            Err(error) => match last_good.stand_in(&origin, &sandbox, &error) {
+                Some(policy) => (policy, Source::LastGood, None),
+                None => return Err(error),
+            },
+        };
+        tracing::info!(name = policy.name(), sha256 = %policy.digest(), from = from.name(), "policy loaded");
         remark_on_settings(&policy);
-        let publisher = Publisher::new(policy, SystemTime::now());
-        let reloader = Self { origin, sandbox, publisher, history: watch::Sender::default(), failed: None };
+        let publisher = Publisher::new(policy, from, SystemTime::now());
+        let history = watch::Sender::default();
+        let reloader = Self { origin, sandbox, publisher, history, failed: None, last_good, to_keep };
         reloader.remember(false);
         Ok(reloader)
     }
@@ -107,6 +120,7 @@ impl Reloader {
     }
 
     async fn watch(&mut self) {
+        self.keep().await;
         let mut hints = Hints::of(self.origin.files());
         loop {
             // First of all: what changed between the first reading and the watch gave no hint.
@@ -138,7 +152,7 @@ impl Reloader {
     async fn find(&self) -> Result<Found, LoadError> {
         let mut seen = self.read().await?;
         loop {
-            if seen.is(&self.publisher.active().get().policy) {
+            if self.serves(&seen) {
                 return Ok(Found::WhatServes);
             }
             if !self.is_due(&seen) {
@@ -150,6 +164,21 @@ impl Reloader {
                 return Ok(Found::New(seen));
             }
             seen = again;
+        }
+    }
+
+    /// Whether this is what serves, and out of its own file.
+    fn serves(&self, candidate: &Candidate) -> bool {
+        let serving = self.publisher.active().get();
+        candidate.is(&serving.policy) && serving.from != Source::LastGood
+    }
+
+    /// Keeps what serves, unless that is done.
+    async fn keep(&mut self) {
+        let is_worth_it = self.origin.source() == Source::File && self.last_good.is_kept();
+        if let Some(candidate) = self.to_keep.take().filter(|_| is_worth_it) {
+            let last_good = self.last_good.clone();
+            let _ = tokio::task::spawn_blocking(move || last_good.keep(&candidate)).await;
         }
     }
 
@@ -171,7 +200,11 @@ impl Reloader {
     async fn try_out(&mut self, candidate: Candidate) {
         let (sandbox, loading) = (Arc::clone(&self.sandbox), candidate.clone());
         match off_the_runtime(move || loading.load(&sandbox)).await {
-            Ok(policy) => self.publish(policy),
+            Ok(policy) => {
+                self.publish(policy);
+                self.to_keep = Some(candidate);
+                self.keep().await;
+            }
             Err(error) => self.reject(Some(candidate), error),
         }
     }
@@ -191,10 +224,11 @@ impl Reloader {
         let (name, to) = (policy.name().to_owned(), policy.digest());
         remark_on_settings(&policy);
         let settings_changed = *self.publisher.active().get().policy.settings() != *policy.settings();
-        let before = self.publisher.publish(policy, SystemTime::now());
+        let before = self.publisher.publish(policy, self.origin.source(), SystemTime::now());
         let (generation, from) = (before.generation + 1, before.policy.digest());
         tracing::info!(name, %from, %to, settings_changed, generation, "policy swapped");
         self.remember(settings_changed);
+        supervisor::swapped(&self.publisher.active().get());
     }
 
     /// Keeps the policy that serves. The same thing failing again, for the same reason, is not told twice.

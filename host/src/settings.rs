@@ -22,6 +22,10 @@ enum Source {
     File(PathBuf),
 }
 
+/// A secret of the gate's own, as the operator wrote it: the value, or where to find it.
+#[derive(Clone, Deserialize)]
+pub struct SecretSource(Source);
+
 /// The settings of one policy, by name. Never printed: its `Debug` shows names alone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, Zeroizing<String>>);
@@ -76,13 +80,7 @@ impl SettingSources {
     /// # Errors
     /// A variable that is not set.
     pub fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
-        for (name, source) in &mut self.0 {
-            if let Source::Env(variable) = source {
-                let missing = || SettingsError::Env { setting: name.clone(), variable: variable.clone() };
-                *source = Source::Literal(get(variable).ok_or_else(missing)?.into());
-            }
-        }
-        Ok(())
+        self.0.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))
     }
 
     /// Reads every setting as it is now. Of a file, one line ending at its end is not part of the value.
@@ -96,14 +94,61 @@ impl SettingSources {
 
     /// The files that settings are read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.0.values().filter_map(|source| match source {
-            Source::File(path) => Some(path.as_path()),
-            Source::Literal(_) | Source::Env(_) => None,
-        })
+        self.0.values().filter_map(Source::file)
+    }
+}
+
+impl SecretSource {
+    /// This value.
+    #[must_use]
+    pub fn literally(value: String) -> Self {
+        Self(Source::Literal(value.into()))
+    }
+
+    /// What a file holds, read anew whenever it changes.
+    #[must_use]
+    pub fn in_file(path: PathBuf) -> Self {
+        Self(Source::File(path))
+    }
+
+    /// Replaces a reference to the environment by its value. The environment is read once, at the start.
+    ///
+    /// # Errors
+    /// A variable that is not set.
+    pub fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
+        self.0.resolve_env(name, get)
+    }
+
+    /// The value, where it does not have to be read from elsewhere.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &self.0 {
+            Source::Literal(value) => Some(value),
+            Source::Env(_) | Source::File(_) => None,
+        }
+    }
+
+    /// The file that it is read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.0.file()
     }
 }
 
 impl Source {
+    fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
+        if let Self::Env(variable) = self {
+            let missing = || SettingsError::Env { setting: name.to_owned(), variable: variable.clone() };
+            *self = Self::Literal(get(variable).ok_or_else(missing)?.into());
+        }
+        Ok(())
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Literal(_) | Self::Env(_) => None,
+        }
+    }
+
     fn read(&self, setting: &str) -> Result<Zeroizing<String>, SettingsError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
@@ -197,7 +242,7 @@ fn shown_variable(name: &str) -> &str {
 }
 
 /// The path of a file, unless it does not look like one: a key in base64 can begin with `/`.
-fn shown_path(path: &Path) -> Cow<'_, str> {
+pub(crate) fn shown_path(path: &Path) -> Cow<'_, str> {
     let is_path = path.parent().is_some_and(|directory| directory.parent().is_some() && directory.is_dir());
     if is_path || path.exists() { path.to_string_lossy() } else { "the file it names".into() }
 }

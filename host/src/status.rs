@@ -36,6 +36,8 @@ struct PolicyStatus {
     sha256: String,
     generation: u64,
     since: String,
+    /// Where its component comes from: the program, the file, or what served last.
+    from: &'static str,
     /// Whether it answers for single actions; if not, they are left to the broker.
     answers_for_actions: bool,
     /// Names alone.
@@ -115,6 +117,7 @@ impl Status {
                 sha256: policy.digest().to_string(),
                 generation: serving.generation,
                 since: rfc3339(serving.since),
+                from: serving.from.name(),
                 answers_for_actions: policy.can_authorize(),
                 settings_not_read: policy.unread_settings().into_iter().map(str::to_owned).collect(),
             },

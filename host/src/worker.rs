@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -16,7 +15,9 @@ use crate::config::Limits;
 use crate::connection;
 use crate::http::Questions;
 use crate::judge::{self, Judge};
+use crate::pulse::Pulse;
 use crate::stop::{Stop, Stopping};
+use crate::tls::Tls;
 
 /// Threads with a runtime, connections and a share of the warm instances each.
 ///
@@ -32,31 +33,40 @@ pub(crate) struct Worker<J> {
     pub(crate) questions: Arc<Questions<J>>,
     pub(crate) limits: Limits,
     pub(crate) stopping: Stopping,
+    /// None: connections are served as they come.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl<J> Clone for Worker<J> {
     fn clone(&self) -> Self {
-        Self { questions: Arc::clone(&self.questions), limits: self.limits, stopping: self.stopping.clone() }
+        Self {
+            questions: Arc::clone(&self.questions),
+            limits: self.limits,
+            stopping: self.stopping.clone(),
+            tls: self.tls.clone(),
+        }
     }
 }
 
 impl Workers {
-    pub(crate) fn start(
-        count: NonZero<usize>,
-        questions: Questions<impl Judge>,
-        limits: Limits,
-        stopping: &Stopping,
-    ) -> io::Result<Self> {
-        let questions = Arc::new(questions);
+    /// As many threads as there are hearts, each with a copy of this worker.
+    pub(crate) fn start(worker: &Worker<impl Judge>, pulse: &Pulse) -> io::Result<Self> {
         let mut workers = Self { lines: Vec::new(), threads: Vec::new() };
-        for number in 0..count.get() {
+        for (number, heart) in pulse.hearts().enumerate() {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(judge::MOST_THREADS)
                 .build()?;
-            let worker = Worker { questions: Arc::clone(&questions), limits, stopping: stopping.clone() };
+            let worker = worker.clone();
             let (line, connections) = mpsc::unbounded_channel();
-            let serve = move || runtime.block_on(worker.serve(connections));
+            let serve = move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = worker.serve(connections) => {}
+                        () = heart.beat() => {}
+                    }
+                });
+            };
             workers.threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(serve)?);
             workers.lines.push(line);
         }

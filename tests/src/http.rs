@@ -1,17 +1,19 @@
 //! As much of an HTTP/1.1 client as it takes to pipeline.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Connection(BufReader<TcpStream>);
+/// In TCP, unless something else is said.
+pub(crate) struct Connection<S = TcpStream>(BufReader<S>);
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -24,6 +26,18 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Whether the other side has ended the connection, as far as is known here. Nobody owes an answer meanwhile.
+    pub(crate) fn is_ended(&self) -> bool {
+        !matches!(self.0.get_ref().try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// One that somebody has opened.
+    pub(crate) fn over(stream: S) -> Self {
         Self(BufReader::new(stream))
     }
 
@@ -53,6 +67,12 @@ impl Connection {
     /// The next answer; `None` if the connection ends before it begins.
     pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
         timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
+    }
+
+    /// Waits for the end of the connection, whatever comes before it.
+    pub(crate) async fn end(&mut self) {
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the end of the connection");
     }
 
     async fn read_answer(&mut self) -> Option<Answer> {

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// The program, built from the sources that the tests are built from.
 pub(crate) fn program() -> &'static Path {
@@ -57,7 +57,8 @@ pub(crate) async fn run_with(command: &mut Command, input: &[u8]) -> (Option<i32
 pub(crate) struct Running {
     pub(crate) child: Child,
     /// Read all along, so that the program never waits to write it.
-    log: JoinHandle<String>,
+    log: JoinHandle<()>,
+    logged: Arc<Mutex<String>>,
     pub(crate) logins: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -73,7 +74,8 @@ impl Running {
             if line["message"] == "serving" {
                 let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
                 let (logins, admin) = (address("listen"), address("admin"));
-                return Self { child, log: tokio::spawn(read_all(log)), logins, admin };
+                let logged = Arc::default();
+                return Self { child, log: tokio::spawn(read_all(log, Arc::clone(&logged))), logged, logins, admin };
             }
         }
     }
@@ -89,23 +91,32 @@ impl Running {
 
     /// Waits for its end; the exit code, the rest of what it printed and the rest of its log.
     pub(crate) async fn end(self) -> (Option<i32>, String, String) {
-        let Self { mut child, log, .. } = self;
+        let Self { mut child, log, logged, .. } = self;
         let mut printed = String::new();
         let mut stdout = child.stdout.take().unwrap();
         let ended = async { tokio::join!(child.wait(), stdout.read_to_string(&mut printed), log) };
-        let (status, read, log) = timeout(PATIENCE, ended).await.expect("the program ends");
+        let (status, read, _) = timeout(PATIENCE, ended).await.expect("the program ends");
         read.unwrap();
-        (status.unwrap().code(), printed, log.unwrap())
+        let log = logged.lock().unwrap().clone();
+        (status.unwrap().code(), printed, log)
+    }
+
+    /// Waits until the log has so many lines with this text.
+    pub(crate) async fn until_logged(&self, text: &str, count: usize) {
+        let logged = || self.logged.lock().unwrap().lines().filter(|line| line.contains(text)).count();
+        let wait = async {
+            while logged() < count {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for `{text}` in the log"));
     }
 }
 
-async fn read_all(mut lines: Lines<BufReader<ChildStderr>>) -> String {
-    let mut log = String::new();
+async fn read_all(mut lines: Lines<BufReader<ChildStderr>>, logged: Arc<Mutex<String>>) {
     while let Some(line) = lines.next_line().await.unwrap() {
-        log.push_str(&line);
-        log.push('\n');
+        *logged.lock().unwrap() += &format!("{line}\n");
     }
-    log
 }
 
 /// Longer than anything takes.

@@ -77,8 +77,12 @@ impl AdminError {
 impl AdminArgs {
     /// The gate that these flags mean, or else the one of this configuration.
     pub(crate) fn admin(&self, config: Option<&Config>) -> Result<Admin> {
-        let default = config.map_or_else(|| Config::default().admin_listen, |config| config.admin_listen);
-        let address = self.admin.clone().unwrap_or_else(|| reachable(default).to_string());
+        let default = || {
+            let config = config.cloned().unwrap_or_default();
+            let scheme = if config.admin_tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", reachable(config.admin_listen))
+        };
+        let address = self.admin.clone().unwrap_or_else(default);
         let url = status_url(&address)?;
         let agent = Agent::config_builder()
             .tls_config(self.trust.config(url.starts_with("https:"))?)

@@ -40,6 +40,8 @@ impl Exit {
                 }
                 ServeError::Listen { .. }
                 | ServeError::Policy(_)
+                | ServeError::HandedOver(_)
+                | ServeError::Safeguard(_)
                 | ServeError::Decisions(_)
                 | ServeError::Traces(_) => Self::Operator,
             };

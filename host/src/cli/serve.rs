@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use mqtt_gate::config::{Config, KEY_SETTING};
-use mqtt_gate::{Gate, Listeners, ServeError};
+use mqtt_gate::{Gate, HandedOver, Listeners, ServeError};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -46,17 +46,19 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self) -> Result<()> {
         log::start(self.log_level);
+        let handed_over = HandedOver::take().map_err(ServeError::from)?;
         let mut config = self.config()?;
         let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
         config.resolve_env()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
         let served = runtime.block_on(async {
             let shutdown = stop_signal()?;
-            let listeners = Listeners::bind(&config)?;
+            let listeners = Listeners::open(&config, handed_over)?;
             let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
+            let scheme = if config.tls.is_some() { "https" } else { "http" };
             let gate = Gate::prepare(config)?;
             if let Some(demo) = demo {
-                demo.print(listen, self.policy.as_ref())?;
+                demo.print(scheme, listen, self.policy.as_ref())?;
             }
             Ok(gate.serve(listeners, shutdown).await?)
         });
@@ -103,9 +105,9 @@ impl Demo {
         Ok(Self { credential })
     }
 
-    fn print(&self, listen: SocketAddr, policy: Option<&PathBuf>) -> io::Result<()> {
+    fn print(&self, scheme: &str, listen: SocketAddr, policy: Option<&PathBuf>) -> io::Result<()> {
         let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
-        let url = format!("http://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
+        let url = format!("{scheme}://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
         let mut out = io::stdout().lock();
         writeln!(out, "A key was made for this run. It lets this device in:\n")?;
         writeln!(out, "  curl -i {url} -H 'content-type: application/json' -d '{}'\n", self.credential)?;

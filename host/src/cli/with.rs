@@ -27,7 +27,7 @@ impl With {
 
     /// Loads this component as `serve` would with this configuration. Nothing else stands in for it.
     pub(crate) fn load(&self, mut config: Config, component: &[u8]) -> Result<Policy> {
-        match config.resolve_env() {
+        match config.resolve_settings_env() {
             // Whether a key is needed is for the policy to say.
             Err(ConfigError::NoKey) if self.config.is_none() => config.policy.settings = SettingSources::default(),
             resolved => resolved?,

@@ -63,6 +63,13 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether the component is at fault: it is not there, or would work with no settings at all. What refuses its
+    /// settings does not count: those are the operator's to mend.
+    #[must_use]
+    pub fn is_of_component(&self) -> bool {
+        !matches!(self, Self::Settings(_) | Self::Check(_))
+    }
+
     /// Whether the same component might load at another time.
     #[must_use]
     pub fn is_passing(&self) -> bool {

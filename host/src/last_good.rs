@@ -1,0 +1,117 @@
+//! The last policy that served out of a file, kept on disk for a start that finds that file broken.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::candidate::{Candidate, Origin};
+use crate::one_line;
+use crate::policy::{Digest, LoadError, Policy};
+use crate::sandbox::Sandbox;
+use crate::settings::read_file;
+
+/// What a kept component is called: this, its digest, and [`SUFFIX`].
+const PREFIX: &str = "policy-";
+const SUFFIX: &str = ".wasm";
+
+/// A component that is being written.
+const UNFINISHED: &str = "policy.wasm.new";
+
+/// The directory of the gate's state, if it has one.
+///
+/// Components lie there and nothing else: no setting, no key. What lies there serves only at a start, only where the
+/// policy file is at fault, only if its digest is the one it was kept under, and only with the settings of now.
+#[derive(Clone)]
+pub(crate) struct LastGood {
+    directory: Option<PathBuf>,
+}
+
+impl LastGood {
+    pub(crate) fn new(directory: Option<PathBuf>) -> Self {
+        Self { directory }
+    }
+
+    /// Whether anything is kept at all.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// The policy to begin with although the file of the origin failed in this way; none if there is no good one, or if
+    /// something else than the file is at fault.
+    pub(crate) fn stand_in(&self, origin: &Origin, sandbox: &Arc<Sandbox>, failed: &LoadError) -> Option<Policy> {
+        let directory = self.directory.as_deref().filter(|_| failed.is_of_component())?;
+        let policy = kept(directory).into_iter().find_map(|path| load(&path, origin, sandbox))?;
+        tracing::warn!(
+            reason = one_line::chain(failed),
+            sha256 = %policy.digest(),
+            directory = %directory.display(),
+            remedy = "put a good policy in the place of the policy file: it serves at once",
+            "the policy file is of no use, and the last good policy serves in its place"
+        );
+        Some(policy)
+    }
+
+    /// Keeps a component that serves, and it alone.
+    pub(crate) fn keep(&self, candidate: &Candidate) {
+        let Some(directory) = &self.directory else { return };
+        if let Err(error) = write(directory, candidate.component(), candidate.digest) {
+            let directory = directory.display();
+            tracing::warn!(
+                %directory,
+                %error,
+                remedy = "let the gate write there, or a start that finds the policy file broken has nothing to serve with",
+                "cannot keep the policy that serves"
+            );
+        }
+    }
+}
+
+/// What is kept in a directory, the latest first.
+fn kept(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut found: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| digest_in(&entry.path()).is_some())
+        .map(|entry| (entry.metadata().and_then(|about| about.modified()).ok(), entry.path()))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// The digest that a kept component is called by.
+fn digest_in(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
+}
+
+/// A kept component as a policy, if it is what its name says and works with the settings of now.
+fn load(path: &Path, origin: &Origin, sandbox: &Arc<Sandbox>) -> Option<Policy> {
+    let component = read_file(path).ok()?;
+    if digest_in(path) != Some(Digest::of(&component).to_string().as_str()) {
+        let path = path.display();
+        tracing::error!(%path, "a kept policy is not what its name says, and is not used");
+        return None;
+    }
+    origin
+        .with_component(component)
+        .and_then(|candidate| candidate.load(sandbox))
+        .inspect_err(|error| {
+            tracing::error!(path = %path.display(), reason = one_line::chain(error), "a kept policy does not load");
+        })
+        .ok()
+}
+
+/// Writes a component under its digest, whole or not at all, and takes away those before it.
+fn write(directory: &Path, component: &[u8], digest: Digest) -> io::Result<()> {
+    let path = directory.join(format!("{PREFIX}{digest}{SUFFIX}"));
+    if !read_file(&path).is_ok_and(|there| there == component) {
+        fs::create_dir_all(directory)?;
+        let unfinished = directory.join(UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(component)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        File::open(directory)?.sync_all()?;
+    }
+    kept(directory).into_iter().filter(|other| *other != path).try_for_each(fs::remove_file)
+}

@@ -1,0 +1,176 @@
+//! What is made of files besides the policy, and made anew when they change: certificates and secrets.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use crate::hints::Hints;
+use crate::one_line;
+use crate::settings::{read_file, shown_path};
+use crate::stop::Stopping;
+
+/// Files have to stand still for this long before they are used.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How often to look without a hint.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How to make something of files.
+pub(crate) trait Recipe: Send + Sync + 'static {
+    /// What is made.
+    type Product: Send + Sync;
+    /// Why it is not.
+    type Error: Error + Send;
+
+    /// What it is called in the log.
+    fn name(&self) -> &'static str;
+
+    /// The files, always the same. None: it is made once and for all.
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Why it is not, when a file cannot be read.
+    fn unread(&self, unread: Unread) -> Self::Error;
+
+    /// Makes it of what the files hold, in their order.
+    ///
+    /// # Errors
+    /// It cannot be made of that.
+    fn make(&self, contents: &[Contents]) -> Result<Self::Product, Self::Error>;
+}
+
+/// What a file holds.
+pub(crate) type Contents = Zeroizing<Vec<u8>>;
+
+/// A file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}", shown_path(path))]
+pub struct Unread {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Something that is made of files, as it was made last. What cannot be made of what they hold now changes nothing.
+pub(crate) struct Renewed<R: Recipe> {
+    recipe: Arc<R>,
+    current: Arc<ArcSwap<R::Product>>,
+    made_of: Fingerprint,
+    /// What could not be used, and why, so that it is told once.
+    refused: Option<(Option<Fingerprint>, String)>,
+}
+
+type Fingerprint = [u8; 32];
+
+impl<R: Recipe> Renewed<R> {
+    /// Makes it for the first time.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn new(recipe: R) -> Result<Self, R::Error> {
+        let contents = read(&recipe.files()).map_err(|unread| recipe.unread(unread))?;
+        let current = Arc::new(ArcSwap::from_pointee(recipe.make(&contents)?));
+        Ok(Self { recipe: Arc::new(recipe), current, made_of: fingerprint(&contents), refused: None })
+    }
+
+    /// What it is now, and later.
+    pub(crate) fn current(&self) -> Arc<ArcSwap<R::Product>> {
+        Arc::clone(&self.current)
+    }
+
+    /// Looks at every hint, and every few seconds, until the gate stops.
+    pub(crate) async fn run(mut self, mut stopping: Stopping) {
+        let files = self.recipe.files();
+        if files.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = stopping.wait() => {}
+            () = self.watch(&files) => {}
+        }
+    }
+
+    async fn watch(&mut self, files: &[PathBuf]) {
+        let mut hints = Hints::of(files.iter().map(PathBuf::as_path));
+        loop {
+            self.look().await;
+            tokio::select! {
+                () = hints.next() => {}
+                () = sleep(LOOK) => hints.watch(),
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let mut found = self.read().await;
+        if found.is_err() || found.as_ref().is_ok_and(|contents| fingerprint(contents) != self.made_of) {
+            // Between the steps of a replacement there is no file, or one that does not fit the other.
+            sleep(SETTLE).await;
+            found = self.read().await;
+        }
+        let (of, error) = match found {
+            Ok(contents) => {
+                let of = fingerprint(&contents);
+                if of == self.made_of {
+                    if self.refused.take().is_some() {
+                        tracing::info!(what = self.recipe.name(), "the files are again what is in use");
+                    }
+                    return;
+                }
+                match self.recipe.make(&contents) {
+                    Ok(product) => return self.renew(product, of),
+                    Err(error) => (Some(of), error),
+                }
+            }
+            Err(unread) => (None, self.recipe.unread(unread)),
+        };
+        self.refuse(of, &error);
+    }
+
+    async fn read(&self) -> Result<Vec<Contents>, Unread> {
+        let files = self.recipe.files();
+        let nowhere = || Unread { path: PathBuf::new(), source: io::Error::other("the gate failed in it") };
+        spawn_blocking(move || read(&files)).await.unwrap_or_else(|_| Err(nowhere()))
+    }
+
+    fn renew(&mut self, product: R::Product, of: Fingerprint) {
+        self.current.store(Arc::new(product));
+        (self.made_of, self.refused) = (of, None);
+        tracing::info!(what = self.recipe.name(), "renewed: the files have changed");
+    }
+
+    fn refuse(&mut self, of: Option<Fingerprint>, error: &R::Error) {
+        let refused = Some((of, one_line::chain(error)));
+        if self.refused != refused {
+            let reason = refused.as_ref().map(|(_, reason)| reason.as_str());
+            tracing::error!(
+                what = self.recipe.name(),
+                reason,
+                "the files have changed and are of no use; what they held before stays in use"
+            );
+            self.refused = refused;
+        }
+    }
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<Contents>, Unread> {
+    let read_one = |path: &PathBuf| match read_file(Path::new(path)) {
+        Ok(contents) => Ok(Zeroizing::new(contents)),
+        Err(source) => Err(Unread { path: path.clone(), source }),
+    };
+    files.iter().map(read_one).collect()
+}
+
+fn fingerprint(contents: &[Contents]) -> Fingerprint {
+    let mut all = Sha256::new();
+    for one in contents {
+        all.update(Sha256::digest(one.as_slice()));
+    }
+    all.finalize().into()
+}

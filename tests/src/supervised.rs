@@ -1,0 +1,75 @@
+//! The service manager is told how the gate is, and only what is so.
+
+use std::fs;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::device::Device;
+use crate::gate::{AUTH_CORE, LOCKDOWN, MISBEHAVING};
+use crate::http::{Connection, get};
+use crate::manager::Manager;
+use crate::process::{Running, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_manager_hears_what_serves_and_that_the_gate_stops() {
+    let manager = Manager::new();
+    let policy = manager.file("policy.wasm");
+    let config = manager.file("gate.toml");
+    fs::copy(AUTH_CORE, &policy).unwrap();
+    let settings = "policy.settings = { signature-keys = { env = \"MQTT_SIGNATURE_KEY\" }, clients = \"\" }";
+    fs::write(&config, format!("policy.file = {policy:?}\n{settings}")).unwrap();
+    let gate = Running::start(&mut manager.serve(&["--config", config.to_str().unwrap()])).await;
+    let digest = async || {
+        let status = Connection::open(manager.admin()).await.ask(&get("/status")).await.json();
+        status["policy"]["sha256"].as_str().unwrap().to_owned()
+    };
+    let ready = manager.notice().await;
+    let serving = format!("STATUS=serving auth-core, sha256 {}, generation 1", digest().await);
+    assert_eq!(ready.lines().collect::<Vec<_>>(), ["READY=1", &serving]);
+
+    fs::copy(LOCKDOWN, &policy).unwrap();
+    let swapped = manager.notice().await;
+    let serving = format!("STATUS=serving lockdown, sha256 {}, generation 2", digest().await);
+    assert_eq!(swapped.lines().collect::<Vec<_>>(), [serving]);
+
+    gate.terminate();
+    assert!(manager.notice().await.starts_with("STOPPING=1\n"));
+    assert_eq!(gate.end().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_has_no_policy_is_never_ready() {
+    let manager = Manager::new();
+    let garbage = manager.file("garbage.wasm");
+    fs::write(&garbage, "garbage").unwrap();
+    let (code, _, error) = run(&mut manager.serve(&["--policy", garbage.to_str().unwrap()])).await;
+    assert_eq!(code, Some(64), "{error}");
+    assert_eq!(manager.heard(), Vec::<String>::new());
+}
+
+/// One of two workers is kept busy for two seconds, in which the gate is silent: a timer would go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_hears_nothing_while_a_worker_stands_still() {
+    let manager = Manager::new();
+    let config = manager.file("gate.toml");
+    let stuck = Duration::from_secs(2);
+    fs::write(&config, format!("workers = 2\npolicy.file = {MISBEHAVING:?}\nlimits.deadline = \"2s\"")).unwrap();
+    let mut command = manager.serve(&["--config", config.to_str().unwrap()]);
+    let gate = Running::start(command.env("WATCHDOG_USEC", "200000")).await;
+    for _ in 0..3 {
+        manager.until_told("WATCHDOG=1").await;
+    }
+    let mut connection = Connection::open(manager.logins()).await;
+    connection.send(&Device::causing("loop").request()).await;
+    let mut longest = Duration::ZERO;
+    while longest < stuck / 2 {
+        let began = Instant::now();
+        manager.until_told("WATCHDOG=1").await;
+        longest = longest.max(began.elapsed());
+    }
+    assert_eq!(connection.answer().await.status, 503);
+    gate.terminate();
+    manager.until_told("STOPPING=1").await;
+    assert_eq!(gate.end().await.0, Some(0));
+}
