@@ -30,7 +30,7 @@ fn toml(name: &str) -> toml::Table {
 /// Each document of a file.
 fn yaml(name: &str) -> Vec<Value> {
     let text = text(name);
-    let documents = text.split("\n---\n").map(|document| serde_saphyr::from_str(document));
+    let documents = text.split("\n---\n").map(serde_saphyr::from_str);
     documents.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
