@@ -39,7 +39,7 @@ deb-package:
 	cp $(CARGO_TARGET_DIR)/components/*.wasm $(CARGO_TARGET_DIR)/release/deb/
 	for shell in bash fish zsh; do $(CARGO_TARGET_DIR)/release/mqtt-gate completions $$shell \
 		>$(CARGO_TARGET_DIR)/release/deb/mqtt-gate.$$shell || exit 1; done
-	cargo deb --no-build --locked --package mqtt-gate
+	cargo deb --no-build --strip --locked --package mqtt-gate
 
 test: setup
 	@tests/setup $(CARGO_TARGET_DIR)

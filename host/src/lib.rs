@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod acceptor;
 mod access;
@@ -179,9 +179,9 @@ impl Gate {
         let (stop, stopping) = Stop::new();
         let places = Places::new(self.config.limits.connections.get());
         let decisions = DecisionLog::open(&self.config.decisions)?.map(Arc::new);
-        if let Some(log) = &decisions {
-            tokio::spawn(reopen_at_hangup(Arc::downgrade(log)));
-        }
+        // Also without a log: SIGHUP would end the gate.
+        let hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(reopen_at_hangup(hangup, decisions.as_ref().map(Arc::downgrade).unwrap_or_default()));
         let traces = Traces::start(&self.config.traces)?.map(Arc::new);
         let told = Told { decisions, traces, ..Told::default() };
         let operator = Admin {
@@ -226,8 +226,7 @@ impl Gate {
 }
 
 /// Opens the decision log anew at each SIGHUP, which whoever rotates logs sends once the file has been moved away.
-async fn reopen_at_hangup(log: Weak<DecisionLog>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+async fn reopen_at_hangup(mut hangup: Signal, log: Weak<DecisionLog>) {
     while hangup.recv().await.is_some() {
         let Some(log) = log.upgrade() else { return };
         log.reopen();

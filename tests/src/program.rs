@@ -312,3 +312,13 @@ async fn a_policy_that_tells_what_it_was_told_is_not_repeated() {
     assert!(log.contains("told: (not shown) (not shown) (not shown) (not shown)"), "what the policy said is there");
     assert!(!log.contains(KEY) && !log.contains("s3cret") && !log.contains("tell me all"), "a secret is in the log");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_ends_nothing_without_a_decision_log_either() {
+    let running = Running::start(mqtt_gate(["serve"]).env("MQTT_SIGNATURE_KEY", KEY)).await;
+    running.signal("HUP");
+    let answer = Connection::open(running.logins).await.ask(&Device::genuine().request()).await;
+    assert_eq!(answer.status, 200);
+    running.terminate();
+    assert_eq!(running.end().await.0, Some(0));
+}
