@@ -55,9 +55,10 @@ bench-check: bench-build
 bench-call: setup
 	cargo bench --locked --package bench --bench call
 
-# Both at once: they share what they are linked from.
+# Both at once: they share what they are linked from. And a host of wasi:http, of libraries that the tests have built already.
 bench-build: setup
 	cargo build --locked --release --package mqtt-gate --package bench
+	cargo build --locked --workspace --bin wasi-host
 
 lint: setup
 	cargo fmt --all --check

@@ -12,6 +12,7 @@
 //! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
 //! swaps.rs       swaps under load, and many of them                others.rs  what wrk and oha say
 //! extras.rs      what the decision log and traces cost             storm.rs   what a reconnect storm takes
+//! proxies.rs     the same policy in proxies                        tls.rs     what TLS costs
 //! goals.rs       what has to hold                                  guard.rs   `make bench-check`
 //!
 //! section.rs     words, tables and plots ─► report.rs  docs/PERFORMANCE.md ─► plot.rs  SVG
@@ -40,11 +41,13 @@ mod load;
 mod login;
 mod others;
 mod plot;
+mod proxies;
 mod report;
 mod section;
 mod storm;
 mod swaps;
 mod tails;
+mod tls;
 mod turn;
 mod url;
 
@@ -199,7 +202,9 @@ impl Run {
             curves::section(&self.gate, 3, long / 3)?,
             swaps.section(),
             extras::section(&self.gate, self.rounds, long)?,
+            tls::section(&self.gate, self.rounds, long)?,
             storm::section(&comparison),
+            proxies::section(&self.gate, &self.component, 3, long)?,
         ];
         if let Some(directory) = &self.write {
             report::write(directory, &sections)?;

@@ -27,7 +27,7 @@ pub(crate) fn section(gate: &Path, long: Duration) -> Result<Section> {
         let (mut own, mut wrk, mut oha) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..3 {
             own.push(Turn::of(&contestant, &load, long)?.rate);
-            wrk.extend(by_wrk(&contestant, &login, long)?);
+            wrk.extend(by_wrk(&contestant, "http", &login, long)?);
             oha.extend(by_oha(&contestant, &login, long)?);
         }
         let cell = |rates: Vec<f64>| {
@@ -47,7 +47,7 @@ pub(crate) fn section(gate: &Path, long: Duration) -> Result<Section> {
 }
 
 /// Logins a second by wrk; nothing if it is not there.
-fn by_wrk(contestant: &Contestant, login: &Login, long: Duration) -> Result<Option<f64>> {
+pub(crate) fn by_wrk(contestant: &Contestant, scheme: &str, login: &Login, long: Duration) -> Result<Option<f64>> {
     let script = std::env::temp_dir().join(format!("mqtt-gate-bench-{}.lua", std::process::id()));
     let body = String::from_utf8(login.body().to_vec())?;
     fs::write(
@@ -55,7 +55,10 @@ fn by_wrk(contestant: &Contestant, login: &Login, long: Duration) -> Result<Opti
         format!("wrk.method = \"POST\"\nwrk.headers[\"content-type\"] = \"application/json\"\nwrk.body = [[{body}]]\n"),
     )?;
     let mut command = Command::new("wrk");
-    command.args(["-t1", "-c8", &format!("-d{}", long.as_secs().max(1)), "-s"]).arg(&script).arg(url(contestant));
+    command
+        .args(["-t1", "-c8", &format!("-d{}", long.as_secs().max(1)), "-s"])
+        .arg(&script)
+        .arg(url(contestant, scheme));
     let said = said(&mut command);
     fs::remove_file(script)?;
     said?
@@ -72,7 +75,7 @@ fn by_oha(contestant: &Contestant, login: &Login, long: Duration) -> Result<Opti
     let mut command = Command::new("oha");
     command.args(["--no-tui", "--output-format", "json", "-c", "8", "-m", "POST", "-T", "application/json", "-d"]);
     command.arg(String::from_utf8(login.body().to_vec())?).arg("-z").arg(format!("{}s", long.as_secs().max(1)));
-    let said = said(command.arg(url(contestant)))?;
+    let said = said(command.arg(url(contestant, "http")))?;
     said.map(|said| {
         let said: Value = serde_json::from_str(&said)?;
         let codes = said.pointer("/statusCodeDistribution").and_then(Value::as_object);
@@ -83,8 +86,8 @@ fn by_oha(contestant: &Contestant, login: &Login, long: Duration) -> Result<Opti
     .transpose()
 }
 
-fn url(contestant: &Contestant) -> String {
-    format!("http://{}/mqtt/auth", contestant.address)
+fn url(contestant: &Contestant, scheme: &str) -> String {
+    format!("{scheme}://{}/mqtt/auth", contestant.address)
 }
 
 /// What a program prints; nothing if it is not there.

@@ -204,7 +204,8 @@ fn login(request: &[u8]) -> Option<Credentials> {
     let (first, headers) = head.split_once("\r\n").unwrap();
     let mut words = first.split(' ');
     let method = if words.next() == Some("POST") { Method::Post } else { Method::Get };
-    let (path, query) = words.next().unwrap().split_once('?').map_or((first, None), |(path, query)| (path, Some(query)));
+    let (path, query) =
+        words.next().unwrap().split_once('?').map_or((first, None), |(path, query)| (path, Some(query)));
     if path.contains("/emqx/acl") {
         return None;
     }
@@ -251,7 +252,11 @@ async fn every_host_gives_the_same_verdict() {
     }
     for device in [Device::genuine(), Device::named("a stranger")] {
         for asked in as_each_broker_asks(&device) {
-            matrix.note(3, "other brokers, and other ways to ask", request(&hosts, &asked, Cell::NotApplicable(BROKER)).await);
+            matrix.note(
+                3,
+                "other brokers, and other ways to ask",
+                request(&hosts, &asked, Cell::NotApplicable(BROKER)).await,
+            );
         }
     }
     hosts.stop().await;
@@ -261,5 +266,8 @@ async fn every_host_gives_the_same_verdict() {
     assert!(written.contains(&table), "docs/PROXIES.md has another table than this:\n{table}");
     // Those whose settings do not load cannot be asked at all.
     let at_the_start = cases().len() - cases_by_key().values().map(Vec::len).sum::<usize>();
-    assert!(written.contains(&format!("The other {at_the_start} cases have settings that do not load")), "{at_the_start}");
+    assert!(
+        written.contains(&format!("The other {at_the_start} cases have settings that do not load")),
+        "{at_the_start}"
+    );
 }

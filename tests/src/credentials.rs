@@ -32,7 +32,7 @@ pub(crate) struct Case {
     gate_any_group: String,
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = serde_json::from_str::<File>(CASES).unwrap().cases;
     for case in &mut cases {
         if let Some(recipe) = &case.username_recipe {

@@ -14,6 +14,7 @@ mod broker;
 mod candidates;
 mod compose;
 mod composition;
+mod conformance;
 mod connections;
 mod credentials;
 mod decisions;
