@@ -64,6 +64,11 @@ pub(crate) fn replace_downstream(bytes: &[u8]) {
     let _ = hostcalls::set_buffer(BufferType::DownstreamData, 0, ALL, bytes);
 }
 
+/// Throws away what there is of the broker's bytes.
+pub(crate) fn drop_upstream() {
+    let _ = hostcalls::set_buffer(BufferType::UpstreamData, 0, ALL, b"");
+}
+
 /// The first bytes of a request's body.
 pub(crate) fn request_body(length: usize) -> Vec<u8> {
     read(BufferType::HttpRequestBody, length)

@@ -66,8 +66,8 @@ pub(crate) struct Mqtt {
 enum State {
     /// Its CONNECT has not arrived whole.
     Connecting,
-    /// It is let in, and nothing that it sends is looked at any more.
-    Through,
+    /// It is let in until then, and nothing that it sends is looked at any more.
+    Through(Option<UnixTime>),
     /// It is turned away, and its CONNACK is on the way. Nothing more that it sends goes any further.
     Refused,
     /// The next tick ends it. Nothing that it sends goes any further.
@@ -94,6 +94,8 @@ impl Mqtt {
     /// Enters the end of this connection, instead of the one that there was.
     fn end_in(&mut self, ticks: u64) {
         let at = self.connections.ticks.get().saturating_add(ticks);
+        // First of all: the entry that there was may be the same, and is taken off the table with its appointment.
+        self.end = None;
         self.end = Some(self.connections.passing.enter(self.id, at));
     }
 
@@ -151,7 +153,7 @@ impl Mqtt {
             Decision::Wait => Action::Pause,
             // The one place where anybody is let in.
             Decision::Admit { until, .. } if envoy::choose_cluster(&self.connections.cluster) => {
-                self.state = State::Through;
+                self.state = State::Through(until);
                 self.end = until.map(|until| self.connections.sessions.enter(self.id, until.0));
                 Action::Continue
             }
@@ -177,6 +179,11 @@ impl Decision {
     }
 }
 
+/// Whether the time of a session is over. Most have none, and no clock is looked at.
+fn has_ended(until: Option<UnixTime>) -> bool {
+    until.is_some_and(|until| until <= clock::now())
+}
+
 impl Context for Mqtt {}
 
 impl StreamContext for Mqtt {
@@ -187,7 +194,11 @@ impl StreamContext for Mqtt {
 
     fn on_downstream_data(&mut self, arrived: usize, is_last: bool) -> Action {
         match self.state {
-            State::Through => Action::Continue,
+            State::Through(until) if has_ended(until) => {
+                envoy::replace_downstream(b"");
+                Action::Pause
+            }
+            State::Through(_) => Action::Continue,
             State::Connecting => self.connecting(arrived, is_last),
             State::Refused | State::Over => {
                 envoy::replace_downstream(b"");
@@ -196,12 +207,37 @@ impl StreamContext for Mqtt {
         }
     }
 
-    /// To a client that is turned away, this is its CONNACK.
+    /// To a client that is turned away, this is its CONNACK. Envoy closes a connection only once it has sent what it holds
+    /// for it: to one whose time is over, nothing more is added to that.
     fn on_upstream_data(&mut self, arrived: usize, _: bool) -> Action {
+        if let State::Through(until) = self.state
+            && has_ended(until)
+        {
+            envoy::drop_upstream();
+            return Action::Pause;
+        }
         if matches!(self.state, State::Refused) && arrived > 0 {
             self.state = State::Over;
             self.end_in(1);
         }
         Action::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_put_off_to_the_same_tick_still_comes() {
+        let key = |name: &str| (name == "signature-keys").then(|| "a key of more than 16 bytes".to_owned());
+        let settings = Settings::read(key).ok().unwrap();
+        let connections = Rc::new(Connections::new(settings, "broker".to_owned(), 65_536, 1));
+        let mut client = Mqtt::new(7, Rc::clone(&connections));
+        assert_eq!(client.on_new_connection(), Action::Pause);
+        let last = connections.patience;
+        assert!((1..last).all(|_| connections.tick(UnixTime(0), 10).is_empty()));
+        client.end_in(1);
+        assert_eq!(connections.tick(UnixTime(0), 10), [7]);
     }
 }

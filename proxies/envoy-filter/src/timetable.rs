@@ -67,6 +67,16 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_goes_with_its_appointment_and_is_entered_again_only_after_it() {
+        let table = Rc::new(Timetable::default());
+        let mut kept = Some(table.enter(1, 5));
+        drop(kept.take());
+        kept = Some(table.enter(1, 5));
+        assert_eq!(table.due(5, 10), [1]);
+        drop(kept);
+    }
+
+    #[test]
     fn who_is_gone_is_off_the_table() {
         let table = Rc::new(Timetable::default());
         let (kept, gone) = (table.enter(1, 5), table.enter(2, 5));
