@@ -1,16 +1,18 @@
 //! The verbs that need no gate: what a policy is, and whom it lets in.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::device::{Device, KEY, USERNAME};
 use crate::gate::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
 use crate::http::post_json;
-use crate::process::{mqtt_gate, program, run, run_with};
+use crate::process::{PATIENCE, mqtt_gate, program, run, run_with};
 
 /// What a verb prints with `--json`: one line.
 pub(crate) fn json_line(printed: &str) -> Value {
@@ -26,10 +28,25 @@ pub(crate) fn sha256(file: &str) -> String {
 async fn every_verb_explains_itself_with_an_example() {
     let (code, help, _) = run(&mut mqtt_gate(["--help"])).await;
     assert!(code == Some(0) && help.contains("Exit codes:"), "{help}");
-    for verb in ["serve", "check", "inspect", "ask", "mint", "status", "swap", "rollback", "completions"] {
+    for verb in ["serve", "check", "compose", "inspect", "ask", "mint", "status", "swap", "rollback", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb} is missing: {help}");
         let (code, help, _) = run(&mut mqtt_gate([verb, "--help"])).await;
         assert!(code == Some(0) && help.contains("\nExamples:\n  "), "{verb}: {help}");
+    }
+}
+
+/// As `mqtt-gate ask … | head -0` is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_tells_also_when_nobody_reads_the_answer() {
+    for (arguments, code) in
+        [(vec!["ask", "--client-id", "nobody", "--json"], 1), (vec!["check", LOCKDOWN, "--json"], 64)]
+    {
+        let mut command = mqtt_gate(arguments);
+        command.env("MQTT_SIGNATURE_KEY", KEY).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+        assert_eq!(ended.code(), Some(code));
     }
 }
 

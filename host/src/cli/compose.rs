@@ -1,7 +1,7 @@
 //! `mqtt-gate compose`
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -12,9 +12,11 @@ use mqtt_gate::config::Limits;
 use mqtt_gate::policy::{Digest, LoadError};
 use mqtt_gate::sandbox::Sandbox;
 
+use super::show::{self, PrintError};
+
 /// The flags of `compose`.
 #[derive(Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   mqtt-gate compose policy.wasm -o gate.wasm --settings-from-env
   MQTT_GATE_SIGNATURE_KEYS=… wasmtime serve -S cli --env MQTT_GATE_SIGNATURE_KEYS gate.wasm")]
 pub(crate) struct Compose {
@@ -48,7 +50,7 @@ impl Compose {
     }
 
     /// Says what was written, on standard output.
-    fn report(&self, policy: &[u8], composition: &Composition) -> io::Result<()> {
+    fn report(&self, policy: &[u8], composition: &Composition) -> Result<(), PrintError> {
         let described = |bytes: &[u8]| format!("{} bytes, sha256 {}", bytes.len(), Digest::of(bytes));
         let settings = match self.settings_from() {
             _ if !composition.reads_settings => "it has none",
@@ -56,12 +58,14 @@ impl Compose {
             SettingsFrom::Environment => "from variables MQTT_GATE_… of the environment",
         };
         let actions = if composition.answers_for_actions { "judged by the policy" } else { "left to the broker" };
-        let mut out = io::stdout().lock();
-        writeln!(out, "composition: {}, {}", self.output.display(), described(&composition.bytes))?;
-        writeln!(out, "policy: {}, {}; unchanged within it", self.policy.display(), described(policy))?;
-        writeln!(out, "settings: {settings}")?;
-        writeln!(out, "actions: {actions}")?;
-        writeln!(out, "imports: {}", composition.imports.join(", "))
+        show::text(format_args!(
+            "composition: {}, {}\npolicy: {}, {}; unchanged within it\nsettings: {settings}\nactions: {actions}\nimports: {}",
+            self.output.display(),
+            described(&composition.bytes),
+            self.policy.display(),
+            described(policy),
+            composition.imports.join(", ")
+        ))
     }
 }
 

@@ -55,11 +55,7 @@ impl Exit {
         if error.is::<NotTaken>() {
             return Self::No;
         }
-        match error.downcast_ref::<PrintError>() {
-            Some(error) if error.is_unread() => Self::Yes,
-            Some(_) => Self::Fault,
-            None => Self::Operator,
-        }
+        if error.is::<PrintError>() { Self::Fault } else { Self::Operator }
     }
 }
 

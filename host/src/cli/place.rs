@@ -85,12 +85,11 @@ impl Place {
         let unfinished = write_beside(path, bytes).map_err(replace(path))?;
         let owner = |source| PlaceError::Owner { path: path.to_owned(), source };
         make_like(unfinished.as_file(), like.as_ref()).map_err(owner)?;
-        let finish = || {
-            unfinished.as_file().sync_all()?;
-            unfinished.persist(path).map_err(|failed| failed.error)?;
-            File::open(directory(path))?.sync_all()
-        };
-        finish().map_err(replace(path))
+        unfinished.as_file().sync_all().map_err(replace(path))?;
+        unfinished.persist(path).map_err(|failed| replace(path)(failed.error))?;
+        // It is in its place, and the gate may have seen it. Not every directory can be opened, or written through.
+        let _ = File::open(directory(path)).and_then(|directory| directory.sync_all());
+        Ok(())
     }
 }
 

@@ -21,15 +21,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), PrintError> {
     write(&format!("{}\n", serde_json::to_string(value).map_err(io::Error::from)?))
 }
 
+/// That nobody reads on is no error: `head` has enough, and the exit code tells the rest.
 fn write(text: &str) -> Result<(), PrintError> {
     let mut out = io::stdout().lock();
-    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
-}
-
-impl PrintError {
-    /// Whether nobody reads on: `head` has enough, and misses nothing.
-    pub(crate) fn is_unread(&self) -> bool {
-        self.0.kind() == ErrorKind::BrokenPipe
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
