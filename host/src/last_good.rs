@@ -15,9 +15,6 @@ use crate::settings::read_file;
 const PREFIX: &str = "policy-";
 const SUFFIX: &str = ".wasm";
 
-/// A component that is being written.
-const UNFINISHED: &str = "policy.wasm.new";
-
 /// The directory of the gate's state, if it has one.
 ///
 /// Components lie there and nothing else: no setting, no key. What lies there serves only at a start, only where the
@@ -79,9 +76,11 @@ fn kept(directory: &Path) -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// The digest that a kept component is called by.
+/// The digest that a kept component is called by. Whatever is called otherwise is none of ours, and is left alone.
 fn digest_in(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
+    let digest = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_digest.then_some(digest)
 }
 
 /// A kept component as a policy, if it is what its name says and works with the settings of now.
@@ -106,11 +105,11 @@ fn write(directory: &Path, component: &[u8], digest: Digest) -> io::Result<()> {
     let path = directory.join(format!("{PREFIX}{digest}{SUFFIX}"));
     if !read_file(&path).is_ok_and(|there| there == component) {
         fs::create_dir_all(directory)?;
-        let unfinished = directory.join(UNFINISHED);
-        let mut file = File::create(&unfinished)?;
-        file.write_all(component)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
+        // A file of a name that nobody else has: what else lies there is not written over.
+        let mut unfinished = tempfile::Builder::new().prefix(".policy-").tempfile_in(directory)?;
+        unfinished.write_all(component)?;
+        unfinished.as_file().sync_all()?;
+        unfinished.persist(&path)?;
         File::open(directory)?.sync_all()?;
     }
     kept(directory).into_iter().filter(|other| *other != path).try_for_each(fs::remove_file)

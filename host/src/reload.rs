@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::active::{ActivePolicy, Publisher, Source};
@@ -46,6 +47,7 @@ pub(crate) struct Reloader {
     last_good: LastGood,
     /// What serves and is yet to be kept.
     to_keep: Option<Candidate>,
+    keeping: Option<JoinHandle<()>>,
 }
 
 /// The last thing that could not be put in service, so that it is complained of once.
@@ -90,7 +92,7 @@ impl Reloader {
         remark_on_settings(&policy);
         let publisher = Publisher::new(policy, from, SystemTime::now());
         let history = watch::Sender::default();
-        let reloader = Self { origin, sandbox, publisher, history, failed: None, last_good, to_keep };
+        let reloader = Self { origin, sandbox, publisher, history, failed: None, last_good, to_keep, keeping: None };
         reloader.remember(false);
         Ok(reloader)
     }
@@ -120,7 +122,7 @@ impl Reloader {
     }
 
     async fn watch(&mut self) {
-        self.keep().await;
+        self.keep();
         let mut hints = Hints::of(self.origin.files());
         loop {
             // First of all: what changed between the first reading and the watch gave no hint.
@@ -173,12 +175,16 @@ impl Reloader {
         candidate.is(&serving.policy) && serving.from != Source::LastGood
     }
 
-    /// Keeps what serves, unless that is done.
-    async fn keep(&mut self) {
+    /// Keeps what serves, unless that is done, or what served before is still being kept: a disk that does not answer
+    /// holds up no swap.
+    fn keep(&mut self) {
         let is_worth_it = self.origin.source() == Source::File && self.last_good.is_kept();
-        if let Some(candidate) = self.to_keep.take().filter(|_| is_worth_it) {
+        if !is_worth_it || self.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished()) {
+            return;
+        }
+        if let Some(candidate) = self.to_keep.take() {
             let last_good = self.last_good.clone();
-            let _ = tokio::task::spawn_blocking(move || last_good.keep(&candidate)).await;
+            self.keeping = Some(tokio::task::spawn_blocking(move || last_good.keep(&candidate)));
         }
     }
 
@@ -203,7 +209,7 @@ impl Reloader {
             Ok(policy) => {
                 self.publish(policy);
                 self.to_keep = Some(candidate);
-                self.keep().await;
+                self.keep();
             }
             Err(error) => self.reject(Some(candidate), error),
         }

@@ -63,6 +63,27 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_displaces_nothing_that_is_the_operators() {
+    let place = Place::new(AUTH_CORE);
+    fs::create_dir(place.state()).unwrap();
+    let own = ["policy-2026-11.wasm", "policy.wasm.new", "notes"].map(|name| place.state().join(name));
+    own.iter().for_each(|path| fs::write(path, "of the operator").unwrap());
+    let gate = place.gate().await;
+    let is_kept = || files(&place.state()).len() > own.len();
+    timeout(PATIENCE, async {
+        while !is_kept() {
+            sleep(std::time::Duration::from_millis(5)).await
+        }
+    })
+    .await
+    .unwrap();
+    fs::copy(LOCKDOWN, place.policy()).unwrap();
+    gate.until_generation(2).await;
+    gate.stop().await;
+    assert!(own.iter().all(|path| fs::read(path).unwrap() == b"of the operator"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_finds_the_file_broken_serves_what_served_last() {
     let place = Place::new(AUTH_CORE);
     let gate = place.gate().await;
