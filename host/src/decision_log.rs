@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::config::{DecisionConfig, Recorded};
 use crate::decision::Decision;
 use crate::ruling::Ruling;
+use crate::settings::shown_path;
 
 mod line;
 
@@ -23,6 +24,12 @@ use line::{Line, Shown};
 
 /// So many lines can wait to be written.
 const MOST_WAITING: usize = 16_384;
+
+/// A salt has so many bytes at least.
+const LEAST_SALT: usize = 16;
+
+/// So many lines are written before the log looks up.
+const BATCH: usize = 1_024;
 
 /// How long the last lines may take to be written when the gate stops.
 const PARTING: Duration = Duration::from_secs(1);
@@ -38,8 +45,13 @@ pub enum DecisionLogError {
         /// What the system says.
         source: io::Error,
     },
+    /// The salt is none.
+    #[error(
+        "decisions.salt_file: shorter than {LEAST_SALT} bytes, so that client ids could be guessed; make one by `openssl rand -hex 32`"
+    )]
+    ShortSalt,
     /// The salt cannot be had.
-    #[error("decisions.salt_file: cannot read {}", path.display())]
+    #[error("decisions.salt_file: cannot read {}", shown_path(path))]
     Salt {
         /// The file.
         path: PathBuf,
@@ -55,6 +67,7 @@ pub enum DecisionLogError {
 pub(crate) struct DecisionLog {
     queue: Option<SyncSender<Line>>,
     recorded: Recorded,
+    shown: Arc<Shown>,
     state: Arc<State>,
     /// Hears that the last line has been written.
     ended: Mutex<Receiver<()>>,
@@ -74,13 +87,14 @@ impl DecisionLog {
     /// It is wanted, and cannot be had.
     pub(crate) fn open(config: &DecisionConfig) -> Result<Option<Self>, DecisionLogError> {
         let Some(path) = &config.file else { return Ok(None) };
-        let shown = Shown::new(config.client_id, config.salt_file.as_deref())?;
+        let shown = Arc::new(Shown::new(config.client_id, config.salt_file.as_deref())?);
         let open = |source| DecisionLogError::Open { path: path.clone(), source };
         let state = Arc::new(State::default());
         let writer = Writer {
             out: out(path).map_err(open)?,
             path: path.clone(),
-            shown,
+            shown: Arc::clone(&shown),
+            line: Vec::new(),
             state: Arc::clone(&state),
             is_failing: false,
         };
@@ -91,7 +105,7 @@ impl DecisionLog {
             let _ = ending.send(());
         };
         thread::Builder::new().name("decisions".to_owned()).spawn(write).map_err(DecisionLogError::System)?;
-        Ok(Some(Self { queue: Some(queue), recorded: config.what, state, ended: Mutex::new(ended) }))
+        Ok(Some(Self { queue: Some(queue), recorded: config.what, shown, state, ended: Mutex::new(ended) }))
     }
 
     /// Puts a decision in the queue, if there is room.
@@ -99,7 +113,8 @@ impl DecisionLog {
         if self.recorded == Recorded::Refused && decision.ruling == Ruling::Allow {
             return;
         }
-        let is_queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(Line::of(decision)).is_ok());
+        let line = || Line::of(decision, &self.shown);
+        let is_queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(line()).is_ok());
         if !is_queued {
             self.state.lost.fetch_add(1, Relaxed);
         }
@@ -149,7 +164,9 @@ fn append(path: &Path) -> io::Result<File> {
 struct Writer {
     out: Out,
     path: PathBuf,
-    shown: Shown,
+    shown: Arc<Shown>,
+    /// The line that is being made.
+    line: Vec<u8>,
     state: Arc<State>,
     is_failing: bool,
 }
@@ -159,37 +176,46 @@ impl Writer {
     fn write_all(mut self, lines: &Receiver<Line>) {
         let (mut number, mut told) = (0_u64, 0);
         while let Ok(first) = lines.recv() {
-            let mut next = Ok(first);
-            while let Ok(line) = next {
+            if self.state.reopen.swap(false, Relaxed) {
+                self.reopen();
+            }
+            for line in std::iter::once(first).chain(lines.try_iter()).take(BATCH) {
                 number += 1;
-                if self.state.reopen.swap(false, Relaxed) {
-                    self.reopen();
+                let made = line.write(&mut self.line, &self.shown, number);
+                if made.and_then(|()| self.put()).is_err() {
+                    self.state.lost.fetch_add(1, Relaxed);
                 }
-                let written = line.write(&mut self.out, &self.shown, number);
-                self.note(written);
-                next = lines.try_recv();
             }
             let lost = self.state.lost.load(Relaxed);
-            let tell = if lost > told { line::write_lost(&mut self.out, lost - told) } else { Ok(()) };
-            told = lost;
-            let flushed = tell.and_then(|()| self.out.flush());
-            self.note(flushed);
-            if matches!(next, Err(TryRecvError::Disconnected)) {
-                return;
+            if lost > told && line::write_lost(&mut self.line, lost - told).and_then(|()| self.put()).is_ok() {
+                told = lost;
             }
+            let flushed = self.out.flush();
+            self.note(flushed);
         }
     }
 
+    /// Puts the line where it belongs, whole or not at all as far as the system has it so.
+    fn put(&mut self) -> io::Result<()> {
+        let put = self.out.write_all(&self.line);
+        self.line.clear();
+        put
+    }
+
+    /// Tries again at the next look if it cannot be done now.
     fn reopen(&mut self) {
         let flushed = self.out.flush();
         self.note(flushed);
         match out(&self.path) {
             Ok(out) => self.out = out,
-            Err(error) => self.note(Err(error)),
+            Err(error) => {
+                self.state.reopen.store(true, Relaxed);
+                self.note(Err(error));
+            }
         }
     }
 
-    /// Tells of the first failure, until one line has been written again.
+    /// Tells of the first failure, until something has reached the file again.
     fn note(&mut self, done: io::Result<()>) {
         if let Err(error) = &done
             && !self.is_failing

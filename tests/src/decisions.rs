@@ -152,12 +152,14 @@ async fn a_log_that_nobody_takes_holds_up_nobody_and_says_what_it_lacks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_log_that_cannot_be_is_an_operators_mistake() {
     let directory = TempDir::new().unwrap();
-    let pipe = directory.path().join("pipe");
+    let (pipe, empty) = (directory.path().join("pipe"), directory.path().join("empty"));
+    fs::write(&empty, "").unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for (decisions, complaint) in [
         ("file = \"/nowhere/decisions.log\"".to_owned(), "/nowhere/decisions.log"),
         (format!("file = {pipe:?}"), "not a regular file"),
         ("file = \"-\"\nclient_id = \"hashed\"\nsalt_file = \"/nowhere/salt\"".to_owned(), "/nowhere/salt"),
+        (format!("file = \"-\"\nclient_id = \"hashed\"\nsalt_file = {empty:?}"), "shorter than 16 bytes"),
         ("file = \"-\"\nclient_id = \"hidden\"".to_owned(), "expected one of `plain`"),
     ] {
         let config = config(directory.path(), &decisions);

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::DecisionLogError;
+use super::{DecisionLogError, LEAST_SALT};
 use crate::config::ShownId;
 use crate::decision::{Asked, Decision};
 use crate::judge::By;
@@ -40,6 +40,9 @@ impl Shown {
                 let salt = salt.map_or_else(random_salt, |path| {
                     read_file(path).map_err(|source| DecisionLogError::Salt { path: path.to_owned(), source })
                 })?;
+                if salt.len() < LEAST_SALT {
+                    return Err(DecisionLogError::ShortSalt);
+                }
                 let keyed =
                     Hmac::new_from_slice(&salt).map_err(|_| DecisionLogError::System(io::Error::other("no salt")))?;
                 Self::Hashed(Box::new(keyed))
@@ -76,6 +79,8 @@ pub(super) struct Line {
     asked: Asked,
     route: &'static str,
     client_id: String,
+    /// Whether the client id is shown already: a long one does not wait here in full.
+    is_shown: bool,
     ruling: Ruling,
     by: By,
     key_id: Option<String>,
@@ -106,13 +111,15 @@ struct Lost {
 }
 
 impl Line {
-    pub(super) fn of(decision: &Decision) -> Self {
+    pub(super) fn of(decision: &Decision, shown: &Shown) -> Self {
+        let is_shown = decision.client_id.len() > MOST_SHOWN;
         Self {
             at: decision.at,
             took: decision.took,
             asked: decision.asked,
             route: decision.route.path(),
-            client_id: decision.client_id.to_owned(),
+            client_id: if is_shown { shown.of(decision.client_id) } else { decision.client_id.to_owned() },
+            is_shown,
             ruling: decision.ruling,
             by: decision.by,
             key_id: decision.key_id.map(str::to_owned),
@@ -126,7 +133,7 @@ impl Line {
             id,
             asked: self.asked.name(),
             route: self.route,
-            client_id: &shown.of(&self.client_id),
+            client_id: &if self.is_shown { self.client_id.clone() } else { shown.of(&self.client_id) },
             verdict: self.ruling.verdict(),
             reason: self.ruling.reason(),
             key: self.key_id.as_deref(),
@@ -148,6 +155,7 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
+/// A clock before 1970 is at its beginning.
 fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_micros(at).to_string()
+    humantime::format_rfc3339_micros(at.max(SystemTime::UNIX_EPOCH)).to_string()
 }
