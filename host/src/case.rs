@@ -39,7 +39,7 @@ impl Case<'_> {
     pub(crate) fn login(&self, verdict: Verdict, now: u64) -> Result<Ruled, CallError> {
         match verdict {
             Verdict::Allow(mut grant) => {
-                let key_id = grant.key_id.take();
+                let key_id = grant.key_id.take().filter(|id| is_key_id(id));
                 let admission = self.route.admit(&grant.into(), now)?;
                 tracing::debug!(client_id = self.shown_id(), route = self.route.path(), "let in");
                 Ok(Ruled { outcome: Outcome::Allow(admission), ruling: Ruling::Allow, key_id })
@@ -96,4 +96,9 @@ impl Case<'_> {
     fn shown_id(&self) -> String {
         one_line::escaped(self.client_id, MOST_SHOWN)
     }
+}
+
+/// Whether this may be shown as the name of a key: a policy could name anything.
+fn is_key_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }

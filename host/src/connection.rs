@@ -98,6 +98,7 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
             let begun = std::mem::replace(&mut connection, server()).into_parts().read_buf;
             is_told = begun.is_empty() && gathered.announce_end();
             gathered.put_back(&begun);
+            // Also one that is in the middle of a request: whoever restarts the gate waits for all of them.
             if is_told || farewell.poll_silent(cx, gathered.flow().received).is_ready() {
                 return Poll::Ready(End::Done);
             }

@@ -14,6 +14,9 @@ use crate::wire::Wire;
 /// So many may be coming to speak TLS at once. Further ones wait.
 const MOST_GREETED: usize = 64;
 
+/// How long that may take at the most: a probe is not to wait for strangers.
+const LONGEST_GREETING: Duration = Duration::from_secs(2);
+
 /// Takes connections of the operator. Whoever dawdles over TLS holds up nobody.
 pub(crate) struct Entrance {
     listener: TcpListener,
@@ -28,7 +31,7 @@ impl Entrance {
     }
 
     fn greet(&mut self, tls: Tls, stream: TcpStream, from: SocketAddr) {
-        let patience = self.patience;
+        let patience = self.patience.min(LONGEST_GREETING);
         self.greeted.spawn(async move { Some((tls.greet(stream, patience).await?, from)) });
     }
 }

@@ -200,6 +200,7 @@ impl AsyncWrite for Gathered {
             inner.was_blocked |= sent.is_pending();
             ready!(sent)?;
         }
+        inner.flow.is_blocked = false;
         // The server writes each answer by itself, unless it had to wait for the one before.
         if std::mem::replace(&mut inner.was_blocked, false) {
             inner.last = None;

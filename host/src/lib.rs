@@ -199,7 +199,13 @@ impl Gate {
         let (tls, admin_tls) = (self.of_logins.tls(), self.of_admin.tls());
         let (with_tls, with_admin_tls) = (tls.is_some(), admin_tls.is_some());
         let worker = Worker { questions: Arc::new(questions), limits, stopping: stopping.clone(), tls };
-        let pulse = Pulse::new(self.config.workers.get(), supervisor::watchdog());
+        let watchdog = supervisor::watchdog();
+        if let Some(time) = watchdog.filter(|time| limits.deadline >= *time / 4) {
+            let remedy =
+                "lower limits.deadline, or raise WatchdogSec: a policy that runs into the deadline holds up its worker";
+            tracing::warn!(watchdog = ?time, deadline = ?limits.deadline, remedy, "the watchdog may end a gate that is well");
+        }
+        let pulse = Pulse::new(self.config.workers.get(), watchdog);
         let workers = Workers::start(&worker, &pulse)?;
         let active = self.active();
         let renewing = tokio::spawn(Safeguards::run([self.of_logins, self.of_admin], stopping.clone()));

@@ -94,6 +94,7 @@ impl Policy {
         self.instances
             .call(self.deadline, |(exports, store)| exports.authenticator.call_authenticate(store, &who))
             .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
+            .map(|verdict| self.without_secrets(verdict, &who))
             .map_err(|error| {
                 let password = who.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
                 let sent = who.username.as_deref().into_iter().chain(password).chain(values(&who.attributes));
@@ -133,6 +134,19 @@ impl Policy {
                 let sent = request.username.as_deref().into_iter().chain(values(&request.attributes));
                 CallError::NoVerdict(self.shown(&error, sent))
             })
+    }
+
+    /// The id of a key is shown to people. What is a secret of this login or this policy is none.
+    fn without_secrets(&self, verdict: Verdict, who: &wit::Credentials) -> Verdict {
+        match verdict {
+            Verdict::Allow(grant) if grant.key_id.is_some() => {
+                let is_secret = |id: &String| {
+                    who.password.as_deref() == Some(id.as_bytes()) || self.settings.all().any(|(_, value)| value == id)
+                };
+                Verdict::Allow(Grant { key_id: grant.key_id.filter(|id| !is_secret(id)), ..grant })
+            }
+            verdict => verdict,
+        }
     }
 
     /// What a policy says of itself, fit for the log: without its settings or what the client sent, escaped and cut.

@@ -101,7 +101,7 @@ impl<R: Recipe> Renewed<R> {
         loop {
             self.look().await;
             tokio::select! {
-                () = hints.next() => {}
+                () = hints.next() => sleep(SETTLE).await,
                 () = sleep(LOOK) => hints.watch(),
             }
         }
@@ -109,10 +109,16 @@ impl<R: Recipe> Renewed<R> {
 
     async fn look(&mut self) {
         let mut found = self.read().await;
-        if found.is_err() || found.as_ref().is_ok_and(|contents| fingerprint(contents) != self.made_of) {
+        let seen = found.as_ref().ok().map(|contents| fingerprint(contents));
+        if seen != Some(self.made_of) {
             // Between the steps of a replacement there is no file, or one that does not fit the other.
             sleep(SETTLE).await;
             found = self.read().await;
+            let again = found.as_ref().ok().map(|contents| fingerprint(contents));
+            if again != seen {
+                // It does not stand still: the next look will find it whole.
+                return;
+            }
         }
         let (of, error) = match found {
             Ok(contents) => {

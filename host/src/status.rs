@@ -168,6 +168,7 @@ impl From<&Event> for EventStatus {
     }
 }
 
+/// A clock before 1970 is at its beginning.
 fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+    humantime::format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }
