@@ -12,7 +12,7 @@
 //! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
 //! swaps.rs       swaps under load, and many of them                others.rs  what wrk and oha say
 //! extras.rs      what the decision log and traces cost             storm.rs   what a reconnect storm takes
-//! proxies.rs     the same policy in proxies                        tls.rs     what TLS costs
+//! proxies.rs     the same policy in proxies; connects.rs  MQTT     tls.rs     what TLS costs
 //! goals.rs       what has to hold                                  guard.rs   `make bench-check`
 //!
 //! section.rs     words, tables and plots ─► report.rs  docs/PERFORMANCE.md ─► plot.rs  SVG
@@ -30,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod axum_native;
 mod comparison;
+mod connects;
 mod contestant;
 mod curves;
 mod extras;

@@ -9,6 +9,7 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::connects;
 use crate::contestant::{Contestant, Kind, Setup, free_address, until_it_says};
 use crate::load::{Load, Pace};
 use crate::login::{Login, key_ring};
@@ -48,7 +49,12 @@ pub(crate) fn section(gate: &Path, component: &Path, rounds: usize, long: Durati
 impl Parts<'_> {
     fn section(&self, rounds: usize, long: Duration) -> Result<Section> {
         let native = Contestant::start(self.gate, Kind::Reused, &Setup::default())?;
-        let proxies = [("wasmtime", self.wasmtime()?), ("Envoy, HTTP", self.envoy()?), ("jco on Node", self.jco()?)];
+        let broker = connects::broker()?;
+        let (envoy, filter) = match self.envoy(broker)? {
+            Some((envoy, filter)) => (Some(envoy), Some(filter)),
+            None => (None, None),
+        };
+        let proxies = [("wasmtime", self.wasmtime()?), ("Envoy, HTTP", envoy), ("jco on Node", self.jco()?)];
         let mut table = Table::new([
             "host",
             "thousand logins a second, one at a time",
@@ -89,10 +95,15 @@ impl Parts<'_> {
         let text = format!(
             "The default policy in other hosts, on 8 connections, {rounds} rounds of {} s. Under wasmtime each login has an instance \
              of its own, and the library is that of `wasmtime serve`; jco answers one at a time, by its defaults; Envoy has the \
-             policy linked in, and one worker for each processor.",
+             policy linked in, and one worker for each processor. The last table is of its other filter: connections with a CONNECT \
+             and its answer, one after another by eight clients, in front of a broker that does nothing but let them in.",
             long.as_secs_f64()
         );
-        Ok(Section { title: "In proxies", text, tables: vec![table], plots: Vec::new() })
+        let mut tables = vec![table];
+        if let Some(filter) = filter {
+            tables.push(connects::table(broker, filter, rounds)?);
+        }
+        Ok(Section { title: "In proxies", text, tables, plots: Vec::new() })
     }
 
     /// Puts the policy behind `wasi:http`.
@@ -130,7 +141,8 @@ impl Parts<'_> {
     }
 
     /// By the file that is shipped, but for its addresses and the key.
-    fn envoy(&self) -> Result<Option<Proxy>> {
+    /// It answers brokers, and stands before one: where that is.
+    fn envoy(&self, broker: SocketAddr) -> Result<Option<(Proxy, SocketAddr)>> {
         let program = self.target.join("envoy/bin/envoy");
         let filter = self.target.join("components/envoy_filter.wasm");
         if !program.exists() || !filter.exists() {
@@ -140,13 +152,14 @@ impl Parts<'_> {
         let shipped = include_str!("../../deploy/envoy.yaml")
             .replace("port_value: 8003", &format!("port_value: {}", http.port()))
             .replace("0.0.0.0, port_value: 1883", &format!("127.0.0.1, port_value: {}", mqtt.port()))
+            .replace("port_value: 1884", &format!("port_value: {}", broker.port()))
             .replace("/etc/envoy/envoy_filter.wasm", &filter.canonicalize()?.display().to_string())
             .replace("REPLACE-WITH-YOUR-SIGNATURE-KEY", &key_ring(1));
         let file = self.directory.join("envoy.yaml");
         fs::write(&file, shipped)?;
         let mut command = Command::new(program);
         command.arg("-c").arg(file).args(["--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "error"]);
-        Proxy::start(&mut command, http).map(Some)
+        Ok(Some((Proxy::start(&mut command, http)?, mqtt)))
     }
 }
 
