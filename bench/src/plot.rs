@@ -32,6 +32,7 @@ impl Plot {
         let mut chart = ChartBuilder::on(&root)
             .caption(&self.title, ("sans-serif", 18))
             .margin(12)
+            .margin_right(36)
             .x_label_area_size(40)
             .y_label_area_size(64)
             .build_cartesian_2d(across.log_scale(), up.log_scale())?;
