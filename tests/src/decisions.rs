@@ -158,7 +158,10 @@ async fn a_decision_log_that_cannot_be_is_an_operators_mistake() {
     for (decisions, complaint) in [
         ("file = \"/nowhere/decisions.log\"".to_owned(), "/nowhere/decisions.log"),
         (format!("file = {pipe:?}"), "not a regular file"),
-        ("file = \"-\"\nclient_id = \"hashed\"\nsalt_file = \"/nowhere/salt\"".to_owned(), "/nowhere/salt"),
+        (
+            "file = \"-\"\nclient_id = \"hashed\"\nsalt_file = \"/nowhere/salt\"".to_owned(),
+            "decisions.salt_file: cannot read",
+        ),
         (format!("file = \"-\"\nclient_id = \"hashed\"\nsalt_file = {empty:?}"), "shorter than 16 bytes"),
         ("file = \"-\"\nclient_id = \"hidden\"".to_owned(), "expected one of `plain`"),
     ] {
