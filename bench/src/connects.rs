@@ -111,8 +111,12 @@ fn connect(login: &[u8]) -> Result<Vec<u8>> {
         packet.extend(u16::try_from(text.len())?.to_be_bytes());
         packet.extend(text.bytes());
     }
-    let length = packet.len();
-    ensure!((128..16_384).contains(&length), "a CONNECT of another length");
-    let start = [0x10, u8::try_from(length % 128)? | 0x80, u8::try_from(length / 128)?];
-    Ok([&start[..], &packet].concat())
+    let mut start = vec![0x10];
+    let mut length = packet.len();
+    while length > 0x7f {
+        start.push(u8::try_from(length & 0x7f)? | 0x80);
+        length >>= 7;
+    }
+    start.push(u8::try_from(length)?);
+    Ok([start, packet].concat())
 }

@@ -57,6 +57,7 @@ use contestant::{Contestant, Kind, Setup};
 use goals::Measured;
 use load::{Load, Pace};
 use login::Login;
+use section::Section;
 use swaps::Swaps;
 use tails::Tails;
 use turn::Spread;
@@ -79,6 +80,8 @@ enum Verb {
         #[arg(long, default_value = "target/release/mqtt-gate")]
         gate: PathBuf,
     },
+    /// Measure the same policy in proxies alone, and print that
+    Proxies(Run),
     /// Send logins to whatever listens there, with the key of the bench, and print a line of figures
     Load(LoadAlone),
     /// Serve as one of the contestants, with the key ring of MQTT_SIGNATURE_KEY
@@ -145,6 +148,7 @@ fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Run(run) => run.run(),
         Verb::Check { gate } => guard::check(&gate),
+        Verb::Proxies(run) => run.proxies(),
         Verb::Load(load) => load.run(),
         Verb::Serve(serve) => serve.run(),
     }
@@ -191,7 +195,7 @@ impl Run {
         let comparison = plan.run()?;
         let half = comparison.rate(1, Kind::Reused).median / 2.0;
         // Many short turns: what else the machine does for a moment spoils a few of them, and not the median.
-        let tails = Tails::measure(&self.gate, half, self.rounds * 3, long)?;
+        let tails = Tails::measure(&self.gate, half, self.rounds * 2, long)?;
         let swaps = Swaps::measure(&self.gate, &self.component, half, long * 10, self.swaps)?;
         let ready = self.ready()?;
         let measured = Measured { comparison: &comparison, tails: &tails, swaps: &swaps, ready: ready.median };
@@ -200,12 +204,12 @@ impl Run {
             comparison.section(),
             others::section(&self.gate, long)?,
             tails.section(),
-            curves::section(&self.gate, 3, long / 3)?,
+            curves::section(&self.gate, 3, long / 4)?,
             swaps.section(),
-            extras::section(&self.gate, self.rounds, long)?,
-            tls::section(&self.gate, self.rounds, long)?,
+            extras::section(&self.gate, 3, long)?,
+            tls::section(&self.gate, 3, long)?,
             storm::section(&comparison),
-            proxies::section(&self.gate, &self.component, 3, long)?,
+            self.in_proxies()?,
         ];
         if let Some(directory) = &self.write {
             report::write(directory, &sections)?;
@@ -213,6 +217,15 @@ impl Run {
         // What matters most is what is left on the screen.
         sections.iter().rev().for_each(|section| println!("{section}"));
         Ok(())
+    }
+
+    fn proxies(&self) -> Result<()> {
+        println!("{}", self.in_proxies()?);
+        Ok(())
+    }
+
+    fn in_proxies(&self) -> Result<Section> {
+        proxies::section(&self.gate, &self.component, 3, Duration::from_secs_f64(self.seconds))
     }
 
     /// From the start of the program with the embedded policy until it has answered, in milliseconds.

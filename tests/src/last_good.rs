@@ -46,7 +46,9 @@ impl Place {
         let kept = async {
             loop {
                 let files = files(&self.state());
+                let is_finished = |file: &Path| file.file_name().unwrap().to_str().unwrap().starts_with("policy-");
                 if let [file] = &files[..]
+                    && is_finished(file)
                     && fs::read(file).is_ok_and(|kept| kept == component)
                 {
                     return file.clone();
