@@ -223,7 +223,7 @@ mod tests {
         let (counts, keys) = (tally.counts(), tally.keys());
         assert_eq!((counts.len(), keys.len()), (16, 16));
         assert_eq!(counts.iter().map(|count| count.times).sum::<u64>(), 1_001);
-        assert_eq!(keys.last(), Some(&(None, 985)));
+        assert_eq!(keys.last(), Some(&(None, 986)));
     }
 
     #[test]
