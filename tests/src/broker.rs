@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -19,7 +20,18 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
     // In the order in which they are ended: a node first, and then what it is registered with.
     _processes: Vec<Child>,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // What it complained of may be why the test has failed.
+        if std::thread::panicking()
+            && let Ok(errors) = fs::read_to_string(self.directory.path().join("errors"))
+        {
+            eprintln!("{errors}");
+        }
+    }
 }
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/brokers");
@@ -58,7 +70,7 @@ pub(crate) async fn rabbitmq(gate: SocketAddr) -> Broker {
         .env("RUNNING_UNDER_SYSTEMD", "true");
     let mut node = start(&mut node, directory.path(), "rabbitmq-server");
     until_said(&mut node, directory.path(), "Server startup complete").await;
-    Broker { port, _processes: vec![node, registry], _directory: directory }
+    Broker { port, _processes: vec![node, registry], directory }
 }
 
 /// The configuration that is shipped, on other ports.
@@ -82,7 +94,7 @@ pub(crate) async fn amqtt(gate: SocketAddr, params: &str) -> Broker {
     broker.args([script, port.to_string(), gate.port().to_string(), params.to_owned()]).env("HOME", directory.path());
     let mut broker = start(&mut broker, directory.path(), "amqtt (tests/setup puts it into the target directory)");
     until_said(&mut broker, directory.path(), "ready").await;
-    Broker { port, _processes: vec![broker], _directory: directory }
+    Broker { port, _processes: vec![broker], directory }
 }
 
 /// mosquitto, which lets everybody in, and what it says of who comes.
@@ -111,7 +123,7 @@ pub(crate) async fn mosquitto() -> (Broker, Log) {
         broker.spawn().unwrap_or_else(|error| panic!("install mosquitto: `make test` does it as root ({error})"));
     let log = Log::of(broker.stderr.take().unwrap());
     log.until("running").await;
-    (Broker { port, _processes: vec![broker], _directory: directory }, log)
+    (Broker { port, _processes: vec![broker], directory }, log)
 }
 
 /// Where `make` builds.
@@ -120,10 +132,17 @@ pub(crate) fn target() -> PathBuf {
     std::env::var("CARGO_TARGET_DIR").unwrap_or(default).into()
 }
 
-/// Ports that were free a moment ago.
+/// Ports that nothing else is given before the program takes them: each once, and none of those from which the system
+/// chooses for who asks for any.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let taken = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    taken.map(|listener| listener.local_addr().unwrap().port())
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Two runs at once begin at different ones.
+    let began = u16::try_from(std::process::id() * 64 % u32::from(COUNT)).unwrap();
+    let next = || FIRST + (began + TAKEN.fetch_add(1, Relaxed) % COUNT) % COUNT;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    [(); N].map(|()| std::iter::repeat_with(next).take(COUNT.into()).find(is_free).expect("a free port"))
 }
 
 fn start(command: &mut Command, directory: &Path, package: &str) -> Child {

@@ -1,9 +1,11 @@
 //! A device as it connects to a broker: MQTT 3.1.1, and as much of MQTT 5 as tests need, by a client that everybody uses.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, QoS, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Publish, QoS,
+    SubscribeReasonCode,
 };
 use tokio::time::timeout;
 
@@ -13,6 +15,8 @@ use crate::process::PATIENCE;
 pub(crate) struct Client {
     client: AsyncClient,
     events: EventLoop,
+    /// What came while something else was waited for.
+    received: VecDeque<Publish>,
 }
 
 /// What became of something that was sent.
@@ -31,8 +35,9 @@ impl Client {
     pub(crate) async fn connect(port: u16, device: &Device) -> Result<Self, ConnectReturnCode> {
         let mut options = MqttOptions::new(&device.client_id, "127.0.0.1", port);
         options.set_credentials(&device.username, &device.password).set_keep_alive(Duration::from_secs(60));
-        let (client, events) = AsyncClient::new(options, 16);
-        let mut connected = Self { client, events };
+        let (client, mut events) = AsyncClient::new(options, 16);
+        events.network_options.set_connection_timeout(PATIENCE.as_secs());
+        let mut connected = Self { client, events, received: VecDeque::new() };
         loop {
             match connected.event().await {
                 Ok(Event::Incoming(Incoming::ConnAck(_))) => return Ok(connected),
@@ -73,14 +78,20 @@ impl Client {
     /// The next message, as its topic and its text.
     pub(crate) async fn receive(&mut self) -> (String, String) {
         loop {
-            if let Event::Incoming(Incoming::Publish(message)) = self.event().await.unwrap() {
+            if let Some(message) = self.received.pop_front() {
                 return (message.topic, String::from_utf8(message.payload.to_vec()).unwrap());
             }
+            self.event().await.unwrap();
         }
     }
 
+    /// What happens next. A message is kept: it may come before the acknowledgement that is waited for.
     async fn event(&mut self) -> Result<Event, ConnectionError> {
-        timeout(PATIENCE, self.events.poll()).await.expect("something to happen")
+        let event = timeout(PATIENCE, self.events.poll()).await.expect("something to happen");
+        if let Ok(Event::Incoming(Incoming::Publish(message))) = &event {
+            self.received.push_back(message.clone());
+        }
+        event
     }
 }
 
@@ -105,6 +116,7 @@ pub(crate) mod v5 {
     ) -> Result<(String, String), ConnectReturnCode> {
         let mut options = MqttOptions::new(&device.client_id, "127.0.0.1", port);
         options.set_credentials(&device.username, &device.password).set_keep_alive(Duration::from_secs(60));
+        options.set_connection_timeout(PATIENCE.as_secs());
         let (client, mut events) = AsyncClient::new(options, 16);
         client.subscribe(topic, QoS::AtLeastOnce).await.unwrap();
         loop {
