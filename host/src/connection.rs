@@ -129,19 +129,20 @@ pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place 
         if !matches!(end, End::Lost(Stuck::Answer(_))) {
             let _ = gathered.send().await;
         }
-        if is_told {
+        match end {
             // What it has sent meanwhile is read, or the system would take back the answers with it.
-            gathered.linger(body::MOST_DISCARDED as u64, sleep(GRACE)).await;
-        }
-        if matches!(end, End::Unreadable) {
-            // Once it has been said that the gate stops, `stopped` is over.
-            gathered
-                .linger(body::MOST_DISCARDED as u64, async {
+            End::Done if is_told => gathered.linger(body::MOST_DISCARDED as u64, sleep(GRACE)).await,
+            End::Done => drop(gathered.finish().await),
+            End::Unreadable => {
+                // Once it has been said that the gate stops, `stopped` is over.
+                let stopped = async {
                     if !is_stopping {
                         stopped.await
                     }
-                })
-                .await;
+                };
+                gathered.linger(body::MOST_DISCARDED as u64, stopped).await;
+            }
+            End::Broken | End::Lost(_) => {}
         }
     };
     if timeout(limits.request.min(limits.drain), parting).await.is_err() || !matches!(end, End::Done) {

@@ -122,10 +122,16 @@ impl Gathered {
         }
     }
 
+    /// Says that nothing more will be sent. In TLS that is a message of its own, without which a client may take what it
+    /// has for cut off.
+    pub(crate) async fn finish(&self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self.inner().stream).poll_shutdown(cx)).await
+    }
+
     /// Says that nothing more will be sent, and reads what still comes, so that the system does not take back what the
     /// client has yet to read. No more than so many bytes, and no longer than until `enough`.
     pub(crate) async fn linger(&self, most: u64, enough: impl Future<Output = ()>) {
-        if poll_fn(|cx| Pin::new(&mut self.inner().stream).poll_shutdown(cx)).await.is_ok() {
+        if self.finish().await.is_ok() {
             let (mut rest, mut nowhere) = (self.clone().take(most), tokio::io::sink());
             tokio::select! {
                 _ = tokio::io::copy(&mut rest, &mut nowhere) => {}

@@ -75,6 +75,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the end of the connection");
     }
 
+    /// Whether the other side ends the connection now, and says so in the way of what it is made of.
+    pub(crate) async fn ends_cleanly(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.0.read(&mut [0])).await.expect("the end of the connection");
+        read.is_ok_and(|read| read == 0)
+    }
+
     async fn read_answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;
         if answer.header("transfer-encoding") == Some("chunked") {
