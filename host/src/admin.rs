@@ -13,6 +13,7 @@ use crate::active::ActivePolicy;
 use crate::census::Census;
 use crate::history::History;
 use crate::http::Told;
+use crate::safeguards::Condition;
 use crate::status::Status;
 use crate::stop::Stopping;
 use crate::{metrics, page};
@@ -25,6 +26,8 @@ pub(crate) struct Admin {
     pub(crate) told: Told,
     pub(crate) places: Places,
     pub(crate) census: Arc<Census>,
+    /// What stands before both addresses.
+    pub(crate) safeguards: Vec<Condition>,
     pub(crate) stopping: Stopping,
 }
 

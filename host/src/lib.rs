@@ -29,6 +29,7 @@ use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -190,8 +191,10 @@ impl Gate {
             told: told.clone(),
             places: places.clone(),
             census: self.reloader.census(),
+            safeguards: self.of_logins.conditions().chain(self.of_admin.conditions()).collect(),
             stopping: stopping.clone(),
         };
+        let safeguards = operator.safeguards.clone();
         let routes = token::required(operator.router(), self.of_admin.guard());
         let limits = self.config.limits;
         let questions = Questions::new(self.active(), front::router(self.active()), told, limits)
@@ -214,6 +217,10 @@ impl Gate {
         let entrance = Entrance::new(listeners.admin, admin_tls, limits.request);
         let administration = tokio::spawn(axum::serve(entrance, routes).into_future());
         tracing::info!(%listen, %admin, tls = with_tls, admin_tls = with_admin_tls, "serving");
+        for safeguard in safeguards.iter().filter(|it| it.expires().is_some_and(|end| end < SystemTime::now())) {
+            let remedy = "put a new one in its place: brokers that look at it do not ask";
+            tracing::warn!(what = safeguard.name, remedy, "the certificate has expired");
+        }
         supervisor::ready(&active.get());
 
         let shutdown = async {

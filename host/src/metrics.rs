@@ -1,7 +1,7 @@
 //! What `/metrics` tells, as OpenMetrics. No label holds anything that a client sent.
 
 use std::fmt;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::admin::Admin;
 use crate::decision::Asked;
 use crate::policy::Digest;
+use crate::safeguards::Condition;
 use crate::tally::{STEPS, Spent};
 
 /// What the answer is said to be.
@@ -79,8 +80,7 @@ impl Gate {
         let labels = [("name", name), ("policy", short(digest)), ("sha256", digest.to_string())];
         out.info("policy", "The policy in service.", &labels)?;
         out.gauge("policy_generation", "1 for the first policy, one more for each after it.", serving.generation)?;
-        let since = serving.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        out.gauge("policy_since_timestamp_seconds", "When it began to serve.", since)?;
+        out.gauge("policy_since_timestamp_seconds", "When it began to serve.", seconds(serving.since))?;
         out.counter("swaps", "Policies that took the place of another.", serving.generation.saturating_sub(1))?;
         let rejected = self.0.history.borrow().rejected;
         out.counter("refused_candidates", "Candidates that were not put in service.", rejected)?;
@@ -95,9 +95,22 @@ impl Gate {
         out.gauge("connections", "Connections of brokers.", places.open() as u64)?;
         out.gauge("connections_most", "The most connections that there may be.", places.most() as u64)?;
         out.counter("connection_waits", "How often a connection had to wait for a place.", places.waits())?;
+        let name = |safeguard: &Condition| [("safeguard", safeguard.name)];
+        let refused = self.0.safeguards.iter().map(|it| (name(it), it.refused().is_some().into()));
+        out.gauges(
+            "safeguard_refused",
+            "1: the files of a certificate or a secret are of no use; the one before stays.",
+            refused,
+        )?;
+        let expires = self.0.safeguards.iter().filter_map(|it| Some((name(it), seconds(it.expires()?))));
+        out.gauges("certificate_expires_timestamp_seconds", "When a certificate ends.", expires)?;
         let lost = self.0.told.decisions.as_ref().map(|log| log.lost());
         out.counter("decisions_lost", "Decisions that the decision log has no line of.", lost.unwrap_or_default())
     }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The beginning of a digest, which is enough to tell policies apart.
@@ -130,6 +143,19 @@ impl Out<'_> {
         let mut metric = self.metric(name, help, None, MetricType::Counter)?;
         for (labels, value) in counters {
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        gauges: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.metric(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in gauges {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
     }

@@ -4,10 +4,11 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
@@ -62,8 +63,18 @@ pub(crate) struct Renewed<R: Recipe> {
     recipe: Arc<R>,
     current: Arc<ArcSwap<R::Product>>,
     made_of: Fingerprint,
-    /// What could not be used, and why, so that it is told once.
-    refused: Option<(Option<Fingerprint>, String)>,
+    refused: watch::Sender<Option<Refusal>>,
+}
+
+/// What the files hold now and nothing can be made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// `None`: a file cannot be read.
+    of: Option<Fingerprint>,
+    /// Why, on one line. Never tells what a file holds.
+    pub(crate) reason: String,
+    /// When that was seen first.
+    pub(crate) at: SystemTime,
 }
 
 type Fingerprint = [u8; 32];
@@ -76,12 +87,27 @@ impl<R: Recipe> Renewed<R> {
     pub(crate) fn new(recipe: R) -> Result<Self, R::Error> {
         let contents = read(&recipe.files()).map_err(|unread| recipe.unread(unread))?;
         let current = Arc::new(ArcSwap::from_pointee(recipe.make(&contents)?));
-        Ok(Self { recipe: Arc::new(recipe), current, made_of: fingerprint(&contents), refused: None })
+        Ok(Self {
+            recipe: Arc::new(recipe),
+            current,
+            made_of: fingerprint(&contents),
+            refused: watch::Sender::new(None),
+        })
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &'static str {
+        self.recipe.name()
     }
 
     /// What it is now, and later.
     pub(crate) fn current(&self) -> Arc<ArcSwap<R::Product>> {
         Arc::clone(&self.current)
+    }
+
+    /// What is wrong with the files, now and later: `None` while they are what is in use.
+    pub(crate) fn refused(&self) -> watch::Receiver<Option<Refusal>> {
+        self.refused.subscribe()
     }
 
     /// Looks at every hint, and every few seconds, until the gate stops.
@@ -124,7 +150,7 @@ impl<R: Recipe> Renewed<R> {
             Ok(contents) => {
                 let of = fingerprint(&contents);
                 if of == self.made_of {
-                    if self.refused.take().is_some() {
+                    if self.refused.send_replace(None).is_some() {
                         tracing::info!(what = self.recipe.name(), "the files are again what is in use");
                     }
                     return;
@@ -147,20 +173,22 @@ impl<R: Recipe> Renewed<R> {
 
     fn renew(&mut self, product: R::Product, of: Fingerprint) {
         self.current.store(Arc::new(product));
-        (self.made_of, self.refused) = (of, None);
+        self.made_of = of;
+        self.refused.send_replace(None);
         tracing::info!(what = self.recipe.name(), "renewed: the files have changed");
     }
 
     fn refuse(&mut self, of: Option<Fingerprint>, error: &R::Error) {
-        let refused = Some((of, one_line::chain(error)));
-        if self.refused != refused {
-            let reason = refused.as_ref().map(|(_, reason)| reason.as_str());
+        let reason = one_line::chain(error);
+        let is_known = self.refused.borrow().as_ref().is_some_and(|known| known.of == of && known.reason == reason);
+        // Told once.
+        if !is_known {
             tracing::error!(
                 what = self.recipe.name(),
                 reason,
                 "the files have changed and are of no use; what they held before stays in use"
             );
-            self.refused = refused;
+            self.refused.send_replace(Some(Refusal { of, reason, at: SystemTime::now() }));
         }
     }
 }

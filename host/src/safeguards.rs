@@ -1,13 +1,18 @@
 //! What stands before an address: a certificate, and a secret that whoever asks has to know.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::access::{AccessError, Guard, Secret};
 use crate::config::{ADMIN_TOKEN, BROKER_SECRET, Config, TlsConfig};
-use crate::renewed::Renewed;
+use crate::renewed::{Recipe, Refusal, Renewed};
 use crate::settings::SecretSource;
 use crate::stop::Stopping;
-use crate::tls::{Certificate, Tls, TlsError};
+use crate::tls::{Certificate, Certified, Tls, TlsError};
 
 /// Why an address cannot be kept as the operator wants it to be.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,31 @@ pub enum SafeguardError {
 pub(crate) struct Safeguards {
     certificate: Option<Renewed<Certificate>>,
     secret: Option<Renewed<Secret>>,
+}
+
+/// How one of them is, now and later.
+#[derive(Clone)]
+pub(crate) struct Condition {
+    /// Its name in the configuration.
+    pub(crate) name: &'static str,
+    refused: watch::Receiver<Option<Refusal>>,
+    certified: Option<Arc<ArcSwap<Certified>>>,
+}
+
+impl Condition {
+    fn of<R: Recipe>(renewed: &Renewed<R>, certified: Option<Arc<ArcSwap<Certified>>>) -> Self {
+        Self { name: renewed.name(), refused: renewed.refused(), certified }
+    }
+
+    /// Why what its files hold now is not in use.
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        self.refused.borrow().clone()
+    }
+
+    /// When it ends, if it is a certificate.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.certified.as_ref().and_then(|certified| certified.load().expires)
+    }
 }
 
 impl Safeguards {
@@ -68,6 +98,12 @@ impl Safeguards {
     /// Who may ask.
     pub(crate) fn guard(&self) -> Guard {
         Guard::new(self.secret.as_ref().map(Renewed::current))
+    }
+
+    /// How they are.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = Condition> {
+        let certificate = self.certificate.as_ref().map(|it| Condition::of(it, Some(it.current())));
+        certificate.into_iter().chain(self.secret.as_ref().map(|it| Condition::of(it, None)))
     }
 
     /// Takes what is put in the place of the files of any of them, until the gate stops.

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::admin::Admin;
 use crate::findings::Finding;
 use crate::history::{Event, Rejection, What};
+use crate::renewed::Refusal;
+use crate::safeguards::Condition;
 
 mod counts;
 
@@ -26,6 +28,8 @@ pub(crate) struct Status {
     /// What looks wrong in the configuration of the brokers that ask.
     misconfigured: Vec<FindingStatus>,
     rejected: RejectedStatus,
+    /// What stands before the addresses, by its name in the configuration.
+    safeguards: Vec<SafeguardStatus>,
     /// What happened to the policy in service, the last of it first.
     history: Vec<EventStatus>,
 }
@@ -85,6 +89,21 @@ struct RejectionStatus {
 }
 
 #[derive(Serialize)]
+struct SafeguardStatus {
+    name: &'static str,
+    /// When a certificate ends; a secret does not.
+    expires: Option<String>,
+    /// Why its files are not in use, which hold something else since.
+    refused: Option<RefusalStatus>,
+}
+
+#[derive(Serialize)]
+struct RefusalStatus {
+    reason: String,
+    at: String,
+}
+
+#[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum EventStatus {
     Serves {
@@ -130,6 +149,7 @@ impl Status {
             instances: InstanceStatus { alive: made.saturating_sub(dropped), made },
             misconfigured: admin.told.findings.all().into_iter().map(FindingStatus::from).collect(),
             rejected: RejectedStatus { count: history.rejected, last },
+            safeguards: admin.safeguards.iter().map(SafeguardStatus::from).collect(),
             history: history.events().map(EventStatus::from).collect(),
         }
     }
@@ -139,6 +159,13 @@ impl From<Finding> for FindingStatus {
     fn from(finding: Finding) -> Self {
         let Finding { route, kind, member, count, last, problem, remedy } = finding;
         Self { route, kind, member, count, last: rfc3339(last), problem, remedy }
+    }
+}
+
+impl From<&Condition> for SafeguardStatus {
+    fn from(condition: &Condition) -> Self {
+        let told = |Refusal { reason, at, .. }| RefusalStatus { reason, at: rfc3339(at) };
+        Self { name: condition.name, expires: condition.expires().map(rfc3339), refused: condition.refused().map(told) }
     }
 }
 

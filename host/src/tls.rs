@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -54,15 +54,22 @@ pub(crate) struct Certificate {
     pub(crate) config: TlsConfig,
 }
 
+/// What a certificate is good for.
+pub(crate) struct Certified {
+    acceptor: TlsAcceptor,
+    /// When the first certificate of the chain ends, as far as that can be read.
+    pub(crate) expires: Option<SystemTime>,
+}
+
 /// Greets clients with the certificate of now.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    acceptor: Arc<ArcSwap<TlsAcceptor>>,
+    certified: Arc<ArcSwap<Certified>>,
     failed: Arc<Mutex<Told>>,
 }
 
 impl Recipe for Certificate {
-    type Product = TlsAcceptor;
+    type Product = Certified;
     type Error = TlsError;
 
     fn name(&self) -> &'static str {
@@ -78,7 +85,7 @@ impl Recipe for Certificate {
         TlsError::Unread(unread)
     }
 
-    fn make(&self, contents: &[Contents]) -> Result<TlsAcceptor, TlsError> {
+    fn make(&self, contents: &[Contents]) -> Result<Certified, TlsError> {
         let TlsConfig { certificate, key, client_ca } = &self.config;
         let content = |at: usize| contents.get(at).map_or(&[][..], |content| content.as_slice());
         let provider = Arc::new(ring::default_provider());
@@ -89,11 +96,12 @@ impl Recipe for Certificate {
             Some(path) => builder.with_client_cert_verifier(clients_of(path, content(2), provider)?),
             None => builder.with_no_client_auth(),
         };
-        let mut server = builder
-            .with_single_cert(read_chain(certificate, content(0))?, read_key(key, content(1))?)
-            .map_err(|error| self.unfit(error))?;
+        let chain = read_chain(certificate, content(0))?;
+        let expires = end_of(&chain);
+        let mut server =
+            builder.with_single_cert(chain, read_key(key, content(1))?).map_err(|error| self.unfit(error))?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(server)))
+        Ok(Certified { acceptor: TlsAcceptor::from(Arc::new(server)), expires })
     }
 }
 
@@ -115,6 +123,18 @@ fn read_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, T
         .collect::<Result<_, PemError>>()
         .map_err(|_| unfit(path, "not a certificate in PEM"))?;
     if chain.is_empty() { Err(unfit(path, "there is no certificate in it")) } else { Ok(chain) }
+}
+
+/// The end of the year 9999, in seconds since 1970: no later time is written as a date.
+const LAST: i64 = 253_402_300_799;
+
+/// When the first of these certificates ends.
+fn end_of(chain: &[CertificateDer]) -> Option<SystemTime> {
+    let ends = chain.iter().filter_map(|one| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(one).ok()?;
+        u64::try_from(certificate.validity().not_after.timestamp().clamp(0, LAST)).ok()
+    });
+    ends.min().map(|end| UNIX_EPOCH + Duration::from_secs(end))
 }
 
 fn read_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
@@ -149,13 +169,13 @@ fn unfit(path: &Path, problem: impl Into<String>) -> TlsError {
 }
 
 impl Tls {
-    pub(crate) fn new(acceptor: Arc<ArcSwap<TlsAcceptor>>) -> Self {
-        Self { acceptor, failed: Arc::default() }
+    pub(crate) fn new(certified: Arc<ArcSwap<Certified>>) -> Self {
+        Self { certified, failed: Arc::default() }
     }
 
     /// Comes to an understanding with a client, in so much time at the most.
     pub(crate) async fn greet(&self, stream: TcpStream, most: Duration) -> Option<Wire> {
-        let acceptor = TlsAcceptor::clone(&self.acceptor.load());
+        let acceptor = self.certified.load().acceptor.clone();
         match timeout(most, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream))),
             Ok(Err(error)) => {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,6 +19,9 @@ pub(crate) struct Authority {
     root: CertifiedIssuer<'static, KeyPair>,
     below: CertifiedIssuer<'static, KeyPair>,
 }
+
+/// What this machine is called.
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// A certificate with those that lead to the root, and its key, in PEM.
 pub(crate) struct Identity {
@@ -44,8 +47,18 @@ impl Authority {
 
     /// A certificate for this machine and this key, in PKCS#8.
     pub(crate) fn identity_with(&self, key: &str) -> Identity {
+        self.certify(CertificateParams::new(NAMES.map(str::to_owned)).unwrap(), key)
+    }
+
+    /// A certificate for this machine that ends with this year.
+    pub(crate) fn identity_until(&self, year: i32) -> Identity {
+        let mut params = CertificateParams::new(NAMES.map(str::to_owned)).unwrap();
+        params.not_after = date_time_ymd(year, 12, 31);
+        self.certify(params, &KeyPair::generate().unwrap().serialize_pem())
+    }
+
+    fn certify(&self, params: CertificateParams, key: &str) -> Identity {
         let pair = KeyPair::from_pem(key).unwrap();
-        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let certificate = params.signed_by(&pair, &self.below).unwrap();
         Identity { chain: certificate.pem() + &self.below.pem(), key: key.to_owned() }
     }

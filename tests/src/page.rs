@@ -1,5 +1,6 @@
 //! The operator's page in a real browser: what it shows of a calm gate, and of one in trouble.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -14,11 +15,16 @@ use crate::process::PATIENCE;
 
 /// What the browser has made of the page once it has asked the gate a few times.
 async fn shown(gate: &Gate) -> String {
+    shown_at(gate.admin).await
+}
+
+/// The same, of the gate with this admin address.
+pub(crate) async fn shown_at(admin: SocketAddr) -> String {
     let profile = TempDir::new().unwrap();
     let output = Command::new(browser())
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(["--virtual-time-budget=4000", "--dump-dom", &format!("http://{}/", gate.admin)])
+        .args(["--virtual-time-budget=4000", "--dump-dom", &format!("http://{admin}/")])
         .env("HOME", profile.path())
         .stdin(Stdio::null())
         .stderr(Stdio::null())

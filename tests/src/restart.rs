@@ -1,18 +1,21 @@
 //! The gate restarts while brokers ask, and not one request is lost: the service manager holds the socket.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
+use crate::authority::Authority;
 use crate::device::Device;
 use crate::http::{Answer, Connection, post};
 use crate::manager::{Manager, handing_over};
 use crate::process::{Running, run};
+use crate::tls::Files;
 
 const CONNECTIONS: usize = 8;
 const RESTARTS: u64 = 4;
@@ -67,10 +70,13 @@ async fn broker_that_waits(at: SocketAddr, figures: Figures) {
 
 /// One connection of a broker that has so many requests on the way all the while. What a connection did not answer is
 /// asked again on the next, as EMQX does it, and no more often than EMQX.
-async fn broker_that_does_not_wait(at: SocketAddr, figures: Figures) {
+async fn broker_that_does_not_wait<S: AsyncRead + AsyncWrite + Unpin>(
+    open: impl AsyncFn() -> Connection<S>,
+    figures: Figures,
+) {
     let asked = questions();
     let (mut underway, mut again) = (VecDeque::new(), VecDeque::new());
-    let mut connection = Connection::open(at).await;
+    let mut connection = open().await;
     let mut next = 0;
     while !figures.done.load(SeqCst) || !underway.is_empty() || !again.is_empty() {
         while underway.len() < DEPTH && (!again.is_empty() || !figures.done.load(SeqCst)) {
@@ -88,18 +94,19 @@ async fn broker_that_does_not_wait(at: SocketAddr, figures: Figures) {
         if answer.is_none_or(|answer| answer.header("connection") == Some("close")) {
             figures.unanswered.fetch_add(underway.len() as u64, SeqCst);
             again.append(&mut underway);
-            connection = Connection::open(at).await;
+            connection = open().await;
         }
     }
 }
 
 /// Restarts the program again and again while so many of these brokers ask; what became of their requests.
 async fn restart_under<B: Future<Output = ()> + Send + 'static>(
+    arguments: &[&str],
     broker: impl Fn(SocketAddr, Figures) -> B,
 ) -> (u64, u64) {
     let manager = Manager::new();
     let figures = Figures::default();
-    let mut gate = Running::start(&mut manager.serve(&[])).await;
+    let mut gate = Running::start(&mut manager.serve(arguments)).await;
     let brokers: Vec<JoinHandle<()>> =
         (0..CONNECTIONS).map(|_| tokio::spawn(broker(manager.logins(), figures.clone()))).collect();
     for _ in 0..RESTARTS {
@@ -110,7 +117,7 @@ async fn restart_under<B: Future<Output = ()> + Send + 'static>(
         gate.terminate();
         assert_eq!(gate.end().await.0, Some(0));
         // The next one is started only when this one is gone: meanwhile the brokers wait in the socket.
-        gate = Running::start(&mut manager.serve(&[])).await;
+        gate = Running::start(&mut manager.serve(arguments)).await;
     }
     figures.done.store(true, SeqCst);
     for broker in brokers {
@@ -123,15 +130,36 @@ async fn restart_under<B: Future<Output = ()> + Send + 'static>(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_under_load_lose_nothing() {
-    let (sent, lost) = restart_under(broker_that_waits).await;
+    let (sent, lost) = restart_under(&[], broker_that_waits).await;
     println!("{RESTARTS} restarts, {sent} requests, {lost} lost");
     assert_eq!(lost, 0, "of {sent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_on_its_way_at_a_restart_is_answered_when_it_is_asked_again() {
-    let (sent, again) = restart_under(broker_that_does_not_wait).await;
+    let broker = |at, figures| broker_that_does_not_wait(async move || Connection::open(at).await, figures);
+    let (sent, again) = restart_under(&[], broker).await;
     println!("{RESTARTS} restarts, {sent} requests, {again} asked again, all answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_in_tls() {
+    let authority = Arc::new(Authority::new());
+    let files = Files::of(&authority.identity());
+    let config = files.path("gate.toml");
+    fs::write(&config, format!("tls = {}", files.toml())).unwrap();
+    // Who has not come to speak TLS with a gate that stops tries again with the next.
+    let open = async |authority: &Authority, at| loop {
+        if let Ok(connection) = authority.connect(at, None).await {
+            return connection;
+        }
+    };
+    let broker = |at, figures| {
+        let authority = Arc::clone(&authority);
+        broker_that_does_not_wait(async move || open(&authority, at).await, figures)
+    };
+    let (sent, again) = restart_under(&["--config", config.to_str().unwrap()], broker).await;
+    println!("{RESTARTS} restarts in TLS, {sent} requests, {again} asked again, all answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

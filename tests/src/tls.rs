@@ -1,10 +1,12 @@
 //! The gate is asked in TLS: by whom it trusts, with the certificate that lies there now.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mqtt_gate::config::TlsConfig;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -12,6 +14,7 @@ use crate::authority::{Authority, Identity};
 use crate::device::{Device, KEY};
 use crate::gate::{AUTH_CORE, Gate};
 use crate::http::{Connection, get};
+use crate::page::shown_at;
 use crate::process::{Running, mqtt_gate, run};
 
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/tls");
@@ -21,19 +24,19 @@ fn key(name: &str) -> String {
 }
 
 /// The files of one certificate.
-struct Files {
+pub(crate) struct Files {
     directory: TempDir,
 }
 
 impl Files {
-    fn of(identity: &Identity) -> Self {
+    pub(crate) fn of(identity: &Identity) -> Self {
         let files = Self { directory: TempDir::new().unwrap() };
         files.put("chain.pem", &identity.chain);
         files.put("key.pem", &identity.key);
         files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -51,7 +54,7 @@ impl Files {
     }
 
     /// As it is written in a configuration.
-    fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         let of = |name: &str| self.path(name).display().to_string();
         format!("{{ certificate = {:?}, key = {:?} }}", of("chain.pem"), of("key.pem"))
     }
@@ -160,12 +163,18 @@ async fn a_new_certificate_is_used_and_a_bad_one_refused_while_the_gate_runs() {
     let mut before = old.connect(gate.logins, None).await.unwrap();
     assert!(new.connect(gate.logins, None).await.is_err());
 
+    assert_eq!(admin_status(&old, gate.admin).await["safeguards"][0]["refused"], Value::Null);
     files.put("chain.pem", "garbage");
     gate.until_logged("of no use; what they held before stays in use", 2).await;
     // A certificate for another key.
     files.put("chain.pem", &new.identity().chain);
     gate.until_logged("does not fit the first certificate in", 2).await;
     old.connect(gate.logins, None).await.unwrap();
+    for (at, name) in ["tls", "admin_tls"].into_iter().enumerate() {
+        let told = &admin_status(&old, gate.admin).await["safeguards"][at];
+        assert_eq!((&told["name"], &told["expires"]), (&json!(name), &json!("4096-01-01T00:00:00Z")));
+        assert!(told["refused"]["reason"].as_str().unwrap().contains("does not fit"), "{told}");
+    }
 
     let identity = new.identity();
     files.put("chain.pem", &identity.chain);
@@ -175,11 +184,64 @@ async fn a_new_certificate_is_used_and_a_bad_one_refused_while_the_gate_runs() {
         new.connect(address, None).await.unwrap();
         assert!(old.connect(address, None).await.is_err());
     }
+    let told = admin_status(&new, gate.admin).await;
+    assert_eq!((&told["safeguards"][0]["refused"], &told["safeguards"][1]["refused"]), (&Value::Null, &Value::Null));
     assert_eq!(before.ask(&Device::genuine().request()).await.status, 200, "who was there goes on");
     gate.terminate();
     let (code, _, log) = gate.end().await;
     assert_eq!(code, Some(0));
     assert!(!log.contains("PRIVATE KEY"));
+}
+
+async fn admin_status(authority: &Authority, admin: SocketAddr) -> Value {
+    authority.connect(admin, None).await.unwrap().ask(&get("/status")).await.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_of_a_certificate_and_files_of_no_use_are_told_everywhere() {
+    let authority = Authority::new();
+    let files = Files::of(&authority.identity_until(2020));
+    let secret = files.path("secret");
+    fs::write(&secret, "0123456789abcdef").unwrap();
+    let config = files.path("gate.toml");
+    fs::write(&config, format!("tls = {}\naccess.broker_secret = {{ file = {secret:?} }}\n", files.toml())).unwrap();
+    let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
+    let gate = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
+    fs::write(&secret, "short").unwrap();
+    gate.until_logged("of no use; what they held before stays in use", 1).await;
+    let metrics = Connection::open(gate.admin).await.ask(&get("/metrics")).await;
+    for line in [
+        "mqtt_gate_safeguard_refused{safeguard=\"tls\"} 0\n",
+        "mqtt_gate_safeguard_refused{safeguard=\"access.broker_secret\"} 1\n",
+        // `date -ud 2020-12-31 +%s`
+        "mqtt_gate_certificate_expires_timestamp_seconds{safeguard=\"tls\"} 1609372800\n",
+    ] {
+        assert!(metrics.text().contains(line), "no {line} in {}", metrics.text());
+    }
+    assert!(!metrics.text().contains("expires_timestamp_seconds{safeguard=\"access"), "a secret does not end");
+    let (code, printed, _) = run(&mut mqtt_gate(["status", "--admin", &gate.admin.to_string()])).await;
+    assert_eq!(code, Some(0));
+    for line in [
+        "kept by      tls, until 2020-12-31T00:00:00Z\n",
+        "kept by      access.broker_secret, a secret\nMISTAKE      its files are of no use since ",
+        "             access.broker_secret must be 16 to 1024 letters",
+    ] {
+        assert!(printed.contains(line), "no {line} in {printed}");
+    }
+    let page = shown_at(gate.admin).await;
+    for text in [
+        "The certificate of tls has expired",
+        "The files of access.broker_secret have been of no use since ",
+        "must be 16 to 1024 letters",
+        "certificate until 2020-12-31",
+    ] {
+        assert!(page.contains(text), "no {text:?} in {page}");
+    }
+    gate.terminate();
+    let (code, _, log) = gate.end().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("the certificate has expired"), "{log}");
+    assert!(![log, printed, page].iter().any(|text| text.contains("0123456789abcdef") || text.contains("short\"")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,6 +288,24 @@ async fn a_stop_answers_what_is_in_flight_in_tls_and_ends_it_cleanly() {
     assert_eq!(connection.answer().await.status, 200);
     assert!(connection.try_answer().await.is_none());
     gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_says_so_in_tls() {
+    let authority = Authority::new();
+    let files = Files::of(&authority.identity());
+    let (gate, _) = start(&files, None).await;
+    for (address, target, status) in [(gate.logins, "/mqtt/auth", 200), (gate.admin, "/readyz", 200)] {
+        let mut connection = authority.connect(address, None).await.unwrap();
+        let last = String::from_utf8(get(target)).unwrap().replace("host: gate", "host: gate\r\nconnection: close");
+        assert_eq!(connection.ask(last.as_bytes()).await.status, status);
+        assert!(connection.ends_cleanly().await, "{target}");
+        let mut connection = authority.connect(address, None).await.unwrap();
+        connection.finish().await;
+        assert!(connection.ends_cleanly().await, "{target}");
+    }
+    gate.terminate();
+    assert_eq!(gate.end().await.0, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

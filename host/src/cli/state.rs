@@ -30,6 +30,8 @@ pub(crate) struct Told {
     pub(crate) misconfigured: Vec<Finding>,
     #[serde(default)]
     pub(crate) rejected: Rejected,
+    #[serde(default)]
+    pub(crate) safeguards: Vec<Safeguard>,
 }
 
 /// The policy in service.
@@ -98,6 +100,24 @@ pub(crate) struct Rejected {
 pub(crate) struct Rejection {
     /// `None`: it could not even be read.
     pub(crate) sha256: Option<String>,
+    pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) at: String,
+}
+
+/// A certificate or a secret that stands before an address.
+#[derive(Deserialize)]
+pub(crate) struct Safeguard {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) expires: Option<String>,
+    #[serde(default)]
+    pub(crate) refused: Option<Unfit>,
+}
+
+/// Files that hold what is of no use.
+#[derive(Deserialize)]
+pub(crate) struct Unfit {
     pub(crate) reason: String,
     #[serde(default)]
     pub(crate) at: String,

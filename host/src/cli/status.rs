@@ -9,7 +9,7 @@ use mqtt_gate::config::Config;
 use super::admin::AdminArgs;
 use super::exit::Exit;
 use super::show;
-use super::state::{Counts, Finding, Rejected, Serving, Told};
+use super::state::{Counts, Finding, Rejected, Safeguard, Serving, Told, Unfit};
 
 /// The flags of `status`.
 #[derive(Args)]
@@ -64,6 +64,7 @@ fn lines(url: &str, told: &Told) -> String {
         lines.push(format!("unread       {}", show::tame(&policy.settings_not_read.join(", "))));
     }
     lines.extend(rejected(&told.rejected));
+    lines.extend(told.safeguards.iter().flat_map(safeguard));
     lines.extend(told.misconfigured.iter().flat_map(finding));
     lines.join("\n")
 }
@@ -91,6 +92,21 @@ fn rejected(rejected: &Rejected) -> Vec<String> {
         let sha256 = last.sha256.as_deref().unwrap_or("unread");
         lines.push(format!("             the last: sha256 {}, {}", show::tame(sha256), since(&last.at)));
         lines.push(format!("             {}", show::tame(&last.reason)));
+    }
+    lines
+}
+
+fn safeguard(safeguard: &Safeguard) -> Vec<String> {
+    let Safeguard { name, expires, refused } = safeguard;
+    let what =
+        expires.as_ref().map_or_else(|| "a secret".to_owned(), |expires| format!("until {}", show::tame(expires)));
+    let mut lines = vec![format!("kept by      {}, {what}", show::tame(name))];
+    if let Some(Unfit { reason, at }) = refused {
+        lines.push(format!(
+            "MISTAKE      its files are of no use since {}: what they held before stays in use",
+            show::tame(at)
+        ));
+        lines.push(format!("             {}", show::tame(reason)));
     }
     lines
 }
