@@ -53,8 +53,8 @@ impl Mistake {
                 "point EMQX at /emqx/auth and /emqx/acl: there a refusal is final, and here it goes on to somebody else"
             }
             Self::NotForDevices(_) => {
-                "leave mqtt.vhost at / and mqtt.exchange at amq.topic; and set mqtt.ignore_colons_in_username = true, or \
-                 clients can choose a virtual host"
+                "leave mqtt.vhost at / and mqtt.exchange at amq.topic; and set ignore_colons_in_username of rabbitmq_mqtt \
+                 in advanced.config, or clients can choose a virtual host"
             }
             Self::NobodyDecides => {
                 "set publish-topics and subscribe-topics, or serve a policy that exports mqtt-gate:auth/authorizer"

@@ -10,7 +10,7 @@ use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, W
 use crate::{Malformed, Mistake, Outcome, Reply, Request};
 
 /// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name, unless
-/// `mqtt.ignore_colons_in_username` is set.
+/// `ignore_colons_in_username` is set, for which `rabbitmq.conf` has no name.
 const VHOST: &str = "/";
 
 /// The exchange of the MQTT plugin, by its default `mqtt.exchange`.
