@@ -122,11 +122,11 @@ impl Reloader {
     }
 
     async fn watch(&mut self) {
-        self.keep();
         let mut hints = Hints::of(self.origin.files());
         loop {
             // First of all: what changed between the first reading and the watch gave no hint.
             self.look().await;
+            self.keep();
             tokio::select! {
                 () = hints.next() => sleep(PAUSE).await,
                 () = sleep(LOOK) => hints.watch(),
@@ -175,8 +175,8 @@ impl Reloader {
         candidate.is(&serving.policy) && serving.from != Source::LastGood
     }
 
-    /// Keeps what serves, unless that is done, or what served before is still being kept: a disk that does not answer
-    /// holds up no swap.
+    /// Keeps what serves, unless that is done. While what served before is still being kept, that is left to the next
+    /// look: a disk that does not answer holds up no swap.
     fn keep(&mut self) {
         let is_worth_it = self.origin.source() == Source::File && self.last_good.is_kept();
         if !is_worth_it || self.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished()) {
@@ -209,7 +209,6 @@ impl Reloader {
             Ok(policy) => {
                 self.publish(policy);
                 self.to_keep = Some(candidate);
-                self.keep();
             }
             Err(error) => self.reject(Some(candidate), error),
         }

@@ -183,12 +183,12 @@ impl<R: Recipe> Renewed<R> {
         let is_known = self.refused.borrow().as_ref().is_some_and(|known| known.of == of && known.reason == reason);
         // Told once.
         if !is_known {
+            self.refused.send_replace(Some(Refusal { of, reason: reason.clone(), at: SystemTime::now() }));
             tracing::error!(
                 what = self.recipe.name(),
                 reason,
                 "the files have changed and are of no use; what they held before stays in use"
             );
-            self.refused.send_replace(Some(Refusal { of, reason, at: SystemTime::now() }));
         }
     }
 }

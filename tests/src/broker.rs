@@ -160,7 +160,7 @@ fn start(command: &mut Command, directory: &Path, package: &str) -> Child {
 /// Waits until the program says so, and reads on after that, so that it never waits to be heard.
 async fn until_said(child: &mut Child, directory: &Path, word: &str) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let said = timeout(PATIENCE * 2, async {
+    let said = timeout(PATIENCE, async {
         let mut all = String::new();
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.contains(word) {

@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::{sleep, timeout};
 
 use crate::device::{Device, KEY};
 use crate::http::{Connection, get, post_json};
 use crate::process::{PATIENCE, Running, mqtt_gate, run};
+
+/// How often to look.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A gate with this under `[decisions]`.
 async fn gate(directory: &Path, decisions: &str) -> Running {
@@ -21,13 +25,24 @@ async fn gate(directory: &Path, decisions: &str) -> Running {
 
 fn config(directory: &Path, decisions: &str) -> PathBuf {
     let path = directory.join("gate.toml");
-    fs::write(&path, format!("[decisions]\n{decisions}\n")).unwrap();
+    fs::write(&path, format!("limits.deadline = \"20s\"\n[decisions]\n{decisions}\n")).unwrap();
     path
 }
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// Waits until these files have so many lines: a gate that stops does not wait long for a disk.
+async fn until_lines(count: usize, files: &[&Path]) {
+    let lines = || files.iter().flat_map(|file| fs::read(file)).flatten().filter(|byte| *byte == b'\n').count();
+    let written = async {
+        while lines() < count {
+            sleep(POLL).await;
+        }
+    };
+    timeout(PATIENCE, written).await.unwrap_or_else(|_| panic!("{} lines, and not {count}", lines()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +59,7 @@ async fn each_answer_has_its_line_and_no_line_a_secret() {
     }
     let action = serde_json::json!({ "clientid": genuine.client_id, "topic": "t", "action": "publish" });
     connection.ask(&post_json("/emqx/acl", &action)).await;
+    until_lines(4, &[&file]).await;
     running.terminate();
     running.end().await;
     let text = fs::read_to_string(&file).unwrap();
@@ -76,11 +92,12 @@ async fn a_client_can_be_followed_and_not_named() {
         let (file, salt) = (directory.path().join("decisions.log"), directory.path().join("salt"));
         fs::write(&salt, "a salt that stays").unwrap();
         let decisions = format!("file = {file:?}\nclient_id = {client_id:?}\nsalt_file = {salt:?}\nwhat = \"refused\"");
-        for _ in 0..2 {
+        for count in 1..=2 {
             let running = gate(directory.path(), &decisions).await;
             let mut connection = Connection::open(running.logins).await;
             assert_eq!(connection.ask(&Device::genuine().request()).await.status, 200);
             assert_eq!(connection.ask(&Device::named("a client of many letters").request()).await.status, 401);
+            until_lines(count, &[&file]).await;
             running.terminate();
             running.end().await;
         }
@@ -102,12 +119,16 @@ async fn a_file_that_was_moved_away_is_begun_anew_at_a_hangup() {
     fs::rename(&file, &moved).unwrap();
     running.signal("HUP");
     // The signal takes its time.
+    let mut asked = 1;
     let begun_anew = async {
         while !file.exists() {
             connection.ask(&Device::genuine().request()).await;
+            asked += 1;
+            sleep(POLL).await;
         }
     };
     timeout(PATIENCE, begun_anew).await.expect("a new file");
+    until_lines(asked, &[&moved, &file]).await;
     running.terminate();
     running.end().await;
     let (before, after) = (lines(&moved), lines(&file));
@@ -134,19 +155,18 @@ async fn a_log_that_nobody_takes_holds_up_nobody_and_says_what_it_lacks() {
     let lost = told.text().lines().find_map(|line| line.strip_prefix("mqtt_gate_decisions_lost_total ")).unwrap();
     let lost: usize = lost.parse().unwrap();
     assert!(lost > 0 && lost < LOGINS, "{lost}");
-    let mut stdout = running.child.stdout.take().unwrap();
-    let reading = tokio::spawn(async move {
-        let mut printed = String::new();
-        stdout.read_to_string(&mut printed).await.unwrap();
-        printed
-    });
+    let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
+    let (mut lacking, mut written) = (0, 0);
+    while lacking + written < LOGINS {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().expect("all lines");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        lacking += line["lost"].as_u64().unwrap_or_default() as usize;
+        written += usize::from(line["id"].is_u64());
+    }
+    assert_eq!((lacking, written), (lost, LOGINS - lost));
     running.terminate();
     assert_eq!(timeout(PATIENCE, running.child.wait()).await.unwrap().unwrap().code(), Some(0));
-    let printed = reading.await.unwrap();
-    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let lacking: u64 = lines.iter().filter_map(|line| line["lost"].as_u64()).sum();
-    let written = lines.iter().filter(|line| line["id"].is_u64()).count();
-    assert_eq!((lacking, written), (lost as u64, LOGINS - lost));
+    assert_eq!(lines.next_line().await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

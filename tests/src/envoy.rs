@@ -177,6 +177,8 @@ impl Bootstrap {
         let broker = named(&mut self.0["static_resources"]["clusters"], "broker");
         broker["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =
             json!({ "address": "127.0.0.1", "port_value": port });
+        // A thousand at once are more than it takes in one go, and a system tries again later and later.
+        broker["connect_timeout"] = json!("60s");
     }
 
     pub(crate) fn listener(&mut self, name: &str) -> &mut Value {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::device::{Device, KEY};
 use crate::http::{self, Answer, Connection};
+use crate::process::PATIENCE;
 
 pub(crate) const AUTH_CORE: &str = env!("AUTH_CORE");
 pub(crate) const LOCKDOWN: &str = env!("LOCKDOWN");
@@ -23,9 +24,6 @@ pub(crate) const PLAIN: &str = env!("PLAIN");
 
 /// The client that the lockdown policy lets in.
 pub(crate) const OPERATOR: &str = "operator";
-
-/// Longer than anything takes: a test that runs into it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Gate {
     pub(crate) logins: SocketAddr,
@@ -62,7 +60,10 @@ impl Gate {
         let listeners = Listeners::bind(&config).unwrap();
         let (logins, admin) = (listeners.logins.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(config, listeners, async { drop(stopped.await) }));
+        let serving = tokio::spawn(async {
+            let ended = serve(config, listeners, async { drop(stopped.await) }).await;
+            ended.inspect_err(|error| eprintln!("the gate ended: {error:?}"))
+        });
         let gate = Self { logins, admin, directory, stop: Some(stop), serving };
         gate.until("it is ready", |status| status["policy"]["generation"] == 1).await;
         gate

@@ -2,15 +2,13 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::process::PATIENCE;
 
 /// In TCP, unless something else is said.
 pub(crate) struct Connection<S = TcpStream>(BufReader<S>);

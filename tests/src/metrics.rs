@@ -43,8 +43,9 @@ async fn metrics_tell_what_came_of_each_question() {
     gate.ask(&post_json("/emqx/auth", &unfilled)).await;
     gate.ask(&post_json("/mosquitto/superuser", &serde_json::json!({ "username": MARK }))).await;
     gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
-    let status = gate.until_generation(2).await;
-    gate.write_policy(b"garbage");
+    let is_told = |status: &serde_json::Value| status["history"][0]["generation"] == 2;
+    let status = gate.until("the policy is swapped", is_told).await;
+    gate.rename_policy(b"garbage");
     gate.until_rejected(1).await;
 
     let told = metrics(&gate).await;
@@ -79,6 +80,23 @@ async fn metrics_tell_what_came_of_each_question() {
     let made = value(&told, "mqtt_gate_instances_made_total");
     let gone = value(&told, "mqtt_gate_instances_dropped_total");
     assert!(made > gone && made - gone == value(&told, "mqtt_gate_instances"), "{told}");
+    gate.stop().await;
+}
+
+/// A policy may name anything as the key that vouched. What is a secret, or does not look like an id, is shown nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_a_secret_is_not_shown_as_the_id_of_a_key() {
+    // A key and a password that could be ids.
+    let (key, password) = ("key-s3cret-key-s3cret-key-s3cret", "password-s3cret");
+    let gate = Gate::start_with(MISBEHAVING, |config| config.policy.settings.set("signature-keys", key.into())).await;
+    for way in ["password as id", "key as id", "odd id", "long id", "good id"] {
+        let device = Device { password: password.into(), ..Device::causing(way) };
+        assert_eq!(gate.connect(&device).await, 200, "{way}");
+    }
+    assert_eq!(gate.status().await["keys"], serde_json::json!([{ "id": "2026-11", "logins": 1 }]));
+    let told = metrics(&gate).await;
+    assert_eq!(value(&told, "mqtt_gate_key_logins_total{key=\"2026-11\"}"), 1);
+    assert_eq!(told.matches("mqtt_gate_key_logins_total{").count(), 1, "no other id is told");
     gate.stop().await;
 }
 

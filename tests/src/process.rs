@@ -1,5 +1,6 @@
 //! The program as a process: started, spoken to, ended.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
@@ -61,10 +63,18 @@ pub(crate) struct Running {
     logged: Arc<Mutex<String>>,
     pub(crate) logins: SocketAddr,
     pub(crate) admin: SocketAddr,
+    _directory: TempDir,
 }
 
 impl Running {
     pub(crate) async fn start(command: &mut Command) -> Self {
+        let directory = TempDir::new().unwrap();
+        if !command.as_std().get_args().any(|argument| argument == "--config") {
+            // So that a loaded machine fails no test. Where the deadline matters, the test has a configuration.
+            let config = directory.path().join("gate.toml");
+            fs::write(&config, "limits.deadline = \"20s\"").unwrap();
+            command.arg("--config").arg(config);
+        }
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -75,7 +85,8 @@ impl Running {
                 let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
                 let (logins, admin) = (address("listen"), address("admin"));
                 let logged = Arc::default();
-                return Self { child, log: tokio::spawn(read_all(log, Arc::clone(&logged))), logged, logins, admin };
+                let log = tokio::spawn(read_all(log, Arc::clone(&logged)));
+                return Self { child, log, logged, logins, admin, _directory: directory };
             }
         }
     }
@@ -120,4 +131,4 @@ async fn read_all(mut lines: Lines<BufReader<ChildStderr>>, logged: Arc<Mutex<St
 }
 
 /// Longer than anything takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

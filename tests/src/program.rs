@@ -225,7 +225,8 @@ async fn sigterm_answers_every_pipelined_request_that_has_arrived() {
     const REQUESTS: usize = 20;
     let directory = TempDir::new().unwrap();
     let config = directory.path().join("gate.toml");
-    fs::write(&config, format!("policy.file = {MISBEHAVING:?}\nlimits.deadline = \"100ms\"")).unwrap();
+    fs::write(&config, format!("policy.file = {MISBEHAVING:?}\nlimits.deadline = \"100ms\"\nlimits.drain = \"60s\""))
+        .unwrap();
     let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
     let running = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
     let mut connections = Vec::new();

@@ -147,7 +147,7 @@ async fn so_it_is_in_tls() {
     let authority = Arc::new(Authority::new());
     let files = Files::of(&authority.identity());
     let config = files.path("gate.toml");
-    fs::write(&config, format!("tls = {}", files.toml())).unwrap();
+    fs::write(&config, format!("tls = {}\nlimits.deadline = \"20s\"", files.toml())).unwrap();
     // Who has not come to speak TLS with a gate that stops tries again with the next.
     let open = async |authority: &Authority, at| loop {
         if let Ok(connection) = authority.connect(at, None).await {

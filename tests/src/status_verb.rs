@@ -27,7 +27,7 @@ async fn status_tells_what_serves_and_what_is_wrong() {
     let gate = Gate::start(AUTH_CORE).await;
     assert_eq!(gate.connect(&Device::genuine()).await, 200);
     gate.ask(&post_json("/emqx/auth", &json!({ "clientid": "c", "peerhost": "${peerhost}" }))).await;
-    fs::write(gate.policy_file(), "garbage").unwrap();
+    gate.rename_policy(b"garbage");
     gate.until_rejected(1).await;
     let admin = gate.admin.to_string();
     let (code, printed, error) = run(&mut mqtt_gate(["status", "--admin", &admin])).await;

@@ -15,7 +15,7 @@ use crate::device::{Device, KEY};
 use crate::gate::{AUTH_CORE, Gate};
 use crate::http::{Connection, get};
 use crate::page::shown_at;
-use crate::process::{Running, mqtt_gate, run};
+use crate::process::{PATIENCE, Running, mqtt_gate, run};
 
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/tls");
 
@@ -207,7 +207,7 @@ async fn an_end_of_a_certificate_and_files_of_no_use_are_told_everywhere() {
     fs::write(&config, format!("tls = {}\naccess.broker_secret = {{ file = {secret:?} }}\n", files.toml())).unwrap();
     let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
     let gate = Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await;
-    fs::write(&secret, "short").unwrap();
+    files.put("secret", "short");
     gate.until_logged("of no use; what they held before stays in use", 1).await;
     let metrics = Connection::open(gate.admin).await.ask(&get("/metrics")).await;
     for line in [
@@ -248,25 +248,30 @@ async fn an_end_of_a_certificate_and_files_of_no_use_are_told_everywhere() {
 async fn who_dawdles_over_tls_holds_up_nobody() {
     let authority = Authority::new();
     let files = Files::of(&authority.identity());
-    let gate = Gate::start_with(AUTH_CORE, |config| {
-        config.tls = Some(files.config(None));
-        config.limits.request = Duration::from_secs(3);
-    })
-    .await;
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        silent.push(Connection::open(gate.logins).await);
+    for limit in [Duration::from_secs(3_600), Duration::from_millis(100)] {
+        let gate = Gate::start_with(AUTH_CORE, |config| {
+            config.tls = Some(files.config(None));
+            config.limits.request = limit;
+        })
+        .await;
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(Connection::open(gate.logins).await);
+        }
+        // The beginning of a greeting.
+        silent[0].try_send(&[22, 3, 1]).await;
+        if limit > PATIENCE {
+            // All of them are there still.
+            let mut connection = authority.connect(gate.logins, None).await.unwrap();
+            assert_eq!(connection.ask(&Device::genuine().request()).await.status, 200);
+        } else {
+            for mut connection in silent {
+                connection.end().await;
+            }
+            gate.until("their places are free", |status| status["connections"]["open"] == 0).await;
+        }
+        gate.stop().await;
     }
-    // The beginning of a greeting.
-    silent[0].send(&[22, 3, 1]).await;
-    let mut connection = authority.connect(gate.logins, None).await.unwrap();
-    assert_eq!(connection.ask(&Device::genuine().request()).await.status, 200);
-    for mut connection in silent {
-        connection.end().await;
-    }
-    drop(connection);
-    gate.until("their places are free", |status| status["connections"]["open"] == 0).await;
-    gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -45,7 +45,7 @@ fn is_whole(bytes: &[u8]) -> bool {
 
 async fn gate(directory: &TempDir, endpoint: &str) -> Running {
     let config = directory.path().join("gate.toml");
-    fs::write(&config, format!("[traces]\nendpoint = {endpoint:?}\nshare = 1.0")).unwrap();
+    fs::write(&config, format!("limits.deadline = \"20s\"\n[traces]\nendpoint = {endpoint:?}\nshare = 1.0")).unwrap();
     let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
     Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await
 }
@@ -74,7 +74,10 @@ async fn a_collector_is_told_of_each_login_and_of_no_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_not_there_holds_up_nobody() {
     let directory = TempDir::new().unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound and not listening: nobody else is given this port meanwhile.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let closed = socket.local_addr().unwrap();
     let running = gate(&directory, &format!("http://{closed}/v1/traces")).await;
     let mut connection = Connection::open(running.logins).await;
     for _ in 0..3_000 {

@@ -42,6 +42,10 @@ impl Guest for Misbehaving {
                 let attributes: String = who.attributes.into_iter().map(|(_, value)| value).collect();
                 Err(format!("told: {} {} {} {attributes}", String::from_utf8_lossy(&password), "tell me all", key()))
             }
+            "password as id" => {
+                let password = who.password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                Ok(Verdict::Allow(Grant { key_id: password, ..go_wrong("")? }))
+            }
             how => go_wrong(how).map(Verdict::Allow),
         }
     }
@@ -93,6 +97,10 @@ fn go_wrong(how: &str) -> Result<Grant, String> {
         "eq" => grant.access = only("eq a"),
         "placeholder" => grant.access = only("a/${clientid}"),
         "no filter" => grant.access = only("a/#/b"),
+        "key as id" => grant.key_id = Some(key()),
+        "odd id" => grant.key_id = Some("<b>\n2026-11".to_owned()),
+        "long id" => grant.key_id = Some("x".repeat(65)),
+        "good id" => grant.key_id = Some("2026-11".to_owned()),
         "only" => grant.access = only("a/b"),
         _ => {}
     }
