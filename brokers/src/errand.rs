@@ -48,20 +48,19 @@ fn method(route: Route, name: &str) -> Option<Method> {
 }
 
 /// With a query, GET is a question, and HEAD would answer 200 to whoever asks one that way. So is what brings a body, and
-/// what says nothing of itself: NanoMQ sends it when its configuration has no headers, and would let everybody in on the
-/// 200.
+/// what does not say who asks: NanoMQ sends a bare GET when its configuration has no headers, and would let everybody in on
+/// the 200. Proxies on the way add headers of many names; people's programs and probes say what they are or what they take.
 fn is_for_people<'a>(head: &Head, header_names: impl IntoIterator<Item = &'a str>) -> bool {
     match head.method {
         "GET" | "HEAD" => {
-            let mut names = header_names.into_iter().filter(|name| !is_bare(name)).peekable();
-            !head.has_query && !head.has_body && names.peek().is_some() && names.all(|name| name != "content-type")
+            let (mut says_who, mut says_what) = (false, false);
+            for name in header_names {
+                says_who |= matches!(name, "accept" | "user-agent");
+                says_what |= name == "content-type";
+            }
+            !head.has_query && !head.has_body && says_who && !says_what
         }
         "OPTIONS" => true,
         _ => false,
     }
-}
-
-/// Whether a header of this name says nothing of who asks: every request has it, or a proxy on its way put it there.
-fn is_bare(name: &str) -> bool {
-    matches!(name, "host" | "connection" | "content-length") || name.starts_with(':') || name.starts_with("x-")
 }

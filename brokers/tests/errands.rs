@@ -17,6 +17,7 @@ fn people_look_and_brokers_ask() {
         ("OPTIONS", "/mqtt/auth", &[], Errand::Look),
         ("GET", "/mqtt/auth", &["host", "connection", "content-length"], asks(Some(Method::Get))),
         ("GET", "/mqtt/auth", &[":authority", "x-request-id", "x-forwarded-proto"], asks(Some(Method::Get))),
+        ("GET", "/mqtt/auth", &["host", "via", "traceparent", "b3", "forwarded"], asks(Some(Method::Get))),
         ("GET", "/mqtt/auth", &["accept", "content-type"], asks(Some(Method::Get))),
         ("GET", "/mqtt/auth?", &["accept"], asks(Some(Method::Get))),
         ("HEAD", "/mqtt/auth?clientid=c", &["accept"], asks(None)),
