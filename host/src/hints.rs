@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -14,10 +16,15 @@ use tokio::sync::mpsc;
 /// directory that is replaced. Whoever waits for hints has to look now and then besides.
 pub(crate) struct Hints {
     hints: mpsc::Receiver<()>,
+    /// Has the directories watched once more. The watch ends when this is dropped.
+    again: SyncSender<()>,
+}
+
+/// Has a thread of its own: a file system that does not answer holds up whoever asks it, and nobody else.
+struct Watch {
+    watcher: RecommendedWatcher,
     directories: BTreeSet<PathBuf>,
-    /// Ends the watch when it is dropped. Absent if the system could not start one.
-    watcher: Option<RecommendedWatcher>,
-    /// The directories that could not be watched, so that it is said once.
+    /// Those that could not be watched, so that it is said once.
     unwatched: BTreeSet<PathBuf>,
 }
 
@@ -30,34 +37,48 @@ impl Hints {
                 let _ = hint.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(notice)
-            .inspect_err(|error| tracing::warn!(%error, "cannot watch for changes; looking every few seconds instead"))
-            .ok();
-        let mut hints =
-            Self { hints, directories: files.map(directory_of).collect(), watcher, unwatched: BTreeSet::new() };
+        let (again, asked) = sync_channel(1);
+        let directories = files.map(directory_of).collect();
+        let started = notify::recommended_watcher(notice).map_err(|error| error.to_string()).and_then(|watcher| {
+            let watch = Watch { watcher, directories, unwatched: BTreeSet::new() };
+            let thread = thread::Builder::new().name("hints".to_owned());
+            thread.spawn(move || watch.run(&asked)).map_err(|error| error.to_string())
+        });
+        if let Err(error) = started {
+            tracing::warn!(error, "cannot watch for changes; looking every few seconds instead");
+        }
+        let hints = Self { hints, again };
         hints.watch();
         hints
     }
 
     /// Watches every directory, also one that has been replaced since.
-    pub(crate) fn watch(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        for directory in &self.directories {
-            match watcher.watch(directory, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.unwatched.remove(directory)),
-                Err(error) if self.unwatched.insert(directory.clone()) => {
-                    let directory = directory.display();
-                    tracing::warn!(%directory, %error, "cannot watch for changes; looking every few seconds instead");
-                }
-                Err(_) => {}
-            }
-        }
+    pub(crate) fn watch(&self) {
+        // One request waiting is as good as many.
+        let _ = self.again.try_send(());
     }
 
     /// Waits for a hint. Without a watcher there never is one.
     pub(crate) async fn next(&mut self) {
         if self.hints.recv().await.is_none() {
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Watch {
+    fn run(mut self, asked: &Receiver<()>) {
+        while asked.recv().is_ok() {
+            for directory in &self.directories {
+                match self.watcher.watch(directory, RecursiveMode::NonRecursive) {
+                    Ok(()) => drop(self.unwatched.remove(directory)),
+                    Err(error) if self.unwatched.insert(directory.clone()) => {
+                        let directory = directory.display();
+                        tracing::warn!(%directory, %error, "cannot watch for changes; looking every few seconds instead");
+                    }
+                    Err(_) => {}
+                }
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::candidate::{Candidate, Origin};
 use crate::one_line;
@@ -22,11 +23,13 @@ const SUFFIX: &str = ".wasm";
 #[derive(Clone)]
 pub(crate) struct LastGood {
     directory: Option<PathBuf>,
+    /// Whether the last try to keep one failed.
+    is_failing: Arc<AtomicBool>,
 }
 
 impl LastGood {
     pub(crate) fn new(directory: Option<PathBuf>) -> Self {
-        Self { directory }
+        Self { directory, is_failing: Arc::default() }
     }
 
     /// Whether anything is kept at all.
@@ -49,10 +52,14 @@ impl LastGood {
         Some(policy)
     }
 
-    /// Keeps a component that serves, and it alone.
-    pub(crate) fn keep(&self, candidate: &Candidate) {
-        let Some(directory) = &self.directory else { return };
-        if let Err(error) = write(directory, candidate.component(), candidate.digest) {
+    /// Keeps a component that serves, and it alone. Gives it back if that fails, to try again; it is told once, until it
+    /// has been kept.
+    pub(crate) fn keep(&self, candidate: Candidate) -> Option<Candidate> {
+        let directory = self.directory.as_ref()?;
+        let kept = write(directory, candidate.component(), candidate.digest);
+        let was_failing = self.is_failing.swap(kept.is_err(), Relaxed);
+        let error = kept.err()?;
+        if !was_failing {
             let directory = directory.display();
             tracing::warn!(
                 %directory,
@@ -61,6 +68,7 @@ impl LastGood {
                 "cannot keep the policy that serves"
             );
         }
+        Some(candidate)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::active::{ActivePolicy, Publisher, Source};
@@ -47,7 +47,12 @@ pub(crate) struct Reloader {
     last_good: LastGood,
     /// What serves and is yet to be kept.
     to_keep: Option<Candidate>,
-    keeping: Option<JoinHandle<()>>,
+    /// Gives back what could not be kept.
+    keeping: Option<JoinHandle<Option<Candidate>>>,
+    /// Of the files, if one has not come to its end.
+    reading: Option<JoinHandle<Result<Candidate, LoadError>>>,
+    /// Whether the files could not be read in time, so that it is said once.
+    is_unsettled: bool,
 }
 
 /// The last thing that could not be put in service, so that it is complained of once.
@@ -92,7 +97,18 @@ impl Reloader {
         remark_on_settings(&policy);
         let publisher = Publisher::new(policy, from, SystemTime::now());
         let history = watch::Sender::default();
-        let reloader = Self { origin, sandbox, publisher, history, failed: None, last_good, to_keep, keeping: None };
+        let reloader = Self {
+            origin,
+            sandbox,
+            publisher,
+            history,
+            failed: None,
+            last_good,
+            to_keep,
+            keeping: None,
+            reading: None,
+            is_unsettled: false,
+        };
         reloader.remember(false);
         Ok(reloader)
     }
@@ -126,7 +142,7 @@ impl Reloader {
         loop {
             // First of all: what changed between the first reading and the watch gave no hint.
             self.look().await;
-            self.keep();
+            self.keep().await;
             tokio::select! {
                 () = hints.next() => sleep(PAUSE).await,
                 () = sleep(LOOK) => hints.watch(),
@@ -137,7 +153,17 @@ impl Reloader {
     /// Looks at what is there, and puts it in service if it is new and good.
     async fn look(&mut self) {
         // What does not stand still now is left to the next look.
-        let Ok(found) = timeout(MOST_SETTLING, self.find()).await else { return };
+        let Ok(found) = timeout(MOST_SETTLING, self.find()).await else {
+            if !std::mem::replace(&mut self.is_unsettled, true) {
+                let remedy = "look at the disk, and at who writes there all the time";
+                tracing::warn!(
+                    remedy,
+                    "the policy file and the settings cannot be read in time, or do not stand still"
+                );
+            }
+            return;
+        };
+        self.is_unsettled = false;
         match found {
             Ok(Found::New(candidate)) => self.try_out(candidate).await,
             Ok(Found::WhatServes) if self.failed.take().is_some() => {
@@ -151,7 +177,7 @@ impl Reloader {
     }
 
     /// What is there, once it has stood still.
-    async fn find(&self) -> Result<Found, LoadError> {
+    async fn find(&mut self) -> Result<Found, LoadError> {
         let mut seen = self.read().await?;
         loop {
             if self.serves(&seen) {
@@ -177,30 +203,41 @@ impl Reloader {
 
     /// Keeps what serves, unless that is done. While what served before is still being kept, that is left to the next
     /// look: a disk that does not answer holds up no swap.
-    fn keep(&mut self) {
+    async fn keep(&mut self) {
         let is_worth_it = self.origin.source() == Source::File && self.last_good.is_kept();
         if !is_worth_it || self.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished()) {
             return;
         }
+        if let Some(keeping) = self.keeping.take() {
+            // It may be that there is room for it by now.
+            let unkept = keeping.await.ok().flatten();
+            self.to_keep = self.to_keep.take().or(unkept);
+        }
         if let Some(candidate) = self.to_keep.take() {
             let last_good = self.last_good.clone();
-            self.keeping = Some(tokio::task::spawn_blocking(move || last_good.keep(&candidate)));
+            self.keeping = Some(spawn_blocking(move || last_good.keep(candidate)));
         }
     }
 
     /// Reads it, twice if need be: between the two steps of a replacement there is no file.
-    async fn read(&self) -> Result<Candidate, LoadError> {
-        let read = || {
-            let origin = self.origin.clone();
-            off_the_runtime(move || origin.read())
-        };
-        match read().await {
+    async fn read(&mut self) -> Result<Candidate, LoadError> {
+        match self.read_once().await {
             Ok(candidate) => Ok(candidate),
             Err(_) => {
                 sleep(SETTLE).await;
-                read().await
+                self.read_once().await
             }
         }
+    }
+
+    /// Where nobody waits. A reading that was given up on goes on, and is waited for by the next: a disk that does not
+    /// answer is asked once.
+    async fn read_once(&mut self) -> Result<Candidate, LoadError> {
+        let origin = self.origin.clone();
+        let reading = self.reading.get_or_insert_with(|| spawn_blocking(move || origin.read()));
+        let read = reading.await.unwrap_or(Err(LoadError::Panicked));
+        self.reading = None;
+        read
     }
 
     async fn try_out(&mut self, candidate: Candidate) {
@@ -283,5 +320,5 @@ fn remark_on_settings(policy: &Policy) {
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(LoadError::Panicked))
+    spawn_blocking(work).await.unwrap_or(Err(LoadError::Panicked))
 }

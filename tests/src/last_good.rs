@@ -164,3 +164,16 @@ fn refused(mut command: tokio::process::Command) -> tokio::process::Command {
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_kept_is_kept_once_there_is_room() {
+    let place = Place::new(AUTH_CORE);
+    // A file where the directory should be.
+    fs::write(place.state(), "").unwrap();
+    let gate = place.gate().await;
+    fs::copy(LOCKDOWN, place.policy()).unwrap();
+    gate.until_generation(2).await;
+    fs::remove_file(place.state()).unwrap();
+    place.until_kept(LOCKDOWN).await;
+    gate.stop().await;
+}
