@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -163,15 +163,27 @@ impl Source {
     }
 }
 
-/// Reads a regular file. Anything else, such as a pipe, could keep the reader waiting for ever.
+/// The most that is read of a file: far more than any policy, key or certificate has.
+const LONGEST_FILE: u64 = 64 << 20;
+
+/// Reads a regular file of 64 MiB at the most. Anything else, such as a pipe, could keep the reader waiting for ever, or
+/// take all the memory that there is.
 ///
 /// # Errors
 /// What the system says, or that it is something else.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    fs::read(path)
+    let too_long = || io::Error::other("longer than 64 MiB, as nothing is that belongs here");
+    if about.len() > LONGEST_FILE {
+        return Err(too_long());
+    }
+    let mut contents = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
+    File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut contents)?;
+    // It may have grown meanwhile.
+    if contents.len() as u64 > LONGEST_FILE { Err(too_long()) } else { Ok(contents) }
 }
 
 fn without_line_ending(text: String) -> Zeroizing<String> {

@@ -100,6 +100,22 @@ async fn a_lockdown_without_a_list_is_refused() {
     gate.stop().await;
 }
 
+/// So that it is not taken into memory, which may be less than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_no_policy_could_be_is_not_read() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let endless = gate.directory().join("endless");
+    // It takes no room on the disk.
+    fs::File::create(&endless).unwrap().set_len(1 << 40).unwrap();
+    fs::rename(&endless, gate.policy_file()).unwrap();
+    let status = gate.until_rejected(1).await;
+    assert!(status["rejected"]["last"]["reason"].as_str().unwrap().contains("longer than 64 MiB"), "{status}");
+    assert_eq!(gate.connect(&Device::genuine()).await, 200);
+    gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
+    gate.until_generation(2).await;
+    gate.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_does_not_start_without_a_policy_that_works() {
     let directory = tempfile::TempDir::new().unwrap();
