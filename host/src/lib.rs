@@ -81,6 +81,7 @@ mod thread;
 mod tls;
 mod token;
 pub mod traces;
+mod visit;
 mod wire;
 mod worker;
 
@@ -150,7 +151,11 @@ pub struct Gate {
     reloader: Reloader,
     of_logins: Safeguards,
     of_admin: Safeguards,
+    lost_lines: LostLines,
 }
+
+/// How many lines of the log nobody took.
+pub(crate) type LostLines = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 impl Gate {
     /// Sets up the sandbox and loads the first policy.
@@ -162,7 +167,13 @@ impl Gate {
         let sandbox = Arc::new(Sandbox::new(config.limits)?);
         let last_good = LastGood::new(config.state.directory.clone());
         let reloader = Reloader::start(Origin::new(&config.policy), sandbox, last_good)?;
-        Ok(Self { config, reloader, of_logins, of_admin })
+        Ok(Self { config, reloader, of_logins, of_admin, lost_lines: Arc::new(|| 0) })
+    }
+
+    /// Has the metrics tell how many lines of the log nobody took, as far as the caller knows.
+    #[must_use]
+    pub fn with_lost_lines(self, lost: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { lost_lines: Arc::new(lost), ..self }
     }
 
     /// The policy in service, now and later.
@@ -186,18 +197,19 @@ impl Gate {
         let traces = Traces::start(&self.config.traces)?.map(Arc::new);
         let told = Told { decisions, traces, ..Told::default() };
         let operator = Admin {
-            active: self.active(),
+            active: self.reloader.active(),
             history: self.reloader.history(),
             told: told.clone(),
             places: places.clone(),
             census: self.reloader.census(),
             safeguards: self.of_logins.conditions().chain(self.of_admin.conditions()).collect(),
+            lost_lines: self.lost_lines,
             stopping: stopping.clone(),
         };
         let safeguards = operator.safeguards.clone();
         let routes = token::required(operator.router(), self.of_admin.guard());
         let limits = self.config.limits;
-        let questions = Questions::new(self.active(), front::router(self.active()), told, limits)
+        let questions = Questions::new(self.reloader.active(), front::router(self.reloader.active()), told, limits)
             .guarded_by(self.of_logins.guard());
         let (tls, admin_tls) = (self.of_logins.tls(), self.of_admin.tls());
         let (with_tls, with_admin_tls) = (tls.is_some(), admin_tls.is_some());
@@ -210,7 +222,7 @@ impl Gate {
         }
         let pulse = Pulse::new(self.config.workers.get(), watchdog);
         let workers = Workers::start(&worker, &pulse)?;
-        let active = self.active();
+        let active = self.reloader.active();
         let renewing = tokio::spawn(Safeguards::run([self.of_logins, self.of_admin], stopping.clone()));
         let reloading = tokio::spawn(self.reloader.run(stopping));
         let watching = tokio::spawn(pulse.watch(supervisor::alive));

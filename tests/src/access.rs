@@ -178,3 +178,24 @@ async fn a_secret_that_is_none_is_an_operators_mistake() {
         assert!(error.contains(complaint) && error.lines().count() == 1 && !error.contains("s3cret"), "{error}");
     }
 }
+
+/// Who only sits there is sent away for who comes, so that a probe always gets in.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_on_the_admin_address_keep_no_probe_out() {
+    const MOST: usize = 256;
+    let gate = Gate::start(AUTH_CORE).await;
+    let mut visitors = Vec::new();
+    for _ in 0..MOST + 10 {
+        let mut visitor = Connection::open(gate.admin).await;
+        assert_eq!(visitor.ask(&get("/livez")).await.status, 200);
+        visitors.push(visitor);
+    }
+    let mut latest = visitors.split_off(visitors.len() - MOST / 2);
+    for visitor in &mut visitors[..10] {
+        visitor.end().await;
+    }
+    for visitor in &mut latest {
+        assert_eq!(visitor.ask(&get("/livez")).await.status, 200);
+    }
+    gate.stop().await;
+}
