@@ -133,7 +133,7 @@ struct Run {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds of load in each turn
-    #[arg(long, default_value_t = 0.8)]
+    #[arg(long, default_value_t = 0.6)]
     seconds: f64,
     /// Another server to put beside them, by where it is asked; its key has to be
     /// `a key of the bench, of 32 bytes 1`
@@ -204,7 +204,7 @@ impl Run {
             comparison.section(),
             others::section(&self.gate, long)?,
             tails.section(),
-            curves::section(&self.gate, 3, long / 4)?,
+            curves::section(&self.gate, 3, long / 3)?,
             swaps.section(),
             extras::section(&self.gate, 3, long)?,
             tls::section(&self.gate, 3, long)?,

@@ -16,7 +16,7 @@ use crate::http::Told;
 use crate::safeguards::Condition;
 use crate::status::Status;
 use crate::stop::Stopping;
-use crate::{metrics, page};
+use crate::{LostLines, metrics, page};
 
 /// What the answers are made of.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub(crate) struct Admin {
     pub(crate) census: Arc<Census>,
     /// What stands before both addresses.
     pub(crate) safeguards: Vec<Condition>,
+    pub(crate) lost_lines: LostLines,
     pub(crate) stopping: Stopping,
 }
 

@@ -104,6 +104,7 @@ impl Gate {
         )?;
         let expires = self.0.safeguards.iter().filter_map(|it| Some((name(it), seconds(it.expires()?))));
         out.gauges("certificate_expires_timestamp_seconds", "When a certificate ends.", expires)?;
+        out.counter("log_lines_lost", "Lines of the log that nobody took.", (self.0.lost_lines)())?;
         let lost = self.0.told.decisions.as_ref().map(|log| log.lost());
         out.counter("decisions_lost", "Decisions that the decision log has no line of.", lost.unwrap_or_default())
     }

@@ -55,7 +55,12 @@ impl Condition {
         self.refused.borrow().clone()
     }
 
-    /// When it ends, if it is a certificate.
+    /// Whether it is a certificate, or else a secret.
+    pub(crate) fn is_certificate(&self) -> bool {
+        self.certified.is_some()
+    }
+
+    /// When a certificate ends, as far as that can be read.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         self.certified.as_ref().and_then(|certified| certified.load().expires)
     }

@@ -91,7 +91,9 @@ struct RejectionStatus {
 #[derive(Serialize)]
 struct SafeguardStatus {
     name: &'static str,
-    /// When a certificate ends; a secret does not.
+    /// `certificate` or `secret`.
+    kind: &'static str,
+    /// When a certificate ends, as far as that can be read; a secret does not.
     expires: Option<String>,
     /// Why its files are not in use, which hold something else since.
     refused: Option<RefusalStatus>,
@@ -165,7 +167,12 @@ impl From<Finding> for FindingStatus {
 impl From<&Condition> for SafeguardStatus {
     fn from(condition: &Condition) -> Self {
         let told = |Refusal { reason, at, .. }| RefusalStatus { reason, at: rfc3339(at) };
-        Self { name: condition.name, expires: condition.expires().map(rfc3339), refused: condition.refused().map(told) }
+        Self {
+            name: condition.name,
+            kind: if condition.is_certificate() { "certificate" } else { "secret" },
+            expires: condition.expires().map(rfc3339),
+            refused: condition.refused().map(told),
+        }
     }
 }
 

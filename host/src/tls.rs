@@ -57,7 +57,7 @@ pub(crate) struct Certificate {
 /// What a certificate is good for.
 pub(crate) struct Certified {
     acceptor: TlsAcceptor,
-    /// When the first certificate of the chain ends, as far as that can be read.
+    /// When it ends, as far as that can be read. (Those that follow it may end earlier and do no harm.)
     pub(crate) expires: Option<SystemTime>,
 }
 
@@ -97,7 +97,7 @@ impl Recipe for Certificate {
             None => builder.with_no_client_auth(),
         };
         let chain = read_chain(certificate, content(0))?;
-        let expires = end_of(&chain);
+        let expires = chain.first().and_then(end_of);
         let mut server =
             builder.with_single_cert(chain, read_key(key, content(1))?).map_err(|error| self.unfit(error))?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -128,13 +128,11 @@ fn read_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, T
 /// The end of the year 9999, in seconds since 1970: no later time is written as a date.
 const LAST: i64 = 253_402_300_799;
 
-/// When the first of these certificates ends.
-fn end_of(chain: &[CertificateDer]) -> Option<SystemTime> {
-    let ends = chain.iter().filter_map(|one| {
-        let (_, certificate) = x509_parser::parse_x509_certificate(one).ok()?;
-        u64::try_from(certificate.validity().not_after.timestamp().clamp(0, LAST)).ok()
-    });
-    ends.min().map(|end| UNIX_EPOCH + Duration::from_secs(end))
+/// When a certificate ends.
+fn end_of(certificate: &CertificateDer) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let end = certificate.validity().not_after.timestamp().clamp(0, LAST);
+    Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(end).ok()?))
 }
 
 fn read_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {

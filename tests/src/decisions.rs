@@ -36,7 +36,7 @@ fn lines(path: &Path) -> Vec<Value> {
 
 /// Waits until these files have so many lines: a gate that stops does not wait long for a disk.
 async fn until_lines(count: usize, files: &[&Path]) {
-    let lines = || files.iter().flat_map(|file| fs::read(file)).flatten().filter(|byte| *byte == b'\n').count();
+    let lines = || files.iter().flat_map(fs::read).flatten().filter(|byte| *byte == b'\n').count();
     let written = async {
         while lines() < count {
             sleep(POLL).await;

@@ -213,17 +213,18 @@ async fn who_is_silent_slow_or_gone_is_not_waited_for() {
 async fn a_session_ends_when_its_grant_does() {
     let (broker, _log) = mosquitto().await;
     let envoy = Envoy::mqtt(&[KEYS[0], ("session-seconds", "5")], broker.port).await;
-    let session = async |level| {
+    let session = async |mac: &str, level| {
+        let device = Device::genuine_with_id(&format!("GID_test@@@{mac}@@@1"));
         let mut client = Raw::open(envoy.port).await;
         let began = Instant::now();
-        client.send(&connect(&Device::genuine(), level)).await;
+        client.send(&connect(&device, level)).await;
         client.receive(accepted(level)).await;
         client.send(PING).await;
         assert_eq!(client.receive(2).await, PONG);
         assert_eq!(client.until_end().await, b"");
         assert!(began.elapsed() > Duration::from_millis(3_900), "it had its time");
     };
-    tokio::join!(session(V3), session(V5));
+    tokio::join!(session("00_00_00_00_00_03", V3), session("00_00_00_00_00_05", V5));
     envoy.until_stat("cluster.broker.upstream_cx_active", 0).await;
     envoy.assert_unharmed().await;
 }

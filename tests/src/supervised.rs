@@ -1,6 +1,7 @@
 //! The service manager is told how the gate is, and only what is so.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -72,4 +73,31 @@ async fn the_watchdog_hears_nothing_while_a_worker_stands_still() {
     gate.terminate();
     manager.until_told("STOPPING=1").await;
     assert_eq!(gate.end().await.0, Some(0));
+}
+
+/// Standard error is a pipe that nobody reads: what finds no room in it is lost, and no login waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_no_login() {
+    const BURSTS: usize = 100;
+    let manager = Manager::new();
+    let config = manager.file("gate.toml");
+    fs::write(&config, "limits.deadline = \"20s\"").unwrap();
+    let mut command = manager.serve(&["--config", config.to_str().unwrap()]);
+    let mut gate = command.stderr(Stdio::piped()).spawn().unwrap();
+    manager.until_told("READY=1").await;
+    let mut connection = Connection::open(manager.logins()).await;
+    // Each is a line of the log.
+    let burst = Device::named("a stranger").request().repeat(100);
+    for _ in 0..BURSTS {
+        connection.send(&burst).await;
+        for _ in 0..100 {
+            assert_eq!(connection.answer().await.status, 401);
+        }
+    }
+    let told = Connection::open(manager.admin()).await.ask(&get("/metrics")).await;
+    let lost = told.text().lines().find_map(|line| line.strip_prefix("mqtt_gate_log_lines_lost_total ")).unwrap();
+    assert!(lost.parse::<usize>().unwrap() > 0, "{lost}");
+    let id = gate.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+    assert_eq!(timeout(PATIENCE, gate.wait()).await.unwrap().unwrap().code(), Some(0));
 }

@@ -222,7 +222,7 @@ async fn an_end_of_a_certificate_and_files_of_no_use_are_told_everywhere() {
     let (code, printed, _) = run(&mut mqtt_gate(["status", "--admin", &gate.admin.to_string()])).await;
     assert_eq!(code, Some(0));
     for line in [
-        "kept by      tls, until 2020-12-31T00:00:00Z\n",
+        "kept by      tls, a certificate until 2020-12-31T00:00:00Z\n",
         "kept by      access.broker_secret, a secret\nMISTAKE      its files are of no use since ",
         "             access.broker_secret must be 16 to 1024 letters",
     ] {

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use super::mint::Credential;
-use crate::log;
+use crate::log::Log;
 
 /// The flags of `serve`. Each overrides the file.
 #[derive(Args)]
@@ -45,7 +45,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<()> {
-        log::start(self.log_level);
+        let log = Log::start(self.log_level);
         let handed_over = HandedOver::take().map_err(ServeError::from)?;
         let mut config = self.config()?;
         let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
@@ -53,10 +53,12 @@ impl Serve {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
         let served = runtime.block_on(async {
             let shutdown = stop_signal()?;
+            // Whoever rotates logs sends it at any time, and must not end a gate that starts. The gate takes it later.
+            let _hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
             let listeners = Listeners::open(&config, handed_over)?;
             let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
             let scheme = if config.tls.is_some() { "https" } else { "http" };
-            let gate = Gate::prepare(config)?;
+            let gate = Gate::prepare(config)?.with_lost_lines(log.lost());
             if let Some(demo) = demo {
                 demo.print(scheme, listen, self.policy.as_ref())?;
             }

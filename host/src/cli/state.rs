@@ -110,6 +110,8 @@ pub(crate) struct Rejection {
 pub(crate) struct Safeguard {
     pub(crate) name: String,
     #[serde(default)]
+    pub(crate) kind: String,
+    #[serde(default)]
     pub(crate) expires: Option<String>,
     #[serde(default)]
     pub(crate) refused: Option<Unfit>,

@@ -97,15 +97,12 @@ fn rejected(rejected: &Rejected) -> Vec<String> {
 }
 
 fn safeguard(safeguard: &Safeguard) -> Vec<String> {
-    let Safeguard { name, expires, refused } = safeguard;
-    let what =
-        expires.as_ref().map_or_else(|| "a secret".to_owned(), |expires| format!("until {}", show::tame(expires)));
-    let mut lines = vec![format!("kept by      {}, {what}", show::tame(name))];
+    let Safeguard { name, kind, expires, refused } = safeguard;
+    let until = expires.as_ref().map(|expires| format!(" until {}", show::tame(expires))).unwrap_or_default();
+    let mut lines = vec![format!("kept by      {}, a {}{until}", show::tame(name), show::tame(kind))];
     if let Some(Unfit { reason, at }) = refused {
-        lines.push(format!(
-            "MISTAKE      its files are of no use since {}: what they held before stays in use",
-            show::tame(at)
-        ));
+        let since = show::tame(at);
+        lines.push(format!("MISTAKE      its files are of no use since {since}: what they held before stays in use"));
         lines.push(format!("             {}", show::tame(reason)));
     }
     lines
