@@ -16,7 +16,8 @@
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed;
 //!                 last_good.rs  what served last, kept for a start; history.rs  what happened
 //! compose.rs      a policy behind `wasi:http`, as one component for other hosts
-//! admin.rs        what the operator asks: status.rs, metrics.rs, page.rs
+//! admin.rs        what the operator asks: status.rs, metrics.rs, page.rs ◄─ entrance.rs  who gets in; visit.rs
+//! safeguards.rs   what stands before an address: tls.rs, access.rs ◄─ renewed.rs  read anew when files change
 //! decision.rs     what came of a question, and why (ruling.rs) ─► tally.rs  counted; decision_log.rs  written down;
 //!                 traces.rs  told a collector
 //! supervisor.rs   what the service manager is told      pulse.rs      whether the workers are alive
