@@ -13,7 +13,8 @@ use crate::wire::Wire;
 /// A connection that ends when its [`Host`] is dropped.
 pub(crate) struct Visit {
     wire: Wire,
-    leave: oneshot::Receiver<()>,
+    /// Absent once it has been heard.
+    leave: Option<oneshot::Receiver<()>>,
 }
 
 /// Who let a visitor in, and can have it go.
@@ -22,15 +23,13 @@ pub(crate) struct Host(oneshot::Sender<()>);
 impl Visit {
     pub(crate) fn new(wire: Wire) -> (Self, Host) {
         let (host, leave) = oneshot::channel();
-        (Self { wire, leave }, Host(host))
+        (Self { wire, leave: Some(leave) }, Host(host))
     }
 
     /// The connection, unless it has to end. Whoever waits for it hears of that.
     fn wire(&mut self, cx: &mut Context) -> io::Result<Pin<&mut Wire>> {
-        match Pin::new(&mut self.leave).poll(cx) {
-            Poll::Pending => Ok(Pin::new(&mut self.wire)),
-            Poll::Ready(_) => Err(io::ErrorKind::ConnectionAborted.into()),
-        }
+        self.leave.take_if(|leave| Pin::new(leave).poll(cx).is_ready());
+        if self.leave.is_some() { Ok(Pin::new(&mut self.wire)) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
     }
 }
 

@@ -183,7 +183,7 @@ async fn a_secret_that_is_none_is_an_operators_mistake() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_on_the_admin_address_keep_no_probe_out() {
     const MOST: usize = 256;
-    let gate = Gate::start(AUTH_CORE).await;
+    let gate = Running::start(mqtt_gate(["serve"]).env("MQTT_SIGNATURE_KEY", KEY)).await;
     let mut visitors = Vec::new();
     for _ in 0..MOST + 10 {
         let mut visitor = Connection::open(gate.admin).await;
@@ -197,5 +197,7 @@ async fn strangers_on_the_admin_address_keep_no_probe_out() {
     for visitor in &mut latest {
         assert_eq!(visitor.ask(&get("/livez")).await.status, 200);
     }
-    gate.stop().await;
+    gate.terminate();
+    let (code, _, log) = gate.end().await;
+    assert!(code == Some(0) && !log.contains("a fault of mqtt-gate"), "{log}");
 }
