@@ -45,8 +45,9 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<()> {
-        let log = Log::start(self.log_level);
+        // Before there is a thread.
         let handed_over = HandedOver::take().map_err(ServeError::from)?;
+        let log = Log::start(self.log_level).map_err(ServeError::System)?;
         let mut config = self.config()?;
         let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
         config.resolve_env()?;
