@@ -63,7 +63,7 @@ impl Measured<'_> {
             goal("fresh to native, one at a time", AtLeast(0.75), ratio(1, Kind::Fresh, Kind::Native)),
             goal("fresh to native, 16 pipelined", AtLeast(0.35), ratio(16, Kind::Fresh, Kind::Native)),
             goal("p99.9 at half load, reused to native", AtMost(1.3), tails.ratio(Kind::Reused, Kind::Native).median),
-            goal("p99.9 while swapping, to steady", AtMost(2.0), swaps.ratio()),
+            goal("p99.9 while swapping, to steady", AtMost(2.0), swaps.ratio().median),
             goal("from start to the first answer, ms", AtMost(150.0), ready),
             goal("from the file in its place to serving, under load, ms", AtMost(500.0), swaps.under_load.median),
             goal("memory at rest, MiB", AtMost(40.0), mib(rest)),

@@ -196,7 +196,7 @@ impl Run {
         let half = comparison.rate(1, Kind::Reused).median / 2.0;
         // Many short turns: what else the machine does for a moment spoils a few of them, and not the median.
         let tails = Tails::measure(&self.gate, half, self.rounds * 2, long)?;
-        let swaps = Swaps::measure(&self.gate, &self.component, half, long * 10, self.swaps)?;
+        let swaps = Swaps::measure(&self.gate, &self.component, half, long * 2, self.swaps)?;
         let ready = self.ready()?;
         let measured = Measured { comparison: &comparison, tails: &tails, swaps: &swaps, ready: ready.median };
         let sections = [

@@ -17,8 +17,8 @@ use crate::turn::{Spread, Turn};
 /// What swapping came to.
 pub(crate) struct Swaps {
     rate: f64,
-    steady: Turn,
-    swapping: Turn,
+    /// In each round, without swaps and with them.
+    rounds: Vec<[Turn; 2]>,
     /// From the file in its place to the policy in service, in milliseconds, under the load.
     pub(crate) under_load: Spread,
     /// The same, without it.
@@ -27,6 +27,9 @@ pub(crate) struct Swaps {
     /// Memory in MiB by the number of swaps.
     memory: Vec<(usize, f64)>,
 }
+
+/// Rounds of load without swaps and with them.
+const ROUNDS: usize = 5;
 
 /// How long one swap may take before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,23 +46,27 @@ impl Swaps {
         let contestant = Contestant::start(gate, Kind::Reused, &setup)?;
         let login = Login::signed_by_last(1)?;
         let load = Load { login: &login, connections: 8, pace: Pace::Rate(rate) };
-        eprintln!("swaps: steady");
-        let steady = Turn::of(&contestant, &load, long)?;
-        eprintln!("swaps: one after another, under load");
-        let over = AtomicBool::new(false);
-        let (swapping, under_load) = thread::scope(|scope| {
-            let swaps = scope.spawn(|| {
-                let mut took = Vec::new();
-                while !over.load(Relaxed) {
-                    took.push(operator.swap(&contestant)?);
-                }
-                Ok::<_, anyhow::Error>(took)
-            });
-            let swapping = Turn::of(&contestant, &load, long);
-            over.store(true, Relaxed);
-            let took = swaps.join().unwrap_or_else(|_| bail!("the swapping panicked"))?;
-            Ok::<_, anyhow::Error>((swapping?, took))
-        })?;
+        let (mut rounds, mut under_load) = (Vec::new(), Vec::new());
+        for round in 1..=ROUNDS {
+            eprintln!("swaps: round {round} of {ROUNDS}, without any and one after another");
+            let steady = Turn::of(&contestant, &load, long)?;
+            let over = AtomicBool::new(false);
+            let (swapping, took) = thread::scope(|scope| {
+                let swaps = scope.spawn(|| {
+                    let mut took = Vec::new();
+                    while !over.load(Relaxed) {
+                        took.push(operator.swap(&contestant)?);
+                    }
+                    Ok::<_, anyhow::Error>(took)
+                });
+                let swapping = Turn::of(&contestant, &load, long);
+                over.store(true, Relaxed);
+                let took = swaps.join().unwrap_or_else(|_| bail!("the swapping panicked"))?;
+                Ok::<_, anyhow::Error>((swapping?, took))
+            })?;
+            rounds.push([steady, swapping]);
+            under_load.extend(took);
+        }
         let mut memory = vec![(operator.count, mib(contestant.memory()?))];
         let mut at_rest = Vec::new();
         while operator.count < most {
@@ -72,12 +79,12 @@ impl Swaps {
         let millis = |took: &[Duration]| Spread::of(took.iter().map(|took| took.as_secs_f64() * 1e3));
         let swaps_under_load = under_load.len();
         let (under_load, at_rest) = (millis(&under_load), millis(&at_rest));
-        Ok(Self { rate, steady, swapping, under_load, at_rest, swaps_under_load, memory })
+        Ok(Self { rate, rounds, under_load, at_rest, swaps_under_load, memory })
     }
 
-    /// p99.9 while swapping to that without.
-    pub(crate) fn ratio(&self) -> f64 {
-        self.swapping.latency[2] / self.steady.latency[2]
+    /// p99.9 while swapping to that without, in the same round.
+    pub(crate) fn ratio(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|[steady, swapping]| swapping.latency[2] / steady.latency[2]))
     }
 
     /// How many MiB more it has after the last swap than after those under load; not a number if there were no others.
@@ -94,23 +101,34 @@ impl Swaps {
 
     pub(crate) fn section(&self) -> Section {
         let mut tails = Table::new(["", "p50, µs", "p99, µs", "p99.9, µs", "p99.99, µs"]);
-        for (name, turn) in [("steady", &self.steady), ("swapping", &self.swapping)] {
-            let cells = turn.latency.iter().map(|latency| format!("{latency:.0}"));
-            tails.row(std::iter::once(name.to_owned()).chain(cells));
+        let turns = |swapping: bool| {
+            self.rounds.iter().map(move |[without, with]| if swapping { with.latency } else { without.latency })
+        };
+        for (name, swapping) in [("steady", false), ("swapping", true)] {
+            let column = |take: fn([f64; 4]) -> f64| format!("{:.0}", Spread::of(turns(swapping).map(take)));
+            tails.row([
+                name.to_owned(),
+                column(|[p50, ..]| p50),
+                column(|[_, p99, ..]| p99),
+                column(|[_, _, p999, _]| p999),
+                column(|[.., p9999]| p9999),
+            ]);
         }
         let mut memory = Table::new(["swaps", "memory, MiB"]);
         for (count, mib) in &self.memory {
             memory.row([count.to_string(), format!("{mib:.1}")]);
         }
         let text = format!(
-            "{:.0} thousand logins a second, without a swap and with one after another, as fast as the gate takes them ({}): \
-             each is a component that it has not seen before, moved into its place, compiled and checked. None \
+            "{:.0} thousand logins a second, without a swap and with one after another, as fast as the gate takes them ({}), in \
+             {ROUNDS} rounds: each is a component that it has not seen before, moved into its place, compiled and checked. None \
              was lost or misjudged. From the file in its place to the policy in service: {:.0} ms, and {:.0} ms \
-             once the load was over; 100 ms of them are waiting whether it stands still.",
+             once the load was over; 100 ms of them are waiting whether it stands still. p99.9 while swapping to that without, \
+             in the same round: {:.2}.",
             self.rate / 1e3,
             self.swaps_under_load,
             self.under_load,
-            self.at_rest
+            self.at_rest,
+            self.ratio()
         );
         Section { title: "Swaps", text, tables: vec![tails, memory], plots: Vec::new() }
     }
