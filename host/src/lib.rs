@@ -13,7 +13,7 @@
 //! active.rs       the policy in service; everyone reads it, the reloader alone writes it
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits;
 //!                 compilers.rs  threads that give way
-//! reload.rs       the swap ◄─ candidate.rs  what lies there now ◄─ hints.rs  hints that it changed;
+//! reload.rs       the swap ◄─ candidate.rs  what lies there now (reading.rs) ◄─ hints.rs  hints that it changed;
 //!                 last_good.rs  what served last, kept for a start; history.rs  what happened
 //! compose.rs      a policy behind `wasi:http`, as one component for other hosts
 //! admin.rs        what the operator asks: status.rs, metrics.rs, page.rs ◄─ entrance.rs  who gets in; visit.rs
@@ -66,6 +66,7 @@ mod page;
 mod patience;
 pub mod policy;
 mod pulse;
+mod reading;
 mod reload;
 mod renewed;
 mod ruling;
@@ -231,7 +232,7 @@ impl Gate {
         let administration = tokio::spawn(axum::serve(entrance, routes).into_future());
         tracing::info!(%listen, %admin, tls = with_tls, admin_tls = with_admin_tls, "serving");
         for safeguard in safeguards.iter().filter(|it| it.expires().is_some_and(|end| end < SystemTime::now())) {
-            let remedy = "put a new one in its place: brokers that look at it do not ask";
+            let remedy = "put a new one in its place: whoever looks at it goes away";
             tracing::warn!(what = safeguard.name, remedy, "the certificate has expired");
         }
         supervisor::ready(&active.get());

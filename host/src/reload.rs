@@ -16,6 +16,7 @@ use crate::history::{Event, History, Rejection, What};
 use crate::last_good::LastGood;
 use crate::one_line;
 use crate::policy::{Digest, LoadError, Policy};
+use crate::reading::Reading;
 use crate::sandbox::Sandbox;
 use crate::stop::Stopping;
 use crate::supervisor;
@@ -47,10 +48,11 @@ pub(crate) struct Reloader {
     last_good: LastGood,
     /// What serves and is yet to be kept.
     to_keep: Option<Candidate>,
+    /// Not before this.
+    keep_at: Instant,
     /// Gives back what could not be kept.
     keeping: Option<JoinHandle<Option<Candidate>>>,
-    /// Of the files, if one has not come to its end.
-    reading: Option<JoinHandle<Result<Candidate, LoadError>>>,
+    reading: Reading<Result<Candidate, LoadError>>,
     /// Whether the files could not be read in time, so that it is said once.
     is_unsettled: bool,
 }
@@ -105,8 +107,9 @@ impl Reloader {
             failed: None,
             last_good,
             to_keep,
+            keep_at: Instant::now(),
             keeping: None,
-            reading: None,
+            reading: Reading::default(),
             is_unsettled: false,
         };
         reloader.remember(false);
@@ -209,9 +212,15 @@ impl Reloader {
             return;
         }
         if let Some(keeping) = self.keeping.take() {
-            // It may be that there is room for it by now.
             let unkept = keeping.await.ok().flatten();
+            if unkept.is_some() {
+                // Later: there may be room for it then.
+                self.keep_at = Instant::now() + LOOK;
+            }
             self.to_keep = self.to_keep.take().or(unkept);
+        }
+        if self.keep_at > Instant::now() {
+            return;
         }
         if let Some(candidate) = self.to_keep.take() {
             let last_good = self.last_good.clone();
@@ -230,14 +239,9 @@ impl Reloader {
         }
     }
 
-    /// Where nobody waits. A reading that was given up on goes on, and is waited for by the next: a disk that does not
-    /// answer is asked once.
     async fn read_once(&mut self) -> Result<Candidate, LoadError> {
         let origin = self.origin.clone();
-        let reading = self.reading.get_or_insert_with(|| spawn_blocking(move || origin.read()));
-        let read = reading.await.unwrap_or(Err(LoadError::Panicked));
-        self.reading = None;
-        read
+        self.reading.next(Instant::now().into_std(), move || origin.read()).await.unwrap_or(Err(LoadError::Panicked))
     }
 
     async fn try_out(&mut self, candidate: Candidate) {

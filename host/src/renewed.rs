@@ -4,17 +4,17 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::hints::Hints;
 use crate::one_line;
+use crate::reading::Reading;
 use crate::settings::{read_file, shown_path};
 use crate::stop::Stopping;
 
@@ -23,6 +23,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// How often to look without a hint.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a look may take to read them.
+const LONGEST_READING: Duration = Duration::from_secs(2);
 
 /// How to make something of files.
 pub(crate) trait Recipe: Send + Sync + 'static {
@@ -52,9 +55,10 @@ pub(crate) type Contents = Zeroizing<Vec<u8>>;
 
 /// A file cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}", shown_path(path))]
+#[error("cannot read {path}")]
 pub struct Unread {
-    path: PathBuf,
+    /// As it may be shown.
+    path: String,
     source: io::Error,
 }
 
@@ -63,6 +67,7 @@ pub(crate) struct Renewed<R: Recipe> {
     recipe: Arc<R>,
     current: Arc<ArcSwap<R::Product>>,
     made_of: Fingerprint,
+    reading: Reading<Result<Vec<Contents>, Unread>>,
     refused: watch::Sender<Option<Refusal>>,
 }
 
@@ -91,6 +96,7 @@ impl<R: Recipe> Renewed<R> {
             recipe: Arc::new(recipe),
             current,
             made_of: fingerprint(&contents),
+            reading: Reading::default(),
             refused: watch::Sender::new(None),
         })
     }
@@ -134,12 +140,13 @@ impl<R: Recipe> Renewed<R> {
     }
 
     async fn look(&mut self) {
-        let mut found = self.read().await;
+        let Some(mut found) = self.read().await else { return };
         let seen = found.as_ref().ok().map(|contents| fingerprint(contents));
         if seen != Some(self.made_of) {
             // Between the steps of a replacement there is no file, or one that does not fit the other.
             sleep(SETTLE).await;
-            found = self.read().await;
+            let Some(latest) = self.read().await else { return };
+            found = latest;
             let again = found.as_ref().ok().map(|contents| fingerprint(contents));
             if again != seen {
                 // It does not stand still: the next look will find it whole.
@@ -165,10 +172,12 @@ impl<R: Recipe> Renewed<R> {
         self.refuse(of, &error);
     }
 
-    async fn read(&self) -> Result<Vec<Contents>, Unread> {
+    /// `None`: not in time. What is not read now may be read by the next look.
+    async fn read(&mut self) -> Option<Result<Vec<Contents>, Unread>> {
         let files = self.recipe.files();
-        let nowhere = || Unread { path: PathBuf::new(), source: io::Error::other("the gate failed in it") };
-        spawn_blocking(move || read(&files)).await.unwrap_or_else(|_| Err(nowhere()))
+        let failed = || Unread { path: "them".to_owned(), source: io::Error::other("the gate failed in it") };
+        let read = timeout(LONGEST_READING, self.reading.next(Instant::now(), move || read(&files))).await.ok()?;
+        Some(read.unwrap_or_else(|| Err(failed())))
     }
 
     fn renew(&mut self, product: R::Product, of: Fingerprint) {
@@ -196,7 +205,7 @@ impl<R: Recipe> Renewed<R> {
 fn read(files: &[PathBuf]) -> Result<Vec<Contents>, Unread> {
     let read_one = |path: &PathBuf| match read_file(Path::new(path)) {
         Ok(contents) => Ok(Zeroizing::new(contents)),
-        Err(source) => Err(Unread { path: path.clone(), source }),
+        Err(source) => Err(Unread { path: shown_path(path).into_owned(), source }),
     };
     files.iter().map(read_one).collect()
 }

@@ -42,12 +42,12 @@ pub enum SettingsError {
         variable: String,
     },
     /// It refers to a file that cannot be read.
-    #[error("setting `{setting}`: cannot read {}", shown_path(path))]
+    #[error("setting `{setting}`: cannot read {path}")]
     File {
         /// The name of the setting.
         setting: String,
-        /// The file it refers to.
-        path: PathBuf,
+        /// The file it refers to, as it may be shown.
+        path: String,
         /// What the system says.
         source: io::Error,
     },
@@ -157,7 +157,10 @@ impl Source {
                 .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8")))
             {
                 Ok(text) => Ok(without_line_ending(text)),
-                Err(source) => Err(SettingsError::File { setting: setting.to_owned(), path: path.clone(), source }),
+                Err(source) => {
+                    let (setting, path) = (setting.to_owned(), shown_path(path).into_owned());
+                    Err(SettingsError::File { setting, path, source })
+                }
             },
         }
     }

@@ -26,6 +26,7 @@ pub(crate) async fn shown_at(admin: SocketAddr) -> String {
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(["--virtual-time-budget=4000", "--dump-dom", &format!("http://{admin}/")])
         .env("HOME", profile.path())
+        .env("TZ", "UTC")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
