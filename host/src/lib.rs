@@ -14,7 +14,7 @@
 //! policy.rs       a component, loaded and checked ─► instances.rs  its warm instances ─► sandbox.rs  the limits;
 //!                 compilers.rs  threads that give way
 //! reload.rs       the swap ◄─ candidate.rs  what lies there now (reading.rs) ◄─ hints.rs  hints that it changed;
-//!                 last_good.rs  what served last, kept for a start; history.rs  what happened
+//!                 last_good.rs  what served last, kept (keeper.rs) for a start; history.rs  what happened
 //! compose.rs      a policy behind `wasi:http`, as one component for other hosts
 //! admin.rs        what the operator asks: status.rs, metrics.rs, page.rs ◄─ entrance.rs  who gets in; visit.rs
 //! safeguards.rs   what stands before an address: tls.rs, access.rs ◄─ renewed.rs  read anew when files change
@@ -59,6 +59,7 @@ mod history;
 mod http;
 mod instances;
 pub mod judge;
+mod keeper;
 mod last_good;
 mod metrics;
 pub mod one_line;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::active::{ActivePolicy, Publisher, Source};
@@ -13,6 +13,7 @@ use crate::census::Census;
 use crate::config::KEY_SETTING;
 use crate::hints::Hints;
 use crate::history::{Event, History, Rejection, What};
+use crate::keeper::Keeper;
 use crate::last_good::LastGood;
 use crate::one_line;
 use crate::policy::{Digest, LoadError, Policy};
@@ -45,13 +46,8 @@ pub(crate) struct Reloader {
     publisher: Publisher,
     history: watch::Sender<History>,
     failed: Option<Failed>,
-    last_good: LastGood,
-    /// What serves and is yet to be kept.
-    to_keep: Option<Candidate>,
-    /// Not before this.
-    keep_at: Instant,
-    /// Gives back what could not be kept.
-    keeping: Option<JoinHandle<Option<Candidate>>>,
+    /// If what serves is kept at all.
+    keeper: Option<Keeper>,
     reading: Reading<Result<Candidate, LoadError>>,
     /// Whether the files could not be read in time, so that it is said once.
     is_unsettled: bool,
@@ -97,6 +93,8 @@ impl Reloader {
         };
         tracing::info!(name = policy.name(), sha256 = %policy.digest(), from = from.name(), "policy loaded");
         remark_on_settings(&policy);
+        let is_kept = origin.source() == Source::File && last_good.is_kept();
+        let keeper = is_kept.then(|| Keeper::new(last_good, to_keep));
         let publisher = Publisher::new(policy, from, SystemTime::now());
         let history = watch::Sender::default();
         let reloader = Self {
@@ -105,10 +103,7 @@ impl Reloader {
             publisher,
             history,
             failed: None,
-            last_good,
-            to_keep,
-            keep_at: Instant::now(),
-            keeping: None,
+            keeper,
             reading: Reading::default(),
             is_unsettled: false,
         };
@@ -145,7 +140,9 @@ impl Reloader {
         loop {
             // First of all: what changed between the first reading and the watch gave no hint.
             self.look().await;
-            self.keep().await;
+            if let Some(keeper) = &mut self.keeper {
+                keeper.go_on().await;
+            }
             tokio::select! {
                 () = hints.next() => sleep(PAUSE).await,
                 () = sleep(LOOK) => hints.watch(),
@@ -204,30 +201,6 @@ impl Reloader {
         candidate.is(&serving.policy) && serving.from != Source::LastGood
     }
 
-    /// Keeps what serves, unless that is done. While what served before is still being kept, that is left to the next
-    /// look: a disk that does not answer holds up no swap.
-    async fn keep(&mut self) {
-        let is_worth_it = self.origin.source() == Source::File && self.last_good.is_kept();
-        if !is_worth_it || self.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished()) {
-            return;
-        }
-        if let Some(keeping) = self.keeping.take() {
-            let unkept = keeping.await.ok().flatten();
-            if unkept.is_some() {
-                // Later: there may be room for it then.
-                self.keep_at = Instant::now() + LOOK;
-            }
-            self.to_keep = self.to_keep.take().or(unkept);
-        }
-        if self.keep_at > Instant::now() {
-            return;
-        }
-        if let Some(candidate) = self.to_keep.take() {
-            let last_good = self.last_good.clone();
-            self.keeping = Some(spawn_blocking(move || last_good.keep(candidate)));
-        }
-    }
-
     /// Reads it, twice if need be: between the two steps of a replacement there is no file.
     async fn read(&mut self) -> Result<Candidate, LoadError> {
         match self.read_once().await {
@@ -249,7 +222,9 @@ impl Reloader {
         match off_the_runtime(move || loading.load(&sandbox)).await {
             Ok(policy) => {
                 self.publish(policy);
-                self.to_keep = Some(candidate);
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.keep(candidate);
+                }
             }
             Err(error) => self.reject(Some(candidate), error),
         }

@@ -44,6 +44,7 @@ mod questions;
 mod rabbitmq;
 mod raw_mqtt;
 mod restart;
+mod safeguards;
 mod sandbox;
 mod status_verb;
 mod storm;
