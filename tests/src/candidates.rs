@@ -106,7 +106,7 @@ async fn a_file_that_no_policy_could_be_is_not_read() {
     let gate = Gate::start(AUTH_CORE).await;
     let endless = gate.directory().join("endless");
     // It takes no room on the disk.
-    fs::File::create(&endless).unwrap().set_len(1 << 40).unwrap();
+    fs::File::create(&endless).unwrap().set_len((64 << 20) + 1).unwrap();
     fs::rename(&endless, gate.policy_file()).unwrap();
     let status = gate.until_rejected(1).await;
     assert!(status["rejected"]["last"]["reason"].as_str().unwrap().contains("longer than 64 MiB"), "{status}");
