@@ -14,8 +14,8 @@ use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
 use wasmparser::{BinaryReaderError, Parser, Payload};
 
-use crate::policy::{AUTHENTICATOR, AUTHORIZER, LoadError, examine};
-use crate::sandbox::Sandbox;
+use mqtt_gate_engine::policy::{AUTHENTICATOR, AUTHORIZER, LoadError, examine};
+use mqtt_gate_engine::policy::sandbox::Sandbox;
 
 static HTTP_ADAPTER: &[u8] = include_bytes!(env!("MQTT_GATE_HTTP_ADAPTER"));
 static NO_AUTHORIZER: &[u8] = include_bytes!(env!("MQTT_GATE_NO_AUTHORIZER"));

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = Exit::of(&error);
             if exit != Exit::Yes {
-                eprintln!("mqtt-gate: {}", one_line::chain(error.as_ref()));
+                eprintln!("mqtt-gate: {}", sanitize::chain(error.as_ref()));
             }
             exit.into()
         }

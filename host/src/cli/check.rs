@@ -88,7 +88,7 @@ impl<'a> Checked<'a> {
             sha256: None,
             settings_not_read: Vec::new(),
             answers_for_actions: None,
-            problem: Some(one_line::chain(error.as_ref())),
+            problem: Some(sanitize::chain(error.as_ref())),
         }
     }
 

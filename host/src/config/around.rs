@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::settings::{SecretSource, SettingsError};
+use mqtt_gate_engine::settings::{SecretSource, SettingsError};
 
 /// The name of a secret in the configuration.
 pub(crate) const BROKER_SECRET: &str = "access.broker_secret";

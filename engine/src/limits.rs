@@ -1,0 +1,28 @@
+//! Limits of a policy.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+/// Limits of every policy that runs in one sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall time that one call may take, enforced in steps of 10 ms.
+    pub policy_timeout: Duration,
+    /// Linear memory of one instance, in bytes.
+    pub max_memory: u64,
+    /// Bytes that a policy may return from one call, and pass to the host at once.
+    pub max_policy_output: u64,
+    /// Calls after which an instance is replaced. 1: each call gets a fresh instance.
+    pub max_calls_per_instance: NonZero<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            policy_timeout: Duration::from_millis(200),
+            max_memory: 16 << 20,
+            max_policy_output: 64 << 10,
+            max_calls_per_instance: NonZero::new(100_000).unwrap_or(NonZero::<u32>::MIN),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The active policy.
+
+pub mod active;

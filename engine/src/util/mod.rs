@@ -1,0 +1,5 @@
+//! Helpers without knowledge of policies.
+
+pub mod file;
+pub mod sanitize;
+pub mod thread_index;

@@ -1,0 +1,246 @@
+//! The JSON of `/status`: written by the gate, read by the command line.
+//!
+//! The reader may be older or newer than the gate, so every field but the active policy has a default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The response of `/status`. It never contains a credential, a key or the value of a setting.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StatusResponse {
+    /// Version of the gate.
+    #[serde(default)]
+    pub version: String,
+    /// Time of this response, as all times here in RFC 3339, UTC.
+    #[serde(default)]
+    pub now: String,
+    /// The active policy.
+    pub policy: PolicyStatus,
+    /// Logins that the policy judged.
+    #[serde(default)]
+    pub authenticate: CallCounts,
+    /// Publish and subscribe checks that the policy judged.
+    #[serde(default)]
+    pub authorize: CallCounts,
+    /// Denied and failed logins by reason.
+    #[serde(default)]
+    pub reasons: BTreeMap<String, u64>,
+    /// Allowed logins by signing key.
+    #[serde(default)]
+    pub keys: Vec<KeyCount>,
+    /// Histogram of the time that decisions took.
+    #[serde(default)]
+    pub durations: Durations,
+    /// Requests that are always denied, without a call of the policy.
+    #[serde(default)]
+    pub denied_without_policy: u64,
+    /// Requests that could not be parsed.
+    #[serde(default)]
+    pub malformed_requests: u64,
+    /// Grants that the broker's dialect cannot express; the client was denied.
+    #[serde(default)]
+    pub unsupported_grants: u64,
+    /// Connections of brokers.
+    #[serde(default)]
+    pub connections: ConnectionStatus,
+    /// Instances of all loaded policies.
+    #[serde(default)]
+    pub instances: InstanceStatus,
+    /// Probable mistakes in the configuration of the brokers.
+    #[serde(default)]
+    pub config_warnings: Vec<ConfigWarningStatus>,
+    /// Policies that failed preflight.
+    #[serde(default)]
+    pub rejected: RejectedStatus,
+    /// Certificates and secrets of both listeners.
+    #[serde(default)]
+    pub credentials: Vec<CredentialStatus>,
+    /// Events of the policy, the newest first.
+    #[serde(default)]
+    pub history: Vec<HistoryEvent>,
+}
+
+/// The active policy.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct PolicyStatus {
+    /// Name in the component's name section.
+    pub name: String,
+    /// SHA-256 of the component, in hexadecimal.
+    pub sha256: String,
+    /// 1 for the first policy of this process, one more after each swap.
+    pub generation: u64,
+    /// Time of its activation.
+    #[serde(default)]
+    pub since: String,
+    /// `embedded`, `file` or `last-known-good`.
+    #[serde(default)]
+    pub origin: String,
+    /// Whether the policy exports the authorizer interface.
+    #[serde(default)]
+    pub has_authorizer: bool,
+    /// Names of settings that the policy's `check()` did not read.
+    #[serde(default)]
+    pub unused_settings: Vec<String>,
+}
+
+/// Calls of the policy for one operation.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CallCounts {
+    /// All calls.
+    pub calls: u64,
+    /// Calls that returned a verdict.
+    pub verdicts: VerdictCounts,
+    /// Calls without a verdict. The gate denied all of them.
+    pub errors: u64,
+}
+
+/// Verdicts of the policy.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct VerdictCounts {
+    /// Allowed.
+    pub allow: u64,
+    /// Denied.
+    pub deny: u64,
+    /// Left to the broker's next authenticator or to its own rules.
+    pub ignore: u64,
+}
+
+/// Allowed logins of one signing key.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct KeyCount {
+    /// `null` for the keys beyond the limit of labels.
+    pub id: Option<String>,
+    /// Logins that this key verified.
+    pub logins: u64,
+}
+
+/// Histogram of durations.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Durations {
+    /// Upper bounds of the buckets in microseconds. One more bucket follows the last bound.
+    pub bucket_upper_bounds_us: Vec<u64>,
+    /// Logins in each bucket.
+    pub authenticate: Vec<u64>,
+}
+
+/// Connections of brokers.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ConnectionStatus {
+    /// Open now.
+    pub open: usize,
+    /// `limits.max_connections`.
+    pub limit: usize,
+    /// Connections that had to wait because the limit was reached.
+    pub queued: u64,
+}
+
+/// Instances of all loaded policies.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct InstanceStatus {
+    /// Alive now.
+    pub alive: u64,
+    /// Created since the gate started.
+    pub created: u64,
+}
+
+/// A probable mistake in the configuration of a broker.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ConfigWarningStatus {
+    /// Route of the requests.
+    pub route: String,
+    /// Kind of the warning.
+    pub kind: String,
+    /// Name of the request field, if the warning is about one.
+    pub field: Option<String>,
+    /// Requests that showed it.
+    pub count: u64,
+    /// Time of the last one.
+    pub last: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Policies that failed preflight.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RejectedStatus {
+    /// Rejections since the gate started.
+    pub count: u64,
+    /// The last one.
+    pub last: Option<RejectionStatus>,
+}
+
+/// A policy that failed preflight.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RejectionStatus {
+    /// SHA-256 of the component; `null` if the file could not be read.
+    pub sha256: Option<String>,
+    /// The error, on one line.
+    pub reason: String,
+    /// Time of the rejection.
+    pub at: String,
+}
+
+/// A certificate or a secret of a listener.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CredentialStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// `certificate` or `secret`.
+    pub kind: String,
+    /// When a certificate expires, if that can be read.
+    pub expires: Option<String>,
+    /// Why the last reload failed. The previous version stays in use.
+    pub reload_error: Option<ReloadErrorStatus>,
+}
+
+/// A reload that failed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ReloadErrorStatus {
+    /// The error, on one line.
+    pub reason: String,
+    /// Time of the first failure with this reason.
+    pub at: String,
+}
+
+/// An event of the policy.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum HistoryEvent {
+    /// A policy became the active one.
+    Activated {
+        /// Time of the event.
+        at: String,
+        /// Name in the component's name section.
+        name: String,
+        /// SHA-256 of the component.
+        sha256: String,
+        /// Its generation.
+        generation: u64,
+        /// Whether the settings differ from those of the policy before.
+        settings_changed: bool,
+    },
+    /// A policy failed preflight. The active policy stayed.
+    Rejected(RejectionStatus),
+    /// The file holds the active policy again.
+    Restored {
+        /// Time of the event.
+        at: String,
+    },
+    /// An event that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
