@@ -1,4 +1,4 @@
-//! How the operator comes in.
+//! The listener for operators: TLS handshakes, and a limit of connections.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,66 +8,74 @@ use std::time::Duration;
 use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_util::either::Either;
 
-use crate::security::tls::Tls;
-use crate::admin::evictable::{Host, Visit};
-use crate::security::stream::Wire;
+use super::evictable::{EvictHandle, EvictableIo};
+use crate::security::{MaybeTlsStream, ServerTls};
 
-/// So many may be coming to speak TLS at once. Further ones wait.
-const MOST_GREETED: usize = 64;
+/// Concurrent TLS handshakes. Further connections wait in the accept queue of the system.
+const MAX_HANDSHAKES: usize = 64;
 
-/// So many may be in at once. One more, and who came first of them has to go: a probe or an operator always gets in.
-const MOST_VISITS: usize = 256;
+/// Open connections. One more evicts the oldest, so probes and operators can always connect.
+const MAX_CONNECTIONS: usize = 256;
 
-/// How long that may take at the most: a probe is not to wait for strangers.
-const LONGEST_GREETING: Duration = Duration::from_secs(2);
+/// A handshake of a client that responds takes far less. Silent clients must not delay a probe.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Takes connections of the operator. Whoever dawdles over TLS holds up nobody.
-pub(crate) struct Entrance {
+/// Accepts connections of operators. A slow TLS handshake does not block other clients.
+pub(crate) struct AdminListener {
     listener: TcpListener,
-    tls: Option<Tls>,
-    patience: Duration,
-    greeted: JoinSet<Option<(Wire, SocketAddr)>>,
-    /// Who is in, the first one first.
-    visits: VecDeque<Host>,
+    tls: Option<ServerTls>,
+    handshake_timeout: Duration,
+    handshakes: JoinSet<Option<(MaybeTlsStream, SocketAddr)>>,
+    connections: Connections,
 }
 
-impl Entrance {
-    pub(crate) fn new(listener: TcpListener, tls: Option<Tls>, patience: Duration) -> Self {
-        Self { listener, tls, patience, greeted: JoinSet::new(), visits: VecDeque::new() }
+/// Open connections, the oldest first.
+#[derive(Default)]
+struct Connections(VecDeque<EvictHandle>);
+
+impl AdminListener {
+    /// `timeout` is the request timeout. A handshake gets at most two seconds of it.
+    pub(crate) fn new(listener: TcpListener, tls: Option<ServerTls>, timeout: Duration) -> Self {
+        let handshake_timeout = timeout.min(HANDSHAKE_TIMEOUT);
+        Self { listener, tls, handshake_timeout, handshakes: JoinSet::new(), connections: Connections::default() }
     }
 
-    fn greet(&mut self, tls: Tls, stream: TcpStream, from: SocketAddr) {
-        let patience = self.patience.min(LONGEST_GREETING);
-        self.greeted.spawn(async move { Some((tls.greet(stream, patience).await?, from)) });
+    fn spawn_handshake(&mut self, tls: ServerTls, stream: TcpStream, peer: SocketAddr) {
+        let timeout = self.handshake_timeout;
+        self.handshakes.spawn(async move { Some((tls.handshake(stream, timeout).await?, peer)) });
     }
+}
 
-    fn let_in(&mut self, wire: Wire) -> Visit {
-        self.visits.retain(Host::has_a_visitor);
-        if self.visits.len() >= MOST_VISITS {
-            self.visits.pop_front();
+impl Connections {
+    /// Adds a connection. Evicts the oldest one if there are too many.
+    fn admit<S: Unpin>(&mut self, stream: S) -> EvictableIo<S> {
+        self.0.retain(EvictHandle::is_open);
+        if self.0.len() >= MAX_CONNECTIONS {
+            self.0.pop_front();
         }
-        let (visit, host) = Visit::new(wire);
-        self.visits.push_back(host);
-        visit
+        let (io, handle) = EvictableIo::new(stream);
+        self.0.push_back(handle);
+        io
     }
 }
 
-impl Listener for Entrance {
-    type Io = Visit;
+impl Listener for AdminListener {
+    type Io = EvictableIo<MaybeTlsStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Visit, SocketAddr) {
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
-            let has_room = self.greeted.len() < MOST_GREETED;
+            let has_room = self.handshakes.len() < MAX_HANDSHAKES;
             tokio::select! {
-                (stream, from) = Listener::accept(&mut self.listener), if has_room => match self.tls.clone() {
-                    Some(tls) => self.greet(tls, stream, from),
-                    None => return (self.let_in(Wire::Plain(stream)), from),
+                (stream, peer) = Listener::accept(&mut self.listener), if has_room => match self.tls.clone() {
+                    Some(tls) => self.spawn_handshake(tls, stream, peer),
+                    None => return (self.connections.admit(Either::Left(stream)), peer),
                 },
-                greeted = self.greeted.join_next(), if !self.greeted.is_empty() => {
-                    if let Some(Ok(Some((wire, from)))) = greeted {
-                        return (self.let_in(wire), from);
+                handshake = self.handshakes.join_next(), if !self.handshakes.is_empty() => {
+                    if let Some(Ok(Some((stream, peer)))) = handshake {
+                        return (self.connections.admit(stream), peer);
                     }
                 }
             }
@@ -76,5 +84,24 @@ impl Listener for Entrance {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_connection_is_evicted_and_closed_ones_free_their_place() {
+        let mut connections = Connections::default();
+        let mut open: Vec<_> = (0..MAX_CONNECTIONS).map(|_| connections.admit(())).collect();
+        drop(open.pop());
+        open.push(connections.admit(()));
+        assert_eq!(connections.0.len(), MAX_CONNECTIONS, "a closed connection was replaced");
+        let newest = connections.admit(());
+        assert_eq!(connections.0.len(), MAX_CONNECTIONS);
+        drop(open.remove(0));
+        assert!(connections.0.iter().all(EvictHandle::is_open), "the first one had been evicted");
+        drop(newest);
     }
 }

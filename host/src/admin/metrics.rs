@@ -1,128 +1,138 @@
-//! What `/metrics` tells, as OpenMetrics. No label holds anything that a client sent.
+//! `/metrics`, in the OpenMetrics format. No label contains what a client sent.
 
 use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mqtt_gate_engine::Digest;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::admin::Admin;
-use crate::decision::Asked;
-use mqtt_gate_engine::policy::Digest;
-use crate::security::Condition;
-use crate::telemetry::counters::{STEPS, Spent};
+use super::state::AdminState;
+use crate::decision::Operation;
+use crate::security::CredentialHandle;
+use crate::telemetry::counters::{BUCKETS_US, HistogramSnapshot};
 
-/// What the answer is said to be.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The content type of the response.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The label of what is not told apart.
+/// Label of the values beyond the bound of labels.
 const OTHERS: &str = "others";
 
-/// The metrics of a gate, as they are now.
-pub(crate) fn of(admin: &Admin) -> String {
+/// The metrics of a gate now.
+pub(super) fn encode(state: AdminState) -> String {
     let mut registry = Registry::with_prefix("mqtt_gate");
-    registry.register_collector(Box::new(Gate(admin.clone())));
-    let mut told = String::new();
-    // Writing to a text does not fail.
-    let _ = text::encode(&mut told, &registry);
-    told
+    registry.register_collector(Box::new(GateCollector(state)));
+    let mut metrics = String::new();
+    // Writing to a string does not fail.
+    let _ = text::encode(&mut metrics, &registry);
+    metrics
 }
 
-struct Gate(Admin);
+struct GateCollector(AdminState);
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for GateCollector {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("Gate")
+        f.write_str("GateCollector")
     }
 }
 
-impl Collector for Gate {
+impl Collector for GateCollector {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
-        let mut out = Out(encoder);
-        out.info("build", "The program.", &[("version", env!("CARGO_PKG_VERSION"))])?;
-        self.questions(&mut out)?;
-        self.policy(&mut out)?;
-        self.surroundings(&mut out)
+        let mut encoder = Encoder(encoder);
+        encoder.info("build", "Version of the gate.", &[("version", env!("CARGO_PKG_VERSION"))])?;
+        self.decisions(&mut encoder)?;
+        self.policy(&mut encoder)?;
+        self.runtime(&mut encoder)
     }
 }
 
-impl Gate {
-    fn questions(&self, out: &mut Out) -> fmt::Result {
-        let tally = &self.0.told.tally;
-        let counts = tally.counts();
-        let decisions = counts.iter().map(|count| {
+impl GateCollector {
+    fn decisions(&self, encoder: &mut Encoder) -> fmt::Result {
+        let metrics = &self.0.telemetry.metrics;
+        let decisions = metrics.counts().into_iter().map(|count| {
             let labels = [
-                ("asked", count.asked.name().to_owned()),
+                ("operation", count.operation.name().to_owned()),
                 ("route", count.route.path().to_owned()),
                 ("policy", count.policy.map_or_else(|| OTHERS.to_owned(), short)),
-                ("verdict", count.ruling.verdict().to_owned()),
-                ("reason", count.ruling.reason().to_owned()),
+                ("verdict", count.code.verdict().to_owned()),
+                ("reason", count.code.reason().to_owned()),
             ];
-            (labels, count.times)
+            (labels, count.count)
         });
-        out.counters("decisions", "Questions that were answered, by what came of them.", decisions)?;
-        let keys =
-            tally.keys().into_iter().map(|(id, times)| ([("key", id.unwrap_or_else(|| OTHERS.to_owned()))], times));
-        out.counters("key_logins", "Logins that were let in, by the key that vouched for them.", keys)?;
-        let spent = Asked::ALL.map(|asked| ([("asked", asked.name())], tally.spent(asked)));
-        out.times("judging", "From when a question was read to when its answer was known.", spent)?;
-        out.counter("malformed_requests", "Requests that asked nothing.", tally.malformed())?;
-        let findings = self.0.told.findings.by_kind().into_iter();
-        let findings = findings.map(|((route, kind), times)| ([("route", route), ("kind", kind)], times));
-        out.counters("misconfigured", "Requests that show a mistake in a broker's configuration.", findings)
+        encoder.counters("decisions", "Decisions by verdict and reason.", decisions)?;
+        let keys = metrics.logins_by_key().into_iter();
+        let keys = keys.map(|(id, logins)| ([("key", id.unwrap_or_else(|| OTHERS.to_owned()))], logins));
+        encoder.counters("logins_by_key", "Allowed logins by signing key.", keys)?;
+        let durations =
+            Operation::ALL.map(|operation| ([("operation", operation.name())], metrics.durations(operation)));
+        encoder.histograms("decision_duration", "Time from the parsed request to the decision.", durations)?;
+        encoder.counter("malformed_requests", "Requests that could not be parsed.", metrics.malformed())?;
+        let warnings = self.0.telemetry.warnings.counts_by_kind().into_iter();
+        let warnings = warnings.map(|((route, kind), count)| ([("route", route), ("kind", kind)], count));
+        encoder.counters("config_warnings", "Requests that show a mistake in a broker's configuration.", warnings)
     }
 
-    fn policy(&self, out: &mut Out) -> fmt::Result {
-        let serving = self.0.active.get();
-        let (name, digest) = (serving.policy.name().to_owned(), serving.policy.digest());
-        let labels = [("name", name), ("policy", short(digest)), ("sha256", digest.to_string())];
-        out.info("policy", "The policy in service.", &labels)?;
-        out.gauge("policy_generation", "1 for the first policy, one more for each after it.", serving.generation)?;
-        out.gauge("policy_since_timestamp_seconds", "When it began to serve.", seconds(serving.since))?;
-        out.counter("swaps", "Policies that took the place of another.", serving.generation.saturating_sub(1))?;
-        let rejected = self.0.history.borrow().rejected;
-        out.counter("refused_candidates", "Candidates that were not put in service.", rejected)?;
-        let (made, dropped) = self.0.census.counts();
-        out.gauge("instances", "Instances of policies that are alive.", made.saturating_sub(dropped))?;
-        out.counter("instances_made", "Instances that were made.", made)?;
-        out.counter("instances_dropped", "Instances that were dropped: spent, failed or replaced.", dropped)
-    }
-
-    fn surroundings(&self, out: &mut Out) -> fmt::Result {
-        let places = &self.0.places;
-        out.gauge("connections", "Connections of brokers.", places.open() as u64)?;
-        out.gauge("connections_most", "The most connections that there may be.", places.most() as u64)?;
-        out.counter("connection_waits", "How often a connection had to wait for a place.", places.waits())?;
-        let name = |safeguard: &Condition| [("safeguard", safeguard.name)];
-        let refused = self.0.safeguards.iter().map(|it| (name(it), it.refused().is_some().into()));
-        out.gauges(
-            "safeguard_refused",
-            "1: the files of a certificate or a secret are of no use; the one before stays.",
-            refused,
+    fn policy(&self, encoder: &mut Encoder) -> fmt::Result {
+        let active = self.0.active.get();
+        let digest = active.policy.digest();
+        let labels =
+            [("name", active.policy.name().to_owned()), ("policy", short(digest)), ("sha256", digest.to_string())];
+        encoder.info("policy", "The active policy.", &labels)?;
+        encoder.gauge("policy_generation", "1 for the first policy, one more after each swap.", active.generation)?;
+        encoder.gauge(
+            "policy_last_reload_success_timestamp_seconds",
+            "Time at which the active policy was activated.",
+            unix_seconds(active.since),
         )?;
-        let expires = self.0.safeguards.iter().filter_map(|it| Some((name(it), seconds(it.expires()?))));
-        out.gauges("certificate_expires_timestamp_seconds", "When a certificate ends.", expires)?;
-        out.counter("log_lines_lost", "Lines of the log that nobody took.", (self.0.lost_lines)())?;
-        let lost = self.0.told.decisions.as_ref().map(|log| log.lost());
-        out.counter("decisions_lost", "Decisions that the decision log has no line of.", lost.unwrap_or_default())
+        let reloads = [
+            ([("result", "success")], active.generation.saturating_sub(1)),
+            ([("result", "failure")], self.0.history.snapshot().rejected),
+        ];
+        encoder.counters("policy_reloads", "Swaps of the policy, and policies that failed preflight.", reloads)?;
+        let (created, destroyed) = self.0.instances.counts();
+        encoder.gauge("instances", "Instances of all policies.", created.saturating_sub(destroyed))?;
+        encoder.counter("instances_created", "Instances that were created.", created)?;
+        encoder.counter("instances_destroyed", "Instances that were destroyed: used up, failed or replaced.", destroyed)
+    }
+
+    fn runtime(&self, encoder: &mut Encoder) -> fmt::Result {
+        let AdminState { connections, credentials, telemetry, .. } = &self.0;
+        encoder.gauge("connections", "Open connections of brokers.", connections.open() as u64)?;
+        encoder.gauge("connections_limit", "Limit of open connections.", connections.max() as u64)?;
+        encoder.counter("connections_queued", "Connections that waited because of the limit.", connections.queued())?;
+        let label = |credential: &CredentialHandle| [("credential", credential.name)];
+        let failed = credentials.iter().map(|it| (label(it), it.reload_error().is_some().into()));
+        let help = "1 if the last reload of a certificate or a secret failed. The previous version stays in use.";
+        encoder.gauges("credential_reload_failed", help, failed)?;
+        let expiries = credentials.iter().filter_map(|it| Some((label(it), unix_seconds(it.expires()?))));
+        encoder.gauges("certificate_not_after_timestamp_seconds", "Time at which a certificate expires.", expiries)?;
+        let dropped = telemetry.dropped_log_lines.load(Relaxed);
+        encoder.counter("log_lines_dropped", "Lines of the log that were dropped.", dropped)?;
+        let dropped = telemetry.decision_log.as_ref().map(|log| log.dropped());
+        encoder.counter(
+            "decision_log_dropped",
+            "Decisions that are missing in the decision log.",
+            dropped.unwrap_or_default(),
+        )
     }
 }
 
-fn seconds(time: SystemTime) -> u64 {
+fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The beginning of a digest, which is enough to tell policies apart.
+/// The first 12 digits of a digest, which tell policies apart.
 fn short(digest: Digest) -> String {
     digest.to_string().chars().take(12).collect()
 }
 
-/// What metrics are written to.
-struct Out<'a>(DescriptorEncoder<'a>);
+/// Encodes metrics, with labels where they have some.
+struct Encoder<'a>(DescriptorEncoder<'a>);
 
-impl Out<'_> {
+impl Encoder<'_> {
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.metric(name, help, None, MetricType::Counter)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
@@ -139,10 +149,10 @@ impl Out<'_> {
         &mut self,
         name: &str,
         help: &str,
-        counters: impl Iterator<Item = (L, u64)>,
+        values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let mut metric = self.metric(name, help, None, MetricType::Counter)?;
-        for (labels, value) in counters {
+        for (labels, value) in values {
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
         Ok(())
@@ -152,28 +162,28 @@ impl Out<'_> {
         &mut self,
         name: &str,
         help: &str,
-        gauges: impl Iterator<Item = (L, u64)>,
+        values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let mut metric = self.metric(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in gauges {
+        for (labels, value) in values {
             metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
     }
 
-    fn times<L: EncodeLabelSet>(
+    fn histograms<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
-        times: impl IntoIterator<Item = (L, Spent)>,
+        values: impl IntoIterator<Item = (L, HistogramSnapshot)>,
     ) -> fmt::Result {
         let mut metric = self.metric(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (labels, Spent { steps, time }) in times {
-            let ends = STEPS.iter().map(|step| *step as f64 / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = ends.zip(steps.iter().copied()).collect();
-            let count = steps.iter().sum();
+        for (labels, HistogramSnapshot { buckets, sum }) in values {
+            let bounds = BUCKETS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+            let count = buckets.iter().sum();
+            let buckets: Vec<(f64, u64)> = bounds.zip(buckets).collect();
             let mut metric = metric.encode_family(&labels)?;
-            metric.encode_histogram::<NoLabelSet>(time.as_secs_f64(), count, &buckets, None)?;
+            metric.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)?;
         }
         Ok(())
     }

@@ -1,54 +1,48 @@
-//! What the operator asks, on a listener of its own. Nothing that is asked here changes anything.
+//! Routes for operators, on their own listener. All of them are read-only.
 
-use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Json, Router, routing};
-use tokio::sync::watch;
 
-use crate::net::accept::Places;
-use mqtt_gate_engine::reload::active::ActivePolicy;
-use mqtt_gate_engine::policy::instance_count::Census;
-use crate::reload::history::History;
-use crate::http::Told;
-use crate::security::Condition;
-use crate::admin::status::Status;
-use crate::util::shutdown::Stopping;
-use crate::{LostLines, metrics, page};
+pub(crate) mod auth;
+mod dashboard;
+mod evictable;
+pub(crate) mod listener;
+mod metrics;
+pub(crate) mod state;
+mod status;
+pub mod status_response;
 
-/// What the answers are made of.
-#[derive(Clone)]
-pub(crate) struct Admin {
-    pub(crate) active: ActivePolicy,
-    pub(crate) history: watch::Receiver<History>,
-    pub(crate) told: Told,
-    pub(crate) places: Places,
-    pub(crate) census: Arc<Census>,
-    /// What stands before both addresses.
-    pub(crate) safeguards: Vec<Condition>,
-    pub(crate) lost_lines: LostLines,
-    pub(crate) stopping: Stopping,
+use state::AdminState;
+use status_response::StatusResponse;
+
+/// The routes, without authentication.
+pub(crate) fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/livez", routing::get(|| async { "alive\n" }))
+        .route("/readyz", routing::get(readyz))
+        .route("/status", routing::get(status))
+        .route("/metrics", routing::get(metrics))
+        .merge(dashboard::router())
+        .with_state(state)
 }
 
-impl Admin {
-    pub(crate) fn router(self) -> Router {
-        Router::new()
-            .route("/livez", routing::get(|| async { "alive\n" }))
-            .route("/readyz", routing::get(readyz))
-            .route("/status", routing::get(|State(admin): State<Admin>| async move { Json(Status::of(&admin)) }))
-            .route("/metrics", routing::get(metrics))
-            .merge(page::router())
-            .with_state(self)
+/// The gate always has an active policy, so it is ready until it shuts down.
+async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
+    if state.shutdown.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        (StatusCode::OK, "ready\n")
     }
 }
 
-/// A policy serves for as long as the gate runs, so it is ready until it is told to stop.
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.stopping.is_said() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") } else { (StatusCode::OK, "ready\n") }
+async fn status(State(state): State<AdminState>) -> Json<StatusResponse> {
+    Json(status::response(&state, SystemTime::now()))
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::of(&admin))
+async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::encode(state))
 }

@@ -1,208 +1,228 @@
-//! What `/status` tells. Never a credential, a key or the value of a setting.
+//! Fills the response of `/status`.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use mqtt_gate_engine as engine;
+use mqtt_gate_engine::{ActiveVersion, HistoryEventKind};
 
-use crate::admin::Admin;
-use crate::telemetry::config_warnings::Finding;
-use crate::reload::history::{Event, Rejection, What};
-use crate::security::reloadable::Refusal;
-use crate::security::Condition;
+use super::state::AdminState;
+use super::status_response::{
+    CallCounts, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations, HistoryEvent, InstanceStatus,
+    KeyCount, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, StatusResponse,
+};
+use crate::decision::{DecisionCode, Operation};
+use crate::security::CredentialHandle;
+use crate::telemetry::config_warnings::WarningCount;
+use crate::telemetry::counters::{BUCKETS_US, DecisionCount};
 
-mod counts;
-
-use counts::Counts;
-
-/// The answer of `/status`.
-#[derive(Serialize)]
-pub(crate) struct Status {
-    version: &'static str,
-    /// When this was told.
-    now: String,
-    policy: PolicyStatus,
-    #[serde(flatten)]
-    counts: Counts,
-    connections: ConnectionStatus,
-    instances: InstanceStatus,
-    /// What looks wrong in the configuration of the brokers that ask.
-    misconfigured: Vec<FindingStatus>,
-    rejected: RejectedStatus,
-    /// What stands before the addresses, by its name in the configuration.
-    safeguards: Vec<SafeguardStatus>,
-    /// What happened to the policy in service, the last of it first.
-    history: Vec<EventStatus>,
+/// The status of a gate at `now`.
+pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
+    let metrics = &state.telemetry.metrics;
+    let counts = metrics.counts();
+    let history = state.history.snapshot();
+    let (created, destroyed) = state.instances.counts();
+    StatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: rfc3339(now),
+        policy: policy(&state.active.get()),
+        authenticate: calls(&counts, Operation::Authenticate),
+        authorize: calls(&counts, Operation::Authorize),
+        reasons: login_reasons(&counts),
+        keys: metrics.logins_by_key().into_iter().map(|(id, logins)| KeyCount { id, logins }).collect(),
+        durations: Durations {
+            bucket_upper_bounds_us: BUCKETS_US.to_vec(),
+            authenticate: metrics.durations(Operation::Authenticate).buckets,
+        },
+        denied_without_policy: total(&counts, DecisionCode::AlwaysDenied),
+        malformed_requests: metrics.malformed(),
+        unsupported_grants: total(&counts, DecisionCode::UnsupportedGrant),
+        connections: ConnectionStatus {
+            open: state.connections.open(),
+            limit: state.connections.max(),
+            queued: state.connections.queued(),
+        },
+        instances: InstanceStatus { alive: created.saturating_sub(destroyed), created },
+        config_warnings: state.telemetry.warnings.snapshot().into_iter().map(config_warning).collect(),
+        rejected: RejectedStatus { count: history.rejected, last: history.last_rejected.as_ref().map(rejection) },
+        credentials: state.credentials.iter().map(credential).collect(),
+        history: history.events().map(history_event).collect(),
+    }
 }
 
-#[derive(Serialize)]
-struct PolicyStatus {
-    name: String,
-    sha256: String,
-    generation: u64,
-    since: String,
-    /// Where its component comes from: the program, the file, or what served last.
-    from: &'static str,
-    /// Whether it answers for single actions; if not, they are left to the broker.
-    answers_for_actions: bool,
-    /// Names alone.
-    settings_not_read: Vec<String>,
+fn policy(active: &ActiveVersion) -> PolicyStatus {
+    let policy = &active.policy;
+    PolicyStatus {
+        name: policy.name().to_owned(),
+        sha256: policy.digest().to_string(),
+        generation: active.generation,
+        since: rfc3339(active.since),
+        origin: active.origin.name().to_owned(),
+        has_authorizer: policy.has_authorizer(),
+        unused_settings: policy.unused_settings().into_iter().map(str::to_owned).collect(),
+    }
 }
 
-/// Of brokers.
-#[derive(Serialize)]
-struct ConnectionStatus {
-    open: usize,
-    most: usize,
-    /// How often one had to wait for a place.
-    waits: u64,
+/// Calls of the policy for one operation.
+fn calls(counts: &[DecisionCount], operation: Operation) -> CallCounts {
+    let mut calls = CallCounts::default();
+    let called = |count: &&DecisionCount| count.operation == operation && count.code != DecisionCode::AlwaysDenied;
+    for DecisionCount { code, count, .. } in counts.iter().filter(called) {
+        calls.calls += count;
+        *match code {
+            DecisionCode::Allow => &mut calls.verdicts.allow,
+            DecisionCode::Ignore => &mut calls.verdicts.ignore,
+            code if code.is_error() => &mut calls.errors,
+            _ => &mut calls.verdicts.deny,
+        } += count;
+    }
+    calls
 }
 
-/// Of all policies, candidates included.
-#[derive(Serialize)]
-struct InstanceStatus {
-    alive: u64,
-    made: u64,
-}
-
-#[derive(Serialize)]
-struct FindingStatus {
-    route: &'static str,
-    kind: &'static str,
-    member: Option<String>,
-    count: u64,
-    last: String,
-    problem: String,
-    remedy: &'static str,
-}
-
-#[derive(Serialize)]
-struct RejectedStatus {
-    count: u64,
-    last: Option<RejectionStatus>,
-}
-
-#[derive(Serialize)]
-struct RejectionStatus {
-    sha256: Option<String>,
-    reason: String,
-    at: String,
-}
-
-#[derive(Serialize)]
-struct SafeguardStatus {
-    name: &'static str,
-    /// `certificate` or `secret`.
-    kind: &'static str,
-    /// When a certificate ends, as far as that can be read; a secret does not.
-    expires: Option<String>,
-    /// Why its files are not in use, which hold something else since.
-    refused: Option<RefusalStatus>,
-}
-
-#[derive(Serialize)]
-struct RefusalStatus {
-    reason: String,
-    at: String,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum EventStatus {
-    Serves {
-        at: String,
-        name: String,
-        sha256: String,
-        generation: u64,
-        settings_changed: bool,
-    },
-    Rejected(RejectionStatus),
-    /// What lies there is again what serves.
-    Restored {
-        at: String,
-    },
-}
-
-impl Status {
-    /// What there is to tell now.
-    pub(crate) fn of(admin: &Admin) -> Self {
-        let serving = admin.active.get();
-        let policy = &serving.policy;
-        let history = admin.history.borrow().clone();
-        let last = history.last_rejected.as_ref().map(RejectionStatus::from);
-        let (made, dropped) = admin.census.counts();
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
-            now: rfc3339(SystemTime::now()),
-            policy: PolicyStatus {
-                name: policy.name().to_owned(),
-                sha256: policy.digest().to_string(),
-                generation: serving.generation,
-                since: rfc3339(serving.since),
-                from: serving.from.name(),
-                answers_for_actions: policy.can_authorize(),
-                settings_not_read: policy.unread_settings().into_iter().map(str::to_owned).collect(),
-            },
-            counts: Counts::of(&admin.told.tally),
-            connections: ConnectionStatus {
-                open: admin.places.open(),
-                most: admin.places.most(),
-                waits: admin.places.waits(),
-            },
-            instances: InstanceStatus { alive: made.saturating_sub(dropped), made },
-            misconfigured: admin.told.findings.all().into_iter().map(FindingStatus::from).collect(),
-            rejected: RejectedStatus { count: history.rejected, last },
-            safeguards: admin.safeguards.iter().map(SafeguardStatus::from).collect(),
-            history: history.events().map(EventStatus::from).collect(),
+fn login_reasons(counts: &[DecisionCount]) -> BTreeMap<String, u64> {
+    let mut reasons = BTreeMap::new();
+    for count in counts.iter().filter(|count| count.operation == Operation::Authenticate) {
+        if !count.code.reason().is_empty() {
+            *reasons.entry(count.code.reason().to_owned()).or_default() += count.count;
         }
     }
+    reasons
 }
 
-impl From<Finding> for FindingStatus {
-    fn from(finding: Finding) -> Self {
-        let Finding { route, kind, member, count, last, problem, remedy } = finding;
-        Self { route, kind, member, count, last: rfc3339(last), problem, remedy }
+fn total(counts: &[DecisionCount], code: DecisionCode) -> u64 {
+    counts.iter().filter(|count| count.code == code).map(|count| count.count).sum()
+}
+
+fn config_warning(warning: WarningCount) -> ConfigWarningStatus {
+    let WarningCount { route, kind, field, count, last, problem, hint } = warning;
+    ConfigWarningStatus {
+        route: route.to_owned(),
+        kind: kind.to_owned(),
+        field,
+        count,
+        last: rfc3339(last),
+        problem,
+        hint: hint.to_owned(),
     }
 }
 
-impl From<&Condition> for SafeguardStatus {
-    fn from(condition: &Condition) -> Self {
-        let told = |Refusal { reason, at, .. }| RefusalStatus { reason, at: rfc3339(at) };
-        Self {
-            name: condition.name,
-            kind: if condition.is_certificate() { "certificate" } else { "secret" },
-            expires: condition.expires().map(rfc3339),
-            refused: condition.refused().map(told),
-        }
+fn credential(credential: &CredentialHandle) -> CredentialStatus {
+    CredentialStatus {
+        name: credential.name.to_owned(),
+        kind: if credential.is_certificate() { "certificate" } else { "secret" }.to_owned(),
+        expires: credential.expires().map(rfc3339),
+        reload_error: credential
+            .reload_error()
+            .map(|error| ReloadErrorStatus { reason: error.reason, at: rfc3339(error.at) }),
     }
 }
 
-impl From<&Rejection> for RejectionStatus {
-    fn from(rejection: &Rejection) -> Self {
-        Self {
-            sha256: rejection.digest.map(|digest| digest.to_string()),
-            reason: rejection.reason.clone(),
-            at: rfc3339(rejection.at),
-        }
+fn rejection(rejection: &engine::Rejection) -> RejectionStatus {
+    RejectionStatus {
+        sha256: rejection.digest.map(|digest| digest.to_string()),
+        reason: rejection.reason.clone(),
+        at: rfc3339(rejection.at),
     }
 }
 
-impl From<&Event> for EventStatus {
-    fn from(event: &Event) -> Self {
-        match &event.what {
-            What::Serves { name, digest, generation, settings_changed } => Self::Serves {
-                at: rfc3339(event.at),
-                name: name.clone(),
-                sha256: digest.to_string(),
-                generation: *generation,
-                settings_changed: *settings_changed,
-            },
-            What::Rejected(rejection) => Self::Rejected(rejection.into()),
-            What::Restored => Self::Restored { at: rfc3339(event.at) },
-        }
+fn history_event(event: &engine::HistoryEvent) -> HistoryEvent {
+    match &event.kind {
+        HistoryEventKind::Activated { name, digest, generation, settings_changed } => HistoryEvent::Activated {
+            at: rfc3339(event.at),
+            name: name.clone(),
+            sha256: digest.to_string(),
+            generation: *generation,
+            settings_changed: *settings_changed,
+        },
+        HistoryEventKind::Rejected(error) => HistoryEvent::Rejected(rejection(error)),
+        HistoryEventKind::Restored => HistoryEvent::Restored { at: rfc3339(event.at) },
     }
 }
 
-/// A clock before 1970 is at its beginning.
+/// Formats a time. Times before 1970 become 1970.
 fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use mqtt_gate_engine::Digest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::telemetry::DecisionMetrics;
+    use crate::telemetry::tests::decision;
+
+    fn counts(codes: &[(Operation, DecisionCode)]) -> Vec<DecisionCount> {
+        let metrics = DecisionMetrics::default();
+        for &(operation, code) in codes {
+            let mut decision = decision(code);
+            decision.operation = operation;
+            metrics.record(&decision);
+        }
+        metrics.record_always_denied(brokers::Route::MosquittoSuperuser);
+        metrics.counts()
+    }
+
+    #[test]
+    fn calls_are_counted_by_operation_and_verdict() {
+        use DecisionCode::{ActionDenied, Allow, Banned, Deadline, Ignore, UnsupportedGrant};
+        use Operation::{Authenticate, Authorize};
+        let counts = counts(&[
+            (Authenticate, Allow),
+            (Authenticate, Allow),
+            (Authenticate, Banned),
+            (Authenticate, Ignore),
+            (Authenticate, Deadline),
+            (Authenticate, UnsupportedGrant),
+            (Authorize, ActionDenied),
+            (Authorize, Deadline),
+        ]);
+        let calls = |operation| serde_json::to_value(calls(&counts, operation)).unwrap();
+        let expected = json!({ "calls": 6, "verdicts": { "allow": 2, "deny": 1, "ignore": 1 }, "errors": 2 });
+        assert_eq!(calls(Authenticate), expected);
+        let expected = json!({ "calls": 2, "verdicts": { "allow": 0, "deny": 1, "ignore": 0 }, "errors": 1 });
+        assert_eq!(calls(Authorize), expected, "requests without a call are not counted");
+        assert_eq!((total(&counts, DecisionCode::AlwaysDenied), total(&counts, UnsupportedGrant)), (1, 1));
+        let reasons = login_reasons(&counts);
+        let expected = [("banned", 1), ("deadline", 1), ("unsupported-grant", 1)];
+        assert_eq!(reasons, expected.map(|(reason, count)| (reason.to_owned(), count)).into());
+    }
+
+    #[test]
+    fn events_have_their_documented_members() {
+        let digest = Digest::of(b"policy");
+        let at = UNIX_EPOCH + Duration::from_secs(1);
+        let rejection = engine::Rejection { digest: None, reason: "no file".to_owned(), at };
+        let activated = HistoryEventKind::Activated {
+            name: "auth-core".to_owned(),
+            digest,
+            generation: 2,
+            settings_changed: false,
+        };
+        for (kind, expected) in [
+            (
+                activated,
+                json!({
+                    "event": "activated", "at": "1970-01-01T00:00:01Z", "name": "auth-core", "sha256": digest.to_string(),
+                    "generation": 2, "settings_changed": false,
+                }),
+            ),
+            (
+                HistoryEventKind::Rejected(rejection),
+                json!({ "event": "rejected", "at": "1970-01-01T00:00:01Z", "sha256": null, "reason": "no file" }),
+            ),
+            (HistoryEventKind::Restored, json!({ "event": "restored", "at": "1970-01-01T00:00:01Z" })),
+        ] {
+            let event = engine::HistoryEvent { at, kind };
+            assert_eq!(serde_json::to_value(history_event(&event)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_is_1970() {
+        assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+    }
 }

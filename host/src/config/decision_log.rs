@@ -1,43 +1,43 @@
-//! What the operator can choose of the decision log.
+//! `[decision_log]`: one line for each decision.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Whether and how each answer is written down.
+/// Where decisions are logged, which of them, and how client ids are written.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DecisionConfig {
-    /// Where to: a file, or `-` for standard output. Absent: nowhere.
+#[serde(deny_unknown_fields, default, expecting = "the table [decision_log]")]
+pub struct DecisionLogConfig {
+    /// Path of the log file, or `-` for standard output. Absent: no decision log.
     pub file: Option<PathBuf>,
-    /// Which answers.
-    pub what: Recorded,
-    /// How client ids are shown.
-    pub client_id: ShownId,
-    /// What `hashed` is keyed with, so that the same client looks the same after a restart. Absent: made anew each time.
+    /// Decisions to log.
+    pub record: Record,
+    /// Format of client ids.
+    pub client_id: ClientIdFormat,
+    /// File with the salt for `hashed` client ids. Absent: a random salt, so hashes change with each start.
     pub salt_file: Option<PathBuf>,
 }
 
-/// Which answers are written down.
+/// Decisions to log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Recorded {
-    /// All.
+pub enum Record {
+    /// All decisions.
     #[default]
     All,
-    /// Whatever is not allowed.
-    Refused,
+    /// Every decision except `allow`.
+    Denied,
 }
 
-/// How client ids are written down.
+/// Format of client ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ShownId {
-    /// As they are.
+pub enum ClientIdFormat {
+    /// Unchanged.
     #[default]
     Plain,
-    /// By a keyed digest.
+    /// HMAC-SHA-256 with the salt.
     Hashed,
-    /// Their first eight characters.
-    Cut,
+    /// The first eight characters.
+    Truncated,
 }

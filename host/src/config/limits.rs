@@ -1,47 +1,92 @@
-//! What bounds a request and a policy.
+//! `[limits]`: bounds of requests, connections and policies.
 
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use mqtt_gate_engine as engine;
 use serde::Deserialize;
 
-/// What bounds a request and a policy.
+use super::{ConfigError, check_range};
+
+/// More connections than a process may open on the systems that we know.
+const MAX_CONNECTIONS: usize = 1_000_000;
+
+/// Limits of requests, connections and policies.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "the table [limits]")]
 pub struct Limits {
-    /// How long a policy may take for one login. It counts wall time in steps of 10 ms.
+    /// Wall time that one call of a policy may take, enforced in steps of 10 ms.
     #[serde(with = "humantime_serde")]
-    pub deadline: Duration,
-    /// The most memory that one instance of a policy may have.
-    pub memory: ByteSize,
-    /// The most that a policy may answer with, and the most that it may hand to the host at once.
-    pub answer: ByteSize,
-    /// After so many calls an instance is replaced. 1: every login has a fresh one.
-    pub calls_per_instance: NonZero<u32>,
-    /// The longest body that is read.
-    pub body: ByteSize,
-    /// The most connections of brokers at once; further ones wait. Brokers keep few: EMQX has 8 for each of its nodes.
-    pub connections: NonZero<usize>,
-    /// How long a head and a body may take to arrive once they have begun to, and a broker to take some of an answer.
+    pub policy_timeout: Duration,
+    /// Memory of one instance of a policy.
+    pub max_memory: ByteSize,
+    /// Size of what a policy may return from one call, and pass to the host at once.
+    pub max_policy_output: ByteSize,
+    /// Calls after which an instance is replaced. 1: each call gets a fresh instance.
+    pub max_calls_per_instance: NonZero<u32>,
+    /// Size of a request body.
+    pub max_body: ByteSize,
+    /// Open connections of brokers. Further connections wait until one closes. A broker keeps few connections: EMQX
+    /// keeps 8 from each of its nodes.
+    pub max_connections: NonZero<usize>,
+    /// Time for a request to arrive once its first byte has, and for a client to read some of a response.
     #[serde(with = "humantime_serde")]
-    pub request: Duration,
-    /// How long what is in flight may take when the gate stops.
+    pub request_timeout: Duration,
+    /// Time for requests in flight to complete when the gate stops.
     #[serde(with = "humantime_serde")]
-    pub drain: Duration,
+    pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let engine::Limits { policy_timeout, max_memory, max_policy_output, max_calls_per_instance } =
+            engine::Limits::default();
         Self {
-            deadline: Duration::from_millis(200),
-            memory: ByteSize::mib(16),
-            answer: ByteSize::kib(64),
-            calls_per_instance: NonZero::new(100_000).unwrap_or(NonZero::<u32>::MIN),
-            body: ByteSize::kib(64),
-            connections: NonZero::new(4096).unwrap_or(NonZero::<usize>::MIN),
-            request: Duration::from_secs(10),
-            drain: Duration::from_secs(10),
+            policy_timeout,
+            max_memory: ByteSize(max_memory),
+            max_policy_output: ByteSize(max_policy_output),
+            max_calls_per_instance,
+            max_body: ByteSize::kib(64),
+            max_connections: NonZero::new(4096).unwrap_or(NonZero::<usize>::MIN),
+            request_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
         }
     }
+}
+
+impl Limits {
+    /// The limits that the engine enforces.
+    #[must_use]
+    pub fn engine(&self) -> engine::Limits {
+        engine::Limits {
+            policy_timeout: self.policy_timeout,
+            max_memory: self.max_memory.as_u64(),
+            max_policy_output: self.max_policy_output.as_u64(),
+            max_calls_per_instance: self.max_calls_per_instance,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let seconds = Duration::from_secs;
+        // The epoch of the sandbox advances every 10 ms. A broker gives up on a login within a minute.
+        check_time("limits.policy_timeout", self.policy_timeout, Duration::from_millis(10)..=seconds(60))?;
+        // A page of WebAssembly is 64 KiB. 32-bit memories end at 4 GiB.
+        check_size("limits.max_memory", self.max_memory, ByteSize::kib(64)..=ByteSize::gib(4))?;
+        check_size("limits.max_policy_output", self.max_policy_output, ByteSize::kib(1)..=ByteSize::mib(16))?;
+        check_size("limits.max_body", self.max_body, ByteSize::kib(1)..=ByteSize::mib(16))?;
+        check_range("limits.max_connections", self.max_connections.get(), 1..=MAX_CONNECTIONS, ToString::to_string)?;
+        // Below 100 ms one lost packet already ends a request.
+        check_time("limits.request_timeout", self.request_timeout, Duration::from_millis(100)..=seconds(3600))?;
+        check_time("limits.drain_timeout", self.drain_timeout, Duration::from_millis(1)..=seconds(3600))
+    }
+}
+
+fn check_time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), ConfigError> {
+    check_range(key, value, range, |bound| humantime::format_duration(*bound).to_string())
+}
+
+fn check_size(key: &'static str, value: ByteSize, range: RangeInclusive<ByteSize>) -> Result<(), ConfigError> {
+    check_range(key, value, range, |bound| format!("{:.0}", bound.display().iec()))
 }

@@ -1,78 +1,62 @@
-//! What the operator can choose, with every default and unit. The only file that reads the environment.
+//! The configuration, with every default and unit. The only module that reads the environment.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
+use mqtt_gate_engine::SettingsError;
 use serde::Deserialize;
 
-use mqtt_gate_engine::settings::{SettingSources, SettingsError};
-
-mod around;
-mod decisions;
+mod access;
+mod decision_log;
 mod limits;
-mod traces;
+mod policy;
+mod state;
+mod tls;
+mod tracing;
 
-pub(crate) use around::{ADMIN_TOKEN, BROKER_SECRET};
-pub use around::{AccessConfig, StateConfig, TlsConfig};
-pub use decisions::{DecisionConfig, Recorded, ShownId};
+pub use access::AccessConfig;
+pub(crate) use access::{ADMIN_TOKEN, BROKER_SECRET};
+pub use decision_log::{ClientIdFormat, DecisionLogConfig, Record};
 pub use limits::Limits;
-pub use traces::TraceConfig;
+pub use policy::{KEY_SETTING, KEY_VARIABLE, PolicyConfig};
+pub use state::StateConfig;
+pub use tls::TlsConfig;
+pub use tracing::TracesConfig;
 
-/// The variable that the default configuration takes the signing key from.
-pub const KEY_VARIABLE: &str = "MQTT_SIGNATURE_KEY";
+/// More threads than any machine that we tried has processors.
+const MAX_WORKERS: usize = 256;
 
-/// The setting of the default policy that holds the key.
-pub const KEY_SETTING: &str = "signature-keys";
-
-/// More threads than any machine that this was tried on has processors.
-const MOST_WORKERS: usize = 256;
-
-/// More connections than a system gives a program.
-const MOST_CONNECTIONS: usize = 1_000_000;
-
-const KIB: u64 = 1 << 10;
-
-/// Everything the operator can choose: the file given with `--config`, on top of which come the flags.
+/// The configuration file. Flags of the command line override it.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where brokers ask.
+    /// Address for brokers.
     pub listen: SocketAddr,
-    /// Where the operator asks. Not for the world.
+    /// Address for operators. Do not expose it to the Internet.
     pub admin_listen: SocketAddr,
-    /// The certificate that brokers are shown. Absent: they ask without TLS.
+    /// Certificate of the listener for brokers. Absent: plain HTTP.
     pub tls: Option<TlsConfig>,
-    /// The certificate that the operator is shown. Absent: the operator asks without TLS.
+    /// Certificate of the listener for operators. Absent: plain HTTP.
     pub admin_tls: Option<TlsConfig>,
-    /// What brokers and the operator have to know.
+    /// Secrets of brokers and operators.
     pub access: AccessConfig,
-    /// Threads that judge logins, each with its own share of the connections. Absent: one per processor.
+    /// Threads that serve brokers, each with its own share of the connections. Absent: one for each processor.
     pub workers: NonZero<usize>,
     /// The policy and its settings.
     pub policy: PolicyConfig,
     /// What the gate keeps on disk.
     pub state: StateConfig,
-    /// What bounds a request and a policy.
+    /// Limits of requests, connections and policies.
     pub limits: Limits,
     /// The decision log.
-    pub decisions: DecisionConfig,
+    pub decision_log: DecisionLogConfig,
     /// Traces for OpenTelemetry.
-    pub traces: TraceConfig,
-}
-
-/// Which policy serves, and with which settings.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PolicyConfig {
-    /// The component. Watched: what is copied over it serves next. Absent: the default policy within the program.
-    pub file: Option<PathBuf>,
-    /// What the policy can ask for. Absent: `signature-keys` from the variable `MQTT_SIGNATURE_KEY`.
-    pub settings: SettingSources,
+    pub traces: TracesConfig,
 }
 
 impl Default for Config {
@@ -87,141 +71,156 @@ impl Default for Config {
             policy: PolicyConfig::default(),
             state: StateConfig::default(),
             limits: Limits::default(),
-            decisions: DecisionConfig::default(),
-            traces: TraceConfig::default(),
+            decision_log: DecisionLogConfig::default(),
+            traces: TracesConfig::default(),
         }
     }
 }
 
-impl Default for PolicyConfig {
-    fn default() -> Self {
-        let mut settings = SettingSources::default();
-        settings.set_from_env(KEY_SETTING, KEY_VARIABLE);
-        Self { file: None, settings }
-    }
-}
-
-/// Why there is no configuration to run with.
+/// Why the configuration cannot be used. Never contains a value, which may be a secret in the wrong place.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is not what it should be. Tells the place and never the text there, which may be a secret.
+    /// The file is not valid.
     #[error("{}:{line}: {problem}", path.display())]
     Parse {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line of the problem, from 1.
         line: usize,
-        /// What is wrong.
+        /// The problem, on one line.
         problem: String,
     },
-    /// There is no key, in the configuration that takes it from the environment.
+    /// The default configuration takes the signing key from the environment, and there is none.
     #[error(
-        "no key: set {KEY_VARIABLE} to the key that signs the devices' passwords (`openssl rand -hex 32` makes one), \
-         or see the gate work with `mqtt-gate serve --demo`"
+        "no signing key: set {KEY_VARIABLE} to the key that signs the passwords of devices (`openssl rand -hex 32` \
+         generates one), or try the gate with `mqtt-gate serve --demo`"
     )]
     NoKey,
-    /// A setting has no value.
+    /// A setting or a secret has no value.
     #[error(transparent)]
     Setting(#[from] SettingsError),
-    /// A value that cannot work.
-    #[error("{name} {problem}")]
+    /// A value that cannot work, or is almost certainly a mistake.
+    #[error("{key}: {problem}")]
     Value {
-        /// The name of the value.
-        name: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
+        /// Key of the value, with its table.
+        key: &'static str,
+        /// The problem.
+        problem: String,
     },
 }
 
 impl Config {
-    /// Reads a configuration file.
+    /// Reads and checks a configuration file.
     ///
     /// # Errors
-    /// The file, or the first thing in it that is wrong.
+    /// The file cannot be read, or the first problem in it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
-            path: path.to_owned(),
-            line: error.span().map_or(1, |span| line_of(&text, span.start)),
-            problem: without_values(error.message()),
+        Self::parse(&text).map_err(|error| match error {
+            ParseError::Syntax { line, problem } => ConfigError::Parse { path: path.to_owned(), line, problem },
+            ParseError::Value(error) => error,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        let config: Self = toml::from_str(text).map_err(|error| ParseError::Syntax {
+            line: error.span().map_or(1, |span| line_at(text, span.start)),
+            problem: redact_values(error.message()),
         })?;
-        config.check()?;
+        config.check().map_err(ParseError::Value)?;
         Ok(config)
     }
 
-    /// Takes what the configuration refers to out of the environment.
+    /// Replaces every reference to an environment variable by its value.
     ///
     /// # Errors
-    /// A variable that is not set. The message says how to give a key if it is the default one.
+    /// A variable is not set.
     pub fn resolve_env(&mut self) -> Result<(), ConfigError> {
         self.resolve_settings_env()?;
-        self.access.resolve_env(variable)?;
-        self.state.resolve_env(variable);
+        self.access.resolve_env(env_var)?;
+        self.state.resolve_env(env_var);
         Ok(())
     }
 
-    /// The same of the policy's settings alone, for who tries a policy and serves nobody.
+    /// Replaces references in the settings of the policy only. Enough to load a policy without serving it.
     ///
     /// # Errors
-    /// As those of [`Self::resolve_env`].
+    /// A variable is not set.
     pub fn resolve_settings_env(&mut self) -> Result<(), ConfigError> {
-        let missing = |error| match error {
+        self.policy.settings.resolve_env(env_var).map_err(|error| match error {
             SettingsError::Env { variable, .. } if variable == KEY_VARIABLE => ConfigError::NoKey,
             other => other.into(),
-        };
-        self.policy.settings.resolve_env(variable).map_err(missing)
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_range("workers", self.workers.get(), 1..=MAX_WORKERS, ToString::to_string)?;
+        // Port 0 asks the system for a free port, a different one each time.
+        if self.listen == self.admin_listen && self.listen.port() != 0 {
+            return Err(invalid("admin_listen", "must differ from listen"));
+        }
+        self.check_paths()?;
+        self.limits.check()?;
+        self.traces.check()
+    }
+
+    fn check_paths(&self) -> Result<(), ConfigError> {
+        let tls = self.tls.iter().flat_map(TlsConfig::files).map(|path| ("tls", Some(path)));
+        let admin_tls = self.admin_tls.iter().flat_map(TlsConfig::files).map(|path| ("admin_tls", Some(path)));
+        let others = [
+            ("policy.file", self.policy.file.as_ref()),
+            ("state.directory", self.state.directory.as_ref()),
+            ("decision_log.file", self.decision_log.file.as_ref()),
+            ("decision_log.salt_file", self.decision_log.salt_file.as_ref()),
+        ];
+        let is_empty = |path: Option<&PathBuf>| path.is_some_and(|path| path.as_os_str().is_empty());
+        match tls.chain(admin_tls).chain(others).find(|(_, path)| is_empty(*path)) {
+            Some((key, _)) => Err(invalid(key, "a path is empty; set it or remove the key")),
+            None => Ok(()),
+        }
     }
 }
 
-/// The value of an environment variable that holds something.
+enum ParseError {
+    Syntax { line: usize, problem: String },
+    Value(ConfigError),
+}
+
+/// Value of an environment variable; `None` if it is unset, empty or not UTF-8.
 #[must_use]
-pub fn variable(name: &str) -> Option<String> {
+pub fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-impl Config {
-    fn check(&self) -> Result<(), ConfigError> {
-        let limits = &self.limits;
-        let (size, time) = (|from, to| from..=to, |from, to| Duration::from_millis(from)..=Duration::from_secs(to));
-        for (holds, name, problem) in [
-            ((1..=MOST_WORKERS).contains(&self.workers.get()), "workers", "must be from 1 to 256"),
-            (
-                (1..=MOST_CONNECTIONS).contains(&limits.connections.get()),
-                "limits.connections",
-                "must be from 1 to 1000000",
-            ),
-            (time(10, 60).contains(&limits.deadline), "limits.deadline", "must be from 10ms to 60s"),
-            (time(1, 3600).contains(&limits.request), "limits.request", "must be from 1ms to 1h"),
-            (time(1, 3600).contains(&limits.drain), "limits.drain", "must be from 1ms to 1h"),
-            (
-                size(KIB << 6, KIB << 22).contains(&limits.memory.as_u64()),
-                "limits.memory",
-                "must be from 64KiB to 4GiB",
-            ),
-            (size(KIB, KIB << 14).contains(&limits.answer.as_u64()), "limits.answer", "must be from 1KiB to 16MiB"),
-            (size(KIB, KIB << 14).contains(&limits.body.as_u64()), "limits.body", "must be from 1KiB to 16MiB"),
-            ((0.0..=1.0).contains(&self.traces.share), "traces.share", "must be from 0 to 1"),
-        ] {
-            if !holds {
-                return Err(ConfigError::Value { name, problem });
-            }
-        }
-        Ok(())
-    }
+fn invalid(key: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, problem: problem.into() }
 }
 
-/// A message of the parser on one line, without the values in it: one may be a secret in the wrong place.
-fn without_values(message: &str) -> String {
+/// Rejects a value outside `range`. The text is made of the bounds that are checked.
+fn check_range<T: PartialOrd>(
+    key: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+    show: impl Fn(&T) -> String,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(key, format!("must be from {} to {}", show(range.start()), show(range.end()))))
+}
+
+/// A message of the TOML parser on one line, without values.
+fn redact_values(message: &str) -> String {
     let mut message = message.to_owned();
-    // A text can hold quotes itself, so all between the first and the last goes.
+    // A value can contain quotes itself: remove everything from the first to the last quote.
     if let (Some(first), Some(last)) = (message.find('"'), message.rfind('"')) {
         message.replace_range(first..=last, "…");
     }
@@ -234,60 +233,118 @@ fn without_values(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text.bytes().take(at).filter(|&byte| byte == b'\n').count()
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn read(text: &str) -> Result<Config, String> {
-        let file = std::env::temp_dir().join(format!("mqtt-gate-{}-{:p}.toml", std::process::id(), text));
-        fs::write(&file, text).unwrap();
-        let config = Config::read(&file).map_err(|error| error.to_string());
-        fs::remove_file(&file).unwrap();
-        config
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text).map_err(|error| match error {
+            ParseError::Syntax { line, problem } => format!("{line}: {problem}"),
+            ParseError::Value(error) => error.to_string(),
+        })
     }
 
     #[test]
     fn an_empty_file_is_the_default() {
-        let config = read("").unwrap();
+        let config = parse("").unwrap();
         assert_eq!((config.listen.port(), config.admin_listen.port()), (8003, 8004));
-        assert_eq!(config.limits.deadline, Duration::from_millis(200));
-        assert!(config.policy.settings.names(KEY_SETTING));
+        assert_eq!(config.limits.policy_timeout, Duration::from_millis(200));
+        assert!(config.policy.settings.contains(KEY_SETTING));
     }
 
     #[test]
-    fn an_error_names_the_line_and_the_key_and_no_value() {
+    fn the_defaults_pass_the_checks() {
+        assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn an_error_has_the_line_and_the_key_and_no_value() {
         for (text, line, named) in [
             ("listen = \"0.0.0.0:1\"\nlisten_to = \"s3cret\"", 2, "listen_to"),
             ("[policy.settings]\na = \"1\"\nsignature-keys = 53 # s3cret", 3, "a setting is a string"),
             ("[policy.settings]\nkey = { env = \"A\", file = \"s3cret\" }", 2, "a setting is a string"),
             ("[policy]\nsettings = \"s3cret\"", 2, "expected a map"),
-            ("policy = \"s3cret\"", 1, "expected struct PolicyConfig"),
-            ("policy = 'abc\"s3cret'", 1, "expected struct PolicyConfig"),
-            ("policy = 's3\"cret'", 1, "expected struct PolicyConfig"),
+            ("policy = \"s3cret\"", 1, "expected the table [policy]"),
+            ("policy = 'abc\"s3cret'", 1, "expected the table [policy]"),
+            ("policy = 's3\"cret'", 1, "expected the table [policy]"),
+            ("tls = 's3cret'", 1, "`certificate`, `key` and `client_ca`"),
             ("[policy]\nfile = 53153153", 2, "expected path string"),
             ("[policy]\nfile = s3cret", 2, ""),
-            ("[limits]\ndeadline = \"s3cret\"", 2, ""),
+            ("[limits]\npolicy_timeout = \"s3cret\"", 2, ""),
+            ("[limits]\nmax_memory = \"s3cret\"", 2, ""),
+            ("[decision_log]\nrecord = \"s3cret\"", 2, ""),
         ] {
-            let error = read(text).err().unwrap();
-            assert!(error.contains(&format!(".toml:{line}: ")) && error.contains(named), "{text}: {error}");
+            let error = parse(text).err().unwrap();
+            assert!(error.starts_with(&format!("{line}: ")) && error.contains(named), "{text}: {error}");
             assert!(!["s3", "cret", "53153153"].iter().any(|part| error.contains(part)), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }
 
     #[test]
-    fn limits_that_cannot_work_are_refused() {
-        for (text, named) in [
-            ("deadline = \"1ms\"", "limits.deadline"),
-            ("memory = \"1KiB\"", "limits.memory"),
-            ("body = 0", "limits.body"),
+    fn values_out_of_range_are_rejected_with_the_range() {
+        for (text, problem) in [
+            ("workers = 257", "workers: must be from 1 to 256"),
+            ("limits.policy_timeout = \"9ms\"", "limits.policy_timeout: must be from 10ms to 1m"),
+            ("limits.policy_timeout = \"61s\"", "limits.policy_timeout: must be from 10ms to 1m"),
+            ("limits.max_memory = \"63KiB\"", "limits.max_memory: must be from 64 KiB to 4 GiB"),
+            ("limits.max_policy_output = \"17MiB\"", "limits.max_policy_output: must be from 1 KiB to 16 MiB"),
+            ("limits.max_body = 0", "limits.max_body: must be from 1 KiB to 16 MiB"),
+            ("limits.max_connections = 1000001", "limits.max_connections: must be from 1 to 1000000"),
+            ("limits.request_timeout = \"10ms\"", "limits.request_timeout: must be from 100ms to 1h"),
+            ("limits.drain_timeout = \"2h\"", "limits.drain_timeout: must be from 1ms to 1h"),
+            ("traces.sample_ratio = 1.5", "traces.sample_ratio: must be from 0 to 1"),
+            ("traces.sample_ratio = nan", "traces.sample_ratio: must be from 0 to 1"),
         ] {
-            assert!(read(&format!("[limits]\n{text}")).err().unwrap().contains(named));
+            assert_eq!(parse(text).err().as_deref(), Some(problem), "{text}");
         }
-        assert!(read("[limits]\ncalls_per_instance = 0").is_err());
+        for text in ["limits.max_calls_per_instance = 0", "limits.max_connections = 0", "workers = 0"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_a_range_are_valid_and_can_be_written_as_the_error_shows_them() {
+        for text in [
+            "workers = 256",
+            "limits = { policy_timeout = \"10ms\", max_memory = \"4 GiB\", max_body = \"1 KiB\" }",
+            "limits = { policy_timeout = \"1m\", max_memory = \"64 KiB\", request_timeout = \"1h\" }",
+            "traces.sample_ratio = 0.0",
+        ] {
+            assert_eq!(parse(text).err(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn obvious_mistakes_are_rejected() {
+        for (text, key) in [
+            ("listen = \"127.0.0.1:8004\"", "admin_listen: "),
+            ("policy.file = \"\"", "policy.file: "),
+            ("tls = { certificate = \"\", key = \"k\" }", "tls: "),
+            ("admin_tls = { certificate = \"c\", key = \"k\", client_ca = \"\" }", "admin_tls: "),
+            ("state.directory = \"\"", "state.directory: "),
+            ("decision_log.file = \"\"", "decision_log.file: "),
+            ("decision_log.salt_file = \"\"", "decision_log.salt_file: "),
+        ] {
+            let error = parse(text).err().unwrap();
+            assert!(error.starts_with(key), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_state_directory_of_systemd_is_the_default() {
+        let directory = |configured: Option<&str>, variable: &'static str| {
+            let mut state = StateConfig { directory: configured.map(PathBuf::from) };
+            state.resolve_env(|name| (name == "STATE_DIRECTORY").then(|| variable.to_owned()));
+            state.directory.unwrap()
+        };
+        assert_eq!(directory(None, "/var/lib/a:/var/lib/b"), Path::new("/var/lib/a"));
+        assert_eq!(directory(Some("/srv"), "/var/lib/a"), Path::new("/srv"));
     }
 }

@@ -1,123 +1,146 @@
-//! What stands before an address: a certificate, and a secret that whoever asks has to know.
+//! TLS and secrets of the two listeners. Both are reloaded when their files change.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use mqtt_gate_engine::SecretSource;
+use mqtt_gate_engine::util::file::displayable_path;
+use mqtt_gate_engine::watch::{Reloadable, Watched};
 
-use crate::security::secret::{AccessError, Guard, Secret};
 use crate::config::{ADMIN_TOKEN, BROKER_SECRET, Config, TlsConfig};
-use crate::security::reloadable::{Recipe, Refusal, Renewed};
-use mqtt_gate_engine::settings::SecretSource;
-use crate::util::shutdown::Stopping;
-use crate::security::tls::{Certificate, Certified, Tls, TlsError};
 
-/// Why an address cannot be kept as the operator wants it to be.
+mod certificate;
+mod reloadable;
+pub(crate) mod secret;
+pub(crate) mod tls;
+
+pub(crate) use reloadable::ReloadError;
+use reloadable::{Loader, ReloadableFile};
+use secret::SecretLoader;
+pub(crate) use secret::{AuthError, SecretVerifier};
+use tls::{CertificateLoader, ServerCertificate};
+pub(crate) use tls::{MaybeTlsStream, ServerTls};
+
+/// Why a credential of the gate cannot be used. Never contains what a file holds.
 #[derive(Debug, thiserror::Error)]
-pub enum SafeguardError {
-    /// By TLS.
-    #[error("{name}")]
-    Tls {
-        /// Its name in the configuration.
-        name: &'static str,
-        /// What is wrong.
-        source: TlsError,
-    },
-    /// By a secret.
-    #[error(transparent)]
-    Access(#[from] AccessError),
+#[error("{name}")]
+pub struct SecurityError {
+    /// Key of the credential in the configuration.
+    name: &'static str,
+    source: CredentialError,
 }
 
-/// What stands before one address.
-pub(crate) struct Safeguards {
-    certificate: Option<Renewed<Certificate>>,
-    secret: Option<Renewed<Secret>>,
+/// What is wrong with a certificate, a key or a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialError {
+    #[error("cannot read {path}")]
+    Read { path: String, source: io::Error },
+    #[error("{}: {problem}", displayable_path(path))]
+    File { path: PathBuf, problem: String },
+    #[error(
+        "the key in {} does not fit the first certificate in {}",
+        displayable_path(key),
+        displayable_path(certificate)
+    )]
+    KeyMismatch { key: PathBuf, certificate: PathBuf },
+    #[error("cannot set up TLS")]
+    Tls(#[source] tokio_rustls::rustls::Error),
+    #[error("the secret {0}")]
+    Secret(&'static str),
 }
 
-/// How one of them is, now and later.
+/// TLS and secret of one listener.
+pub(crate) struct ListenerSecurity {
+    certificate: Option<ReloadableFile<CertificateLoader>>,
+    secret: Option<ReloadableFile<SecretLoader>>,
+}
+
+/// Current state of a credential, for status and metrics.
 #[derive(Clone)]
-pub(crate) struct Condition {
-    /// Its name in the configuration.
+pub(crate) struct CredentialHandle {
+    /// Key in the configuration.
     pub(crate) name: &'static str,
-    refused: watch::Receiver<Option<Refusal>>,
-    certified: Option<Arc<ArcSwap<Certified>>>,
+    certificate: Option<Arc<ArcSwap<ServerCertificate>>>,
+    reload_error: Arc<ArcSwapOption<ReloadError>>,
 }
 
-impl Condition {
-    fn of<R: Recipe>(renewed: &Renewed<R>, certified: Option<Arc<ArcSwap<Certified>>>) -> Self {
-        Self { name: renewed.name(), refused: renewed.refused(), certified }
+impl CredentialHandle {
+    fn new<L: Loader>(file: &ReloadableFile<L>, certificate: Option<Arc<ArcSwap<ServerCertificate>>>) -> Self {
+        Self { name: file.name(), certificate, reload_error: file.reload_error() }
     }
 
-    /// Why what its files hold now is not in use.
-    pub(crate) fn refused(&self) -> Option<Refusal> {
-        self.refused.borrow().clone()
-    }
-
-    /// Whether it is a certificate, or else a secret.
+    /// Whether the credential is a certificate. Otherwise it is a secret.
     pub(crate) fn is_certificate(&self) -> bool {
-        self.certified.is_some()
+        self.certificate.is_some()
     }
 
-    /// When a certificate ends, as far as that can be read.
+    /// When the certificate expires, if that can be read.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
-        self.certified.as_ref().and_then(|certified| certified.load().expires)
+        self.certificate.as_ref().and_then(|certificate| certificate.load().not_after)
+    }
+
+    /// Why the last reload failed. `None` while the files hold the current version.
+    pub(crate) fn reload_error(&self) -> Option<ReloadError> {
+        self.reload_error.load().as_deref().cloned()
     }
 }
 
-impl Safeguards {
-    /// Of the address where brokers ask.
+impl ListenerSecurity {
+    /// Loads the credentials of the listener for brokers.
     ///
     /// # Errors
-    /// A file cannot be used.
-    pub(crate) fn of_logins(config: &Config) -> Result<Self, SafeguardError> {
-        Self::prepare(("tls", config.tls.as_ref()), (BROKER_SECRET, config.access.broker_secret.as_ref()))
+    /// A file cannot be read or is not valid.
+    pub(crate) fn for_auth(config: &Config) -> Result<Self, SecurityError> {
+        Self::load("tls", config.tls.as_ref(), BROKER_SECRET, config.access.broker_secret.as_ref())
     }
 
-    /// Of the address where the operator asks.
+    /// Loads the credentials of the listener for operators.
     ///
     /// # Errors
-    /// A file cannot be used.
-    pub(crate) fn of_admin(config: &Config) -> Result<Self, SafeguardError> {
-        Self::prepare(("admin_tls", config.admin_tls.as_ref()), (ADMIN_TOKEN, config.access.admin_token.as_ref()))
+    /// A file cannot be read or is not valid.
+    pub(crate) fn for_admin(config: &Config) -> Result<Self, SecurityError> {
+        Self::load("admin_tls", config.admin_tls.as_ref(), ADMIN_TOKEN, config.access.admin_token.as_ref())
     }
 
-    fn prepare(
-        (tls, config): (&'static str, Option<&TlsConfig>),
-        (name, source): (&'static str, Option<&SecretSource>),
-    ) -> Result<Self, SafeguardError> {
-        let certificate = config.map(|config| Renewed::new(Certificate { name: tls, config: config.clone() }));
-        let secret = source.map(|source| Renewed::new(Secret { name, source: source.clone() }));
+    fn load(
+        tls_name: &'static str,
+        tls: Option<&TlsConfig>,
+        secret_name: &'static str,
+        secret: Option<&SecretSource>,
+    ) -> Result<Self, SecurityError> {
         Ok(Self {
-            certificate: certificate.transpose().map_err(|source| SafeguardError::Tls { name: tls, source })?,
-            secret: secret.transpose()?,
+            certificate: tls.map(|config| load(tls_name, CertificateLoader(config.clone()))).transpose()?,
+            secret: secret.map(|source| load(secret_name, SecretLoader(source.clone()))).transpose()?,
         })
     }
 
-    /// How clients are greeted, if in TLS.
-    pub(crate) fn tls(&self) -> Option<Tls> {
-        self.certificate.as_ref().map(|certificate| Tls::new(certificate.current()))
+    /// TLS of the listener; `None` for plain connections.
+    pub(crate) fn tls(&self) -> Option<ServerTls> {
+        self.certificate.as_ref().map(|certificate| ServerTls::new(certificate.current()))
     }
 
-    /// Who may ask.
-    pub(crate) fn guard(&self) -> Guard {
-        Guard::new(self.secret.as_ref().map(Renewed::current))
+    /// The verifier of the listener's secret.
+    pub(crate) fn secret(&self) -> SecretVerifier {
+        SecretVerifier::new(self.secret.as_ref().map(ReloadableFile::current))
     }
 
-    /// How they are.
-    pub(crate) fn conditions(&self) -> impl Iterator<Item = Condition> {
-        let certificate = self.certificate.as_ref().map(|it| Condition::of(it, Some(it.current())));
-        certificate.into_iter().chain(self.secret.as_ref().map(|it| Condition::of(it, None)))
+    /// The state of each credential.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = CredentialHandle> {
+        let certificate = self.certificate.as_ref().map(|file| CredentialHandle::new(file, Some(file.current())));
+        certificate.into_iter().chain(self.secret.as_ref().map(|file| CredentialHandle::new(file, None)))
     }
 
-    /// Takes what is put in the place of the files of any of them, until the gate stops.
-    pub(crate) async fn run(all: [Self; 2], stopping: Stopping) {
-        let mut running = JoinSet::new();
-        for Self { certificate, secret } in all {
-            certificate.map(|certificate| running.spawn(certificate.run(stopping.clone())));
-            secret.map(|secret| running.spawn(secret.run(stopping.clone())));
-        }
-        running.join_all().await;
+    /// What the watch thread reloads.
+    pub(crate) fn into_watched(self) -> Vec<Box<dyn Watched>> {
+        let certificate = self.certificate.map(|file| Box::new(Reloadable::new(file)) as Box<dyn Watched>);
+        let secret = self.secret.map(|file| Box::new(Reloadable::new(file)) as Box<dyn Watched>);
+        certificate.into_iter().chain(secret).collect()
     }
+}
+
+fn load<L: Loader>(name: &'static str, loader: L) -> Result<ReloadableFile<L>, SecurityError> {
+    ReloadableFile::load(name, loader).map_err(|source| SecurityError { name, source })
 }

@@ -1,219 +1,220 @@
-//! What is made of files besides the policy, and made anew when they change: certificates and secrets.
+//! Values that are loaded from files and reloaded when the files change: certificates and secrets.
 
-use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use mqtt_gate_engine::util::file::{displayable_path, read_file};
+use mqtt_gate_engine::watch::Reload;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use crate::watch::notify::Hints;
-use mqtt_gate_engine::util::sanitize;
-use crate::watch::read::Reading;
-use mqtt_gate_engine::util::file::{read_file, shown_path};
-use crate::util::shutdown::Stopping;
+use super::CredentialError;
 
-/// Files have to stand still for this long before they are used.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Builds a value from the contents of files.
+pub(crate) trait Loader: Send + Sync + 'static {
+    /// What is built.
+    type Value: Send + Sync + 'static;
 
-/// How often to look without a hint.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// How long a look may take to read them.
-const LONGEST_READING: Duration = Duration::from_secs(2);
-
-/// How to make something of files.
-pub(crate) trait Recipe: Send + Sync + 'static {
-    /// What is made.
-    type Product: Send + Sync;
-    /// Why it is not.
-    type Error: Error + Send;
-
-    /// What it is called in the log.
-    fn name(&self) -> &'static str;
-
-    /// The files, always the same. None: it is made once and for all.
+    /// Paths of the files, always the same. Without files the value is loaded once.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Why it is not, when a file cannot be read.
-    fn unread(&self, unread: Unread) -> Self::Error;
-
-    /// Makes it of what the files hold, in their order.
+    /// Builds the value from the contents of [`Self::files`], in the same order.
     ///
     /// # Errors
-    /// It cannot be made of that.
-    fn make(&self, contents: &[Contents]) -> Result<Self::Product, Self::Error>;
+    /// The contents are not valid. The error never contains them.
+    fn load(&self, files: &[Zeroizing<Vec<u8>>]) -> Result<Self::Value, CredentialError>;
 }
 
-/// What a file holds.
-pub(crate) type Contents = Zeroizing<Vec<u8>>;
-
-/// A file cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}")]
-pub struct Unread {
-    /// As it may be shown.
-    path: String,
-    source: io::Error,
+/// The value of a [`Loader`], which follows its files. Keeps the previous value when a reload fails.
+pub(crate) struct ReloadableFile<L: Loader> {
+    name: &'static str,
+    loader: L,
+    current: Arc<ArcSwap<L::Value>>,
+    active: [u8; 32],
+    reload_error: Arc<ArcSwapOption<ReloadError>>,
 }
 
-/// Something that is made of files, as it was made last. What cannot be made of what they hold now changes nothing.
-pub(crate) struct Renewed<R: Recipe> {
-    recipe: Arc<R>,
-    current: Arc<ArcSwap<R::Product>>,
-    made_of: Fingerprint,
-    reading: Reading<Result<Vec<Contents>, Unread>>,
-    refused: watch::Sender<Option<Refusal>>,
+/// Contents of all files of one value. Compared by digest.
+pub(crate) struct Contents {
+    files: Vec<Zeroizing<Vec<u8>>>,
+    digest: [u8; 32],
 }
 
-/// What the files hold now and nothing can be made of.
-#[derive(Clone, Debug)]
-pub(crate) struct Refusal {
-    /// `None`: a file cannot be read.
-    of: Option<Fingerprint>,
-    /// Why, on one line. Never tells what a file holds.
+/// Why the last reload failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReloadError {
+    /// The error, on one line. Never contains what a file holds.
     pub(crate) reason: String,
-    /// When that was seen first.
+    /// Time of the first failure with this reason.
     pub(crate) at: SystemTime,
 }
 
-type Fingerprint = [u8; 32];
-
-impl<R: Recipe> Renewed<R> {
-    /// Makes it for the first time.
+impl<L: Loader> ReloadableFile<L> {
+    /// Loads the value for the first time. `name` is its key in the configuration.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub(crate) fn new(recipe: R) -> Result<Self, R::Error> {
-        let contents = read(&recipe.files()).map_err(|unread| recipe.unread(unread))?;
-        let current = Arc::new(ArcSwap::from_pointee(recipe.make(&contents)?));
-        Ok(Self {
-            recipe: Arc::new(recipe),
-            current,
-            made_of: fingerprint(&contents),
-            reading: Reading::default(),
-            refused: watch::Sender::new(None),
-        })
+    /// A file cannot be read, or its contents are not valid.
+    pub(crate) fn load(name: &'static str, loader: L) -> Result<Self, CredentialError> {
+        let contents = Contents::read(&loader.files())?;
+        let current = Arc::new(ArcSwap::from_pointee(loader.load(&contents.files)?));
+        Ok(Self { name, loader, current, active: contents.digest, reload_error: Arc::default() })
     }
 
-    /// What it is called.
+    /// The key of the value in the configuration.
     pub(crate) fn name(&self) -> &'static str {
-        self.recipe.name()
+        self.name
     }
 
-    /// What it is now, and later.
-    pub(crate) fn current(&self) -> Arc<ArcSwap<R::Product>> {
+    /// The current value, for readers.
+    pub(crate) fn current(&self) -> Arc<ArcSwap<L::Value>> {
         Arc::clone(&self.current)
     }
 
-    /// What is wrong with the files, now and later: `None` while they are what is in use.
-    pub(crate) fn refused(&self) -> watch::Receiver<Option<Refusal>> {
-        self.refused.subscribe()
+    /// Why the last reload failed, for readers.
+    pub(crate) fn reload_error(&self) -> Arc<ArcSwapOption<ReloadError>> {
+        Arc::clone(&self.reload_error)
     }
+}
 
-    /// Looks at every hint, and every few seconds, until the gate stops.
-    pub(crate) async fn run(mut self, mut stopping: Stopping) {
-        let files = self.recipe.files();
-        if files.is_empty() {
-            return;
-        }
-        tokio::select! {
-            () = stopping.wait() => {}
-            () = self.watch(&files) => {}
-        }
-    }
-
-    async fn watch(&mut self, files: &[PathBuf]) {
-        let mut hints = Hints::of(files.iter().map(PathBuf::as_path));
-        loop {
-            self.look().await;
-            tokio::select! {
-                () = hints.next() => sleep(SETTLE).await,
-                () = sleep(LOOK) => hints.watch(),
-            }
-        }
-    }
-
-    async fn look(&mut self) {
-        let Some(mut found) = self.read().await else { return };
-        let seen = found.as_ref().ok().map(|contents| fingerprint(contents));
-        if seen != Some(self.made_of) {
-            // Between the steps of a replacement there is no file, or one that does not fit the other.
-            sleep(SETTLE).await;
-            let Some(latest) = self.read().await else { return };
-            found = latest;
-            let again = found.as_ref().ok().map(|contents| fingerprint(contents));
-            if again != seen {
-                // It does not stand still: the next look will find it whole.
-                return;
-            }
-        }
-        let (of, error) = match found {
-            Ok(contents) => {
-                let of = fingerprint(&contents);
-                if of == self.made_of {
-                    if self.refused.send_replace(None).is_some() {
-                        tracing::info!(what = self.recipe.name(), "the files are again what is in use");
-                    }
-                    return;
-                }
-                match self.recipe.make(&contents) {
-                    Ok(product) => return self.renew(product, of),
-                    Err(error) => (Some(of), error),
-                }
-            }
-            Err(unread) => (None, self.recipe.unread(unread)),
+impl Contents {
+    fn read(files: &[PathBuf]) -> Result<Self, CredentialError> {
+        let read_one = |path: &PathBuf| match read_file(path) {
+            Ok(contents) => Ok(Zeroizing::new(contents)),
+            Err(source) => Err(CredentialError::Read { path: displayable_path(path).into_owned(), source }),
         };
-        self.refuse(of, &error);
+        let files = files.iter().map(read_one).collect::<Result<Vec<_>, _>>()?;
+        let mut digest = Sha256::new();
+        for file in &files {
+            // The digest of each file, so that bytes cannot move from one file to the next unnoticed.
+            digest.update(Sha256::digest(file.as_slice()));
+        }
+        Ok(Self { files, digest: digest.finalize().into() })
+    }
+}
+
+impl PartialEq for Contents {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl<L: Loader> Reload for ReloadableFile<L> {
+    type Contents = Contents;
+    type Value = L::Value;
+    type Error = CredentialError;
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.loader.files()
     }
 
-    /// `None`: not in time. What is not read now may be read by the next look.
-    async fn read(&mut self) -> Option<Result<Vec<Contents>, Unread>> {
-        let files = self.recipe.files();
-        let failed = || Unread { path: "them".to_owned(), source: io::Error::other("the gate failed in it") };
-        let read = timeout(LONGEST_READING, self.reading.next(Instant::now(), move || read(&files))).await.ok()?;
-        Some(read.unwrap_or_else(|| Err(failed())))
+    fn read(&self) -> Result<Contents, CredentialError> {
+        Contents::read(&self.loader.files())
     }
 
-    fn renew(&mut self, product: R::Product, of: Fingerprint) {
-        self.current.store(Arc::new(product));
-        self.made_of = of;
-        self.refused.send_replace(None);
-        tracing::info!(what = self.recipe.name(), "renewed: the files have changed");
+    fn load(&self, contents: &Contents) -> Result<L::Value, CredentialError> {
+        self.loader.load(&contents.files)
     }
 
-    fn refuse(&mut self, of: Option<Fingerprint>, error: &R::Error) {
-        let reason = sanitize::chain(error);
-        let is_known = self.refused.borrow().as_ref().is_some_and(|known| known.of == of && known.reason == reason);
-        // Told once.
-        if !is_known {
-            self.refused.send_replace(Some(Refusal { of, reason: reason.clone(), at: SystemTime::now() }));
-            tracing::error!(
-                what = self.recipe.name(),
-                reason,
-                "the files have changed and are of no use; what they held before stays in use"
-            );
+    fn is_active(&self, contents: &Contents) -> bool {
+        contents.digest == self.active
+    }
+
+    fn activate(&mut self, contents: Contents, value: L::Value) {
+        self.current.store(Arc::new(value));
+        self.active = contents.digest;
+        self.reload_error.store(None);
+        tracing::info!(credential = self.name, "credential reloaded");
+    }
+
+    fn reject(&mut self, _contents: Option<&Contents>, reason: &str) {
+        let error = ReloadError { reason: reason.to_owned(), at: SystemTime::now() };
+        self.reload_error.store(Some(Arc::new(error)));
+        let hint = "correct the files, or restore the previous ones";
+        tracing::error!(credential = self.name, reason, hint, "credential reload failed; keeping the previous version");
+    }
+
+    fn restore(&mut self) {
+        self.reload_error.store(None);
+        tracing::info!(credential = self.name, "credential files restored");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Accepts files that begin with `ok`.
+    struct TextLoader(Vec<PathBuf>);
+
+    impl Loader for TextLoader {
+        type Value = String;
+
+        fn files(&self) -> Vec<PathBuf> {
+            self.0.clone()
+        }
+
+        fn load(&self, files: &[Zeroizing<Vec<u8>>]) -> Result<String, CredentialError> {
+            let text = String::from_utf8(files.concat()).unwrap();
+            if text.starts_with("ok") { Ok(text) } else { Err(CredentialError::Secret("is not ok")) }
         }
     }
-}
 
-fn read(files: &[PathBuf]) -> Result<Vec<Contents>, Unread> {
-    let read_one = |path: &PathBuf| match read_file(Path::new(path)) {
-        Ok(contents) => Ok(Zeroizing::new(contents)),
-        Err(source) => Err(Unread { path: shown_path(path).into_owned(), source }),
-    };
-    files.iter().map(read_one).collect()
-}
-
-fn fingerprint(contents: &[Contents]) -> Fingerprint {
-    let mut all = Sha256::new();
-    for one in contents {
-        all.update(Sha256::digest(one.as_slice()));
+    fn files(directory: &TempDir, texts: &[&str]) -> Vec<PathBuf> {
+        let write = |(number, text): (usize, &&str)| {
+            let path = directory.path().join(number.to_string());
+            fs::write(&path, text).unwrap();
+            path
+        };
+        texts.iter().enumerate().map(write).collect()
     }
-    all.finalize().into()
+
+    #[test]
+    fn a_value_follows_its_files_and_survives_bad_ones() {
+        let directory = TempDir::new().unwrap();
+        let mut file = ReloadableFile::load("x", TextLoader(files(&directory, &["ok", " 1"]))).unwrap();
+        let (current, error) = (file.current(), file.reload_error());
+        assert!(file.is_active(&file.read().unwrap()));
+
+        files(&directory, &["ok", " 2"]);
+        let contents = file.read().unwrap();
+        assert!(!file.is_active(&contents));
+        let value = Reload::load(&file, &contents).unwrap();
+        file.activate(contents, value);
+        assert_eq!(**current.load(), "ok 2");
+
+        files(&directory, &["bad", " 2"]);
+        let contents = file.read().unwrap();
+        assert!(Reload::load(&file, &contents).is_err());
+        file.reject(Some(&contents), "it is bad");
+        assert_eq!((current.load().as_str(), &*error.load().as_ref().unwrap().reason), ("ok 2", "it is bad"));
+
+        files(&directory, &["ok", " 2"]);
+        assert!(file.is_active(&file.read().unwrap()));
+        file.restore();
+        assert!(error.load().is_none());
+    }
+
+    #[test]
+    fn bytes_that_move_from_one_file_to_the_next_are_a_change() {
+        let directory = TempDir::new().unwrap();
+        let paths = files(&directory, &["ok", " 1"]);
+        let before = Contents::read(&paths).unwrap();
+        files(&directory, &["ok ", "1"]);
+        assert!(before != Contents::read(&paths).unwrap());
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("missing");
+        let error = ReloadableFile::load("x", TextLoader(vec![path.clone()])).err().unwrap();
+        assert_eq!(error.to_string(), format!("cannot read {}", path.display()));
+    }
 }

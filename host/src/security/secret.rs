@@ -1,125 +1,109 @@
-//! Who may ask: secrets that a broker or the operator has to know.
+//! Secrets that brokers and operators present, compared in constant time.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use mqtt_gate_engine::SecretSource;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::security::reloadable::{Contents, Recipe, Unread};
-use mqtt_gate_engine::settings::SecretSource;
+use super::CredentialError;
+use super::reloadable::Loader;
 
-/// The fewest and the most bytes of a secret.
-const LENGTHS: std::ops::RangeInclusive<usize> = 16..=1024;
+/// Shorter secrets can be guessed. Longer ones do not fit into the header of a request.
+const SECRET_LENGTH: RangeInclusive<usize> = 16..=1024;
 
-/// Why there is no secret to ask for. Never tells what it is.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// The file that it is in cannot be read.
-    #[error("{name}")]
-    Unread {
-        /// The name of the value in the configuration.
-        name: &'static str,
-        /// The file.
-        source: Unread,
-    },
-    /// It cannot be one.
-    #[error("{name} {problem}")]
-    Unfit {
-        /// The name of the value in the configuration.
-        name: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
+/// Loads a secret from the configuration or from a file.
+pub(crate) struct SecretLoader(pub(crate) SecretSource);
 
-/// One secret of the configuration, which is read anew when its file changes.
-pub(crate) struct Secret {
-    pub(crate) name: &'static str,
-    pub(crate) source: SecretSource,
-}
-
-/// What is taken for the secret: one, or several while it is being changed. Never printed.
+/// Secrets that are valid at the same time, so that one can be rotated. Never printed.
 pub(crate) struct Secrets(Vec<Zeroizing<String>>);
 
-/// Knows whether somebody has the secret. Without one, everybody may ask.
+/// Checks the secret of a request. Accepts every request if no secret is configured.
 #[derive(Clone, Default)]
-pub(crate) struct Guard(Option<Arc<ArcSwap<Secrets>>>);
+pub(crate) struct SecretVerifier(Option<Arc<ArcSwap<Secrets>>>);
 
-/// Why somebody may not ask.
+/// Why a request is not authorized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stranger {
-    /// It shows nothing.
-    Silent,
-    /// What it shows is not the secret.
-    Wrong,
+pub(crate) enum AuthError {
+    /// The request has no secret.
+    Missing,
+    /// The secret of the request is wrong.
+    Invalid,
 }
 
-impl Recipe for Secret {
-    type Product = Secrets;
-    type Error = AccessError;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
+impl Loader for SecretLoader {
+    type Value = Secrets;
 
     fn files(&self) -> Vec<PathBuf> {
-        self.source.file().map(ToOwned::to_owned).into_iter().collect()
+        self.0.file().map(ToOwned::to_owned).into_iter().collect()
     }
 
-    fn unread(&self, source: Unread) -> AccessError {
-        AccessError::Unread { name: self.name, source }
-    }
-
-    fn make(&self, contents: &[Contents]) -> Result<Secrets, AccessError> {
-        let unfit = |problem| AccessError::Unfit { name: self.name, problem };
-        let text = match (contents.first(), self.source.literal()) {
-            (Some(contents), _) => str::from_utf8(contents).map_err(|_| unfit("is not text"))?,
-            (None, literal) => literal.ok_or_else(|| unfit("refers to a variable that is not set"))?,
+    fn load(&self, files: &[Zeroizing<Vec<u8>>]) -> Result<Secrets, CredentialError> {
+        let text = match files.first() {
+            Some(contents) => str::from_utf8(contents).map_err(|_| CredentialError::Secret("is not UTF-8"))?,
+            None => self.0.value().ok_or(CredentialError::Secret("refers to a variable that is not set"))?,
         };
-        let secrets: Vec<_> = text.split_ascii_whitespace().map(|one| Zeroizing::new(one.to_owned())).collect();
-        if secrets.is_empty() {
-            return Err(unfit("is empty; `openssl rand -hex 32` makes a good one"));
-        }
-        if !secrets.iter().all(|one| LENGTHS.contains(&one.len()) && one.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(unfit(
-                "must be 16 to 1024 letters, digits and signs of ASCII; `openssl rand -hex 32` makes a good one",
-            ));
-        }
-        Ok(Secrets(secrets))
+        Secrets::parse(text)
     }
 }
 
 impl Secrets {
-    /// In a time that tells nothing but the lengths.
-    fn contain(&self, shown: &[u8]) -> bool {
-        let is_one = |one: &Zeroizing<String>| one.as_bytes().ct_eq(shown);
-        self.0.iter().fold(Choice::from(0), |found, one| found | is_one(one)).into()
+    /// Parses secrets that are separated by white space.
+    fn parse(text: &str) -> Result<Self, CredentialError> {
+        let secrets: Vec<_> = text.split_ascii_whitespace().map(|one| Zeroizing::new(one.to_owned())).collect();
+        let is_valid = |one: &Zeroizing<String>| {
+            SECRET_LENGTH.contains(&one.len()) && one.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if secrets.is_empty() {
+            return Err(CredentialError::Secret("is empty; `openssl rand -hex 32` generates one"));
+        }
+        if !secrets.iter().all(is_valid) {
+            return Err(CredentialError::Secret(
+                "must be 16 to 1024 printable ASCII characters; `openssl rand -hex 32` generates one",
+            ));
+        }
+        Ok(Self(secrets))
+    }
+
+    /// Whether `presented` is one of the secrets. Its duration depends on nothing but lengths.
+    fn contains(&self, presented: &[u8]) -> bool {
+        let is_equal = |one: &Zeroizing<String>| one.as_bytes().ct_eq(presented);
+        self.0.iter().fold(Choice::from(0), |found, one| found | is_equal(one)).into()
     }
 }
 
-impl Guard {
+impl SecretVerifier {
     pub(crate) fn new(secrets: Option<Arc<ArcSwap<Secrets>>>) -> Self {
         Self(secrets)
     }
 
-    /// Whether anybody is turned away at all.
-    pub(crate) fn is_on_duty(&self) -> bool {
+    /// Whether a secret is configured.
+    pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether who shows this may ask.
+    /// Checks the secret that a request presents.
     ///
     /// # Errors
-    /// It may not.
-    pub(crate) fn check(&self, shown: Option<&[u8]>) -> Result<(), Stranger> {
+    /// A secret is configured and the request does not present it.
+    pub(crate) fn verify(&self, presented: Option<&[u8]>) -> Result<(), AuthError> {
         let Some(secrets) = &self.0 else { return Ok(()) };
-        match shown {
-            None => Err(Stranger::Silent),
-            Some(shown) if secrets.load().contain(shown) => Ok(()),
-            Some(_) => Err(Stranger::Wrong),
+        match presented {
+            None => Err(AuthError::Missing),
+            Some(presented) if secrets.load().contains(presented) => Ok(()),
+            Some(_) => Err(AuthError::Invalid),
         }
+    }
+}
+
+#[cfg(test)]
+impl SecretVerifier {
+    /// A verifier of this secret, for tests.
+    pub(crate) fn of(text: &str) -> Self {
+        Self(Some(Arc::new(ArcSwap::from_pointee(Secrets::parse(text).unwrap()))))
     }
 }
 
@@ -127,32 +111,54 @@ impl Guard {
 mod tests {
     use super::*;
 
-    fn secrets(text: &str) -> Result<Secrets, String> {
-        let secret = Secret { name: "access.x", source: SecretSource::literally(text.to_owned()) };
-        secret.make(&[]).map_err(|error| error.to_string())
-    }
-
     #[test]
-    fn any_of_several_is_good_and_nothing_else() {
-        let guard =
-            Guard::new(Some(Arc::new(ArcSwap::from_pointee(secrets("0123456789abcdef\nfedcba9876543210\n").unwrap()))));
-        for good in ["0123456789abcdef", "fedcba9876543210"] {
-            assert_eq!(guard.check(Some(good.as_bytes())), Ok(()));
+    fn any_of_several_secrets_is_valid_and_nothing_else() {
+        let verifier = SecretVerifier::of("0123456789abcdef\nfedcba9876543210\n");
+        for valid in ["0123456789abcdef", "fedcba9876543210"] {
+            assert_eq!(verifier.verify(Some(valid.as_bytes())), Ok(()));
         }
-        for bad in
+        for invalid in
             ["", "0123456789abcde", "0123456789abcdef ", "0123456789abcdeF", "0123456789abcdef\nfedcba9876543210"]
         {
-            assert_eq!(guard.check(Some(bad.as_bytes())), Err(Stranger::Wrong), "{bad}");
+            assert_eq!(verifier.verify(Some(invalid.as_bytes())), Err(AuthError::Invalid), "{invalid}");
         }
-        assert_eq!(guard.check(None), Err(Stranger::Silent));
-        assert_eq!(Guard::default().check(None), Ok(()));
+        assert_eq!(verifier.verify(None), Err(AuthError::Missing));
+        assert!(verifier.is_enabled());
     }
 
     #[test]
-    fn what_cannot_be_sent_or_can_be_guessed_is_no_secret_and_is_not_shown() {
-        for bad in ["", " \n", "s3cret", "s3cret-s3cret-ü-s3cret", "0123456789abcdef s3cret"] {
-            let error = secrets(bad).err().unwrap();
-            assert!(error.starts_with("access.x ") && !error.contains("s3cret"), "{error}");
+    fn without_a_secret_every_request_is_authorized() {
+        let verifier = SecretVerifier::default();
+        assert_eq!((verifier.verify(None), verifier.verify(Some(b"x"))), (Ok(()), Ok(())));
+        assert!(!verifier.is_enabled());
+    }
+
+    #[test]
+    fn secrets_are_separated_by_white_space() {
+        for (text, count) in [
+            ("0123456789abcdef", 1),
+            ("\n 0123456789abcdef \r\n", 1),
+            ("0123456789abcdef\tfedcba9876543210", 2),
+            (&"x".repeat(1024), 1),
+        ] {
+            assert_eq!(Secrets::parse(text).ok().map(|secrets| secrets.0.len()), Some(count), "{text:?}");
         }
+    }
+
+    #[test]
+    fn secrets_that_can_be_guessed_or_not_be_sent_are_rejected_and_not_shown() {
+        let too_long = "s3cret".repeat(200);
+        for text in ["", " \n", "s3cret", "s3cret-s3cret-ü-s3cret", "0123456789abcdef s3cret", &too_long] {
+            let error = Secrets::parse(text).err().unwrap().to_string();
+            assert!(error.contains("openssl rand") && !error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_or_a_value_and_is_text() {
+        let loader = SecretLoader(SecretSource::from_file("/unused".into()));
+        assert!(loader.load(&[Zeroizing::new(b"0123456789abcdef".to_vec())]).is_ok());
+        assert!(loader.load(&[Zeroizing::new(vec![0xff; 16])]).is_err());
+        assert!(SecretLoader(SecretSource::inline("0123456789abcdef".to_owned())).load(&[]).is_ok());
     }
 }

@@ -1,9 +1,9 @@
-//! TLS: a certificate with its key, and which clients have to have one.
+//! TLS of a listener: the certificate with its key, and the authorities of clients.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -14,136 +14,93 @@ use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
 use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+use zeroize::Zeroizing;
 
-use crate::net::accept::Told;
+use super::reloadable::Loader;
+use super::{CredentialError, certificate};
 use crate::config::TlsConfig;
-use crate::security::reloadable::{Contents, Recipe, Unread};
-use mqtt_gate_engine::util::file::shown_path;
-use crate::security::stream::Wire;
+use crate::util::log_throttle::LogThrottle;
 
-/// Why there is no TLS. Never tells what a file holds.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error(transparent)]
-    Unread(Unread),
-    /// A file does not hold what it should.
-    #[error("{}: {problem}", shown_path(path))]
-    Unfit {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The certificate is for another key.
-    #[error("the key in {} does not fit the first certificate in {}", shown_path(key), shown_path(certificate))]
-    OtherKey {
-        /// The file of the key.
-        key: PathBuf,
-        /// The file of the certificate.
-        certificate: PathBuf,
-    },
-    /// It cannot be used for another reason.
-    #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
-}
+/// A connection, plain (`Left`) or in TLS (`Right`).
+pub(crate) type MaybeTlsStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// The certificate of one listener, which is read anew when its files change.
-pub(crate) struct Certificate {
-    pub(crate) name: &'static str,
-    pub(crate) config: TlsConfig,
-}
+/// Loads a certificate with its key and the authorities of clients.
+pub(crate) struct CertificateLoader(pub(crate) TlsConfig);
 
-/// What a certificate is good for.
-pub(crate) struct Certified {
+/// A certificate that the gate can present.
+pub(crate) struct ServerCertificate {
     acceptor: TlsAcceptor,
-    /// When it ends, as far as that can be read. (Those that follow it may end earlier and do no harm.)
-    pub(crate) expires: Option<SystemTime>,
+    /// When the certificate expires, if that can be read. Intermediate certificates are not considered.
+    pub(crate) not_after: Option<SystemTime>,
 }
 
-/// Greets clients with the certificate of now.
+/// Accepts TLS connections with the current certificate.
 #[derive(Clone)]
-pub(crate) struct Tls {
-    certified: Arc<ArcSwap<Certified>>,
-    failed: Arc<Mutex<Told>>,
+pub(crate) struct ServerTls {
+    certificate: Arc<ArcSwap<ServerCertificate>>,
+    throttle: Arc<Mutex<LogThrottle>>,
 }
 
-impl Recipe for Certificate {
-    type Product = Certified;
-    type Error = TlsError;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
+impl Loader for CertificateLoader {
+    type Value = ServerCertificate;
 
     fn files(&self) -> Vec<PathBuf> {
-        let TlsConfig { certificate, key, client_ca } = self.config.clone();
-        [certificate, key].into_iter().chain(client_ca).collect()
+        self.0.files().cloned().collect()
     }
 
-    fn unread(&self, unread: Unread) -> TlsError {
-        TlsError::Unread(unread)
-    }
-
-    fn make(&self, contents: &[Contents]) -> Result<Certified, TlsError> {
-        let TlsConfig { certificate, key, client_ca } = &self.config;
-        let content = |at: usize| contents.get(at).map_or(&[][..], |content| content.as_slice());
+    fn load(&self, files: &[Zeroizing<Vec<u8>>]) -> Result<ServerCertificate, CredentialError> {
+        let TlsConfig { certificate, key, client_ca } = &self.0;
+        let pem = |index: usize| files.get(index).map_or(&[][..], |file| file.as_slice());
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?;
+            .map_err(CredentialError::Tls)?;
         let builder = match client_ca {
-            Some(path) => builder.with_client_cert_verifier(clients_of(path, content(2), provider)?),
+            Some(path) => builder.with_client_cert_verifier(client_verifier(path, pem(2), provider)?),
             None => builder.with_no_client_auth(),
         };
-        let chain = read_chain(certificate, content(0))?;
-        let expires = chain.first().and_then(end_of);
-        let mut server =
-            builder.with_single_cert(chain, read_key(key, content(1))?).map_err(|error| self.unfit(error))?;
-        server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Certified { acceptor: TlsAcceptor::from(Arc::new(server)), expires })
+        let chain = parse_chain(certificate, pem(0))?;
+        let not_after = chain.first().and_then(|certificate| certificate::not_after(certificate));
+        let mut config =
+            builder.with_single_cert(chain, parse_key(key, pem(1))?).map_err(|error| self.classify(error))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(ServerCertificate { acceptor: TlsAcceptor::from(Arc::new(config)), not_after })
     }
 }
 
-impl Certificate {
-    /// Which of the two files it is about.
-    fn unfit(&self, error: rustls::Error) -> TlsError {
-        let TlsConfig { certificate, key, .. } = self.config.clone();
+impl CertificateLoader {
+    /// Attributes an error of rustls to one of the files.
+    fn classify(&self, error: rustls::Error) -> CredentialError {
+        let TlsConfig { certificate, key, .. } = self.0.clone();
         match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::OtherKey { key, certificate },
-            rustls::Error::InvalidCertificate(_) => unfit(&certificate, error.to_string()),
-            _ => unfit(&key, error.to_string()),
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                CredentialError::KeyMismatch { key, certificate }
+            }
+            rustls::Error::InvalidCertificate(_) => invalid(&certificate, error.to_string()),
+            _ => invalid(&key, error.to_string()),
         }
     }
 }
 
-/// Certificates, the client's own first.
-fn read_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// Parses certificates, the leaf first.
+fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, PemError>>()
-        .map_err(|_| unfit(path, "not a certificate in PEM"))?;
-    if chain.is_empty() { Err(unfit(path, "there is no certificate in it")) } else { Ok(chain) }
+        .map_err(|_| invalid(path, "not a certificate in PEM"))?;
+    if chain.is_empty() { Err(invalid(path, "there is no certificate in it")) } else { Ok(chain) }
 }
 
-/// The end of the year 9999, in seconds since 1970: no later time is written as a date.
-const LAST: i64 = 253_402_300_799;
-
-/// When a certificate ends.
-fn end_of(certificate: &CertificateDer) -> Option<SystemTime> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let end = certificate.validity().not_after.timestamp().clamp(0, LAST);
-    Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(end).ok()?))
-}
-
-fn read_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, CredentialError> {
     match PrivateKeyDer::from_pem_slice(pem) {
-        // The older kind says so within.
+        // A PKCS#1 key says inside that it is encrypted, so it parses.
         Ok(key) if !is_encrypted(pem) => Ok(key),
         _ if is_encrypted(pem) => {
-            Err(unfit(path, "the key is encrypted; take the passphrase off: openssl pkey -in THIS -out THAT"))
+            Err(invalid(path, "the key is encrypted; decrypt it with `openssl pkey -in ENCRYPTED -out PLAIN`"))
         }
-        Err(PemError::NoItemsFound) => Err(unfit(path, "there is no private key in it")),
-        _ => Err(unfit(path, "not a private key in PEM")),
+        Err(PemError::NoItemsFound) => Err(invalid(path, "there is no private key in it")),
+        _ => Err(invalid(path, "not a private key in PEM")),
     }
 }
 
@@ -151,48 +108,86 @@ fn is_encrypted(pem: &[u8]) -> bool {
     pem.windows(b"ENCRYPTED".len()).any(|text| text == b"ENCRYPTED")
 }
 
-/// Lets in who has a certificate of these authorities, and nobody else.
-fn clients_of(path: &Path, pem: &[u8], provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+/// A verifier that accepts clients with a certificate of these authorities.
+fn client_verifier(
+    path: &Path,
+    pem: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, CredentialError> {
     let mut authorities = RootCertStore::empty();
-    for authority in read_chain(path, pem)? {
-        authorities.add(authority).map_err(|error| unfit(path, error.to_string()))?;
+    for authority in parse_chain(path, pem)? {
+        authorities.add(authority).map_err(|error| invalid(path, error.to_string()))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider)
         .build()
-        .map_err(|error| unfit(path, error.to_string()))
+        .map_err(|error| invalid(path, error.to_string()))
 }
 
-fn unfit(path: &Path, problem: impl Into<String>) -> TlsError {
-    TlsError::Unfit { path: path.to_owned(), problem: problem.into() }
+fn invalid(path: &Path, problem: impl Into<String>) -> CredentialError {
+    CredentialError::File { path: path.to_owned(), problem: problem.into() }
 }
 
-impl Tls {
-    pub(crate) fn new(certified: Arc<ArcSwap<Certified>>) -> Self {
-        Self { certified, failed: Arc::default() }
+impl ServerTls {
+    pub(crate) fn new(certificate: Arc<ArcSwap<ServerCertificate>>) -> Self {
+        Self { certificate, throttle: Arc::default() }
     }
 
-    /// Comes to an understanding with a client, in so much time at the most.
-    pub(crate) async fn greet(&self, stream: TcpStream, most: Duration) -> Option<Wire> {
-        let acceptor = self.certified.load().acceptor.clone();
-        match timeout(most, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream))),
+    /// Performs the handshake. `None` if it fails or takes longer than `limit`.
+    pub(crate) async fn handshake(&self, stream: TcpStream, limit: Duration) -> Option<MaybeTlsStream> {
+        let acceptor = self.certificate.load().acceptor.clone();
+        match timeout(limit, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Some(Either::Right(Box::new(stream))),
             Ok(Err(error)) => {
-                self.tell(&error);
+                self.log_failure(&error, Instant::now());
                 None
             }
             Err(_) => None,
         }
     }
 
-    /// Who connects and says nothing is a probe of the port, and no news.
-    fn tell(&self, error: &io::Error) {
-        let is_news = error.kind() != io::ErrorKind::UnexpectedEof && error.kind() != io::ErrorKind::ConnectionReset;
-        if is_news && self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
-            tracing::warn!(
-                %error,
-                remedy = "have the broker ask by https, trust the gate's authority, and show a certificate if client_ca is set",
-                "a client does not come to speak TLS with the gate; no more of these are told for a minute"
-            );
+    fn log_failure(&self, error: &io::Error, now: Instant) {
+        if is_port_probe(error) || !self.throttle.lock().unwrap_or_else(PoisonError::into_inner).should_log(now) {
+            return;
         }
+        let hint =
+            "let the broker use https, trust the gate's authority, and present a certificate if client_ca is set";
+        tracing::warn!(%error, hint, "TLS handshake failed; further failures not logged for a minute");
+    }
+}
+
+/// Whether a client only opened and closed the connection, as health checks of load balancers do.
+fn is_port_probe(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(files: &[&str]) -> String {
+        let loader = CertificateLoader(TlsConfig {
+            certificate: "/etc/chain.pem".into(),
+            key: "/etc/key.pem".into(),
+            client_ca: None,
+        });
+        let files: Vec<_> = files.iter().map(|text| Zeroizing::new(text.as_bytes().to_vec())).collect();
+        loader.load(&files).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_not_its_contents() {
+        let garbage = "-----BEGIN CERTIFICATE-----\ns3cret\n-----END CERTIFICATE-----\n";
+        assert_eq!(error(&["s3cret", ""]), "/etc/chain.pem: there is no certificate in it");
+        assert_eq!(error(&[garbage, ""]), "/etc/chain.pem: not a certificate in PEM");
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(error(&[certificate, "s3cret"]), "/etc/key.pem: there is no private key in it");
+        assert!(error(&[certificate, "-----BEGIN ENCRYPTED PRIVATE KEY-----"]).contains("the key is encrypted"));
+    }
+
+    #[test]
+    fn probes_of_the_port_are_not_logged() {
+        assert!(is_port_probe(&io::ErrorKind::UnexpectedEof.into()));
+        assert!(is_port_probe(&io::ErrorKind::ConnectionReset.into()));
+        assert!(!is_port_probe(&io::ErrorKind::InvalidData.into()));
     }
 }

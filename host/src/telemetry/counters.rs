@@ -1,174 +1,180 @@
-//! How many questions came to what, and how long they took.
+//! Counters of decisions, and histograms of their durations.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use brokers::Route;
-
-use crate::decision::{Asked, Decision};
-use mqtt_gate_engine::policy::Digest;
-use crate::decision::code::Ruling;
-use crate::util::label_set::Slots;
+use mqtt_gate_engine::Digest;
 use mqtt_gate_engine::util::thread_index::{self, THREADS};
 
-/// So many policies and keys are told apart; what comes after them is counted together.
-pub(crate) const MOST_TOLD_APART: usize = 15;
+use crate::decision::{Decision, DecisionCode, Operation};
+use crate::util::label_set::LabelSet;
 
-/// The upper ends of the steps in which times are counted, in microseconds; beyond the last there is one more.
-pub(crate) const STEPS: [u64; 19] = [
+/// Distinct policies and keys with counters of their own, to bound memory and metrics. The rest share one counter.
+pub(crate) const MAX_LABEL_VALUES: usize = 15;
+
+/// Upper bounds of the buckets of a histogram, in microseconds. One more bucket follows the last bound.
+pub(crate) const BUCKETS_US: [u64; 19] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
     1_000_000,
 ];
 
-/// Counts of questions by what came of them, since the gate began.
-///
-/// Each thread counts on a sheet of its own, so that none waits for what another writes.
-pub(crate) struct Tally {
-    sheets: [OnceLock<Box<Sheet>>; THREADS],
-    policies: Slots<Digest, MOST_TOLD_APART>,
-    keys: Slots<String, MOST_TOLD_APART>,
-}
-
-#[derive(Default)]
-struct Sheet {
-    /// By policy, route, what was asked and ruling.
-    rulings: [[[Row; 2]; ROUTES]; MOST_TOLD_APART + 1],
-    keys: [AtomicU64; MOST_TOLD_APART + 1],
-    malformed: AtomicU64,
-    times: [Times; 2],
-}
-
 const ROUTES: usize = Route::ALL.len();
+const CODES: usize = DecisionCode::ALL.len();
+const OPERATIONS: usize = Operation::ALL.len();
 
-type Row = [AtomicU64; Ruling::ALL.len()];
+/// Index of the policies and keys that share a counter.
+const OTHERS: usize = MAX_LABEL_VALUES;
 
-#[derive(Default)]
-struct Times {
-    steps: [AtomicU64; STEPS.len() + 1],
-    nanoseconds: AtomicU64,
+/// Counters since the gate started.
+///
+/// Threads count in separate shards, so that workers do not contend for cache lines. There are as many shards as the
+/// engine has for its instances (64): a shard has about 45 KB and is allocated when its thread first counts. With more
+/// than 64 threads some share a shard, which costs time and no counts.
+///
+/// A scrape sums the shards that are in use: for 4 workers and one policy about 3,000 loads.
+pub(crate) struct DecisionMetrics {
+    shards: [OnceLock<Box<Shard>>; THREADS],
+    policies: LabelSet<Digest, MAX_LABEL_VALUES>,
+    keys: LabelSet<String, MAX_LABEL_VALUES>,
 }
 
-/// How often something came of questions.
+#[derive(Default)]
+struct Shard {
+    /// By policy, route, operation and code.
+    decisions: [[[[AtomicU64; CODES]; OPERATIONS]; ROUTES]; MAX_LABEL_VALUES + 1],
+    logins_by_key: [AtomicU64; MAX_LABEL_VALUES + 1],
+    malformed: AtomicU64,
+    durations: [Histogram; OPERATIONS],
+}
+
+#[derive(Default)]
+struct Histogram {
+    buckets: [AtomicU64; BUCKETS_US.len() + 1],
+    sum_ns: AtomicU64,
+}
+
+/// A counter of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Count {
-    /// `None`: no policy was asked, or one of those that are not told apart.
+pub(crate) struct DecisionCount {
+    /// `None`: the policy was not called, or is beyond the bound of labels.
     pub(crate) policy: Option<Digest>,
     pub(crate) route: Route,
-    pub(crate) asked: Asked,
-    pub(crate) ruling: Ruling,
-    pub(crate) times: u64,
+    pub(crate) operation: Operation,
+    pub(crate) code: DecisionCode,
+    pub(crate) count: u64,
 }
 
-/// How long questions took.
+/// A histogram at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Spent {
-    /// How many took no longer than each of [`STEPS`] and longer than the one before; and the rest.
-    pub(crate) steps: Vec<u64>,
-    /// All of them together.
-    pub(crate) time: Duration,
+pub(crate) struct HistogramSnapshot {
+    /// Counts of the buckets of [`BUCKETS_US`] and of the last one. Not cumulative.
+    pub(crate) buckets: Vec<u64>,
+    /// Sum of all durations.
+    pub(crate) sum: Duration,
 }
 
-impl Default for Tally {
+impl Default for DecisionMetrics {
     fn default() -> Self {
-        Self { sheets: std::array::from_fn(|_| OnceLock::new()), policies: Slots::default(), keys: Slots::default() }
+        Self {
+            shards: std::array::from_fn(|_| OnceLock::new()),
+            policies: LabelSet::default(),
+            keys: LabelSet::default(),
+        }
     }
 }
 
-impl Tally {
-    pub(crate) fn count(&self, decision: &Decision) {
-        let Some(sheet) = self.sheet() else { return };
-        sheet.count(self.policies.place(&decision.by.digest), decision.route, decision.asked, decision.ruling);
-        if let Some(times) = sheet.times.get(decision.asked.number()) {
-            times.note(decision.took);
+impl DecisionMetrics {
+    pub(crate) fn record(&self, decision: &Decision) {
+        let Some(shard) = self.shard() else { return };
+        let policy = self.policies.index_of(&decision.policy.digest);
+        increment(shard.decision(policy, decision.route, decision.operation, decision.code));
+        if let Some(histogram) = shard.durations.get(decision.operation.index()) {
+            histogram.record(decision.duration);
         }
-        if decision.ruling == Ruling::Allow
-            && let Some(key) = decision.key_id
+        if decision.code == DecisionCode::Allow
+            && let Some(key) = &decision.key_id
         {
-            add_one(sheet.keys.get(self.keys.place(key)));
+            increment(shard.logins_by_key.get(self.keys.index_of(key.as_str())));
         }
     }
 
-    /// Counts a question that no policy was asked, because nobody may.
-    pub(crate) fn count_unasked(&self, route: Route) {
-        if let Some(sheet) = self.sheet() {
-            sheet.count(MOST_TOLD_APART, route, Asked::Action, Ruling::Unasked);
-        }
+    /// Counts a request that is always denied, without a call of the policy.
+    pub(crate) fn record_always_denied(&self, route: Route) {
+        let Some(shard) = self.shard() else { return };
+        increment(shard.decision(OTHERS, route, Operation::Authorize, DecisionCode::AlwaysDenied));
     }
 
-    /// Counts a request that asked nothing.
-    pub(crate) fn count_malformed(&self) {
-        add_one(self.sheet().map(|sheet| &sheet.malformed));
+    /// Counts a request that cannot be parsed.
+    pub(crate) fn record_malformed(&self) {
+        increment(self.shard().map(|shard| &shard.malformed));
     }
 
-    /// What has been counted, without what is nought.
-    pub(crate) fn counts(&self) -> Vec<Count> {
-        let policies: Vec<Digest> = self.policies.all().copied().collect();
+    /// Every counter of decisions that is not zero.
+    pub(crate) fn counts(&self) -> Vec<DecisionCount> {
+        let policies = self.policies.iter().copied().map(Some).enumerate().chain([(OTHERS, None)]);
         let mut counts = Vec::new();
-        for policy in 0..=MOST_TOLD_APART {
+        for (index, policy) in policies {
             for route in Route::ALL {
-                for (asked, ruling) in
-                    Asked::ALL.into_iter().flat_map(|asked| Ruling::ALL.map(|ruling| (asked, ruling)))
-                {
-                    let times = self.sum(|sheet| sheet.counter(policy, route, asked, ruling));
-                    let policy = policies.get(policy).copied();
-                    counts.push(Count { policy, route, asked, ruling, times });
+                for operation in Operation::ALL {
+                    for code in DecisionCode::ALL {
+                        let count = self.sum(|shard| shard.decision(index, route, operation, code));
+                        counts.push(DecisionCount { policy, route, operation, code, count });
+                    }
                 }
             }
         }
-        counts.retain(|count| count.times > 0);
+        counts.retain(|count| count.count > 0);
         counts
     }
 
-    /// The keys that vouched for logins, and how often each. `None`: those that are not told apart.
-    pub(crate) fn keys(&self) -> Vec<(Option<String>, u64)> {
-        let names: Vec<String> = self.keys.all().cloned().collect();
-        let count = |place: usize| (names.get(place).cloned(), self.sum(|sheet| sheet.keys.get(place)));
-        (0..=MOST_TOLD_APART).map(count).filter(|(_, times)| *times > 0).collect()
+    /// Allowed logins by signing key. `None`: the keys beyond the bound of labels.
+    pub(crate) fn logins_by_key(&self) -> Vec<(Option<String>, u64)> {
+        let keys = self.keys.iter().cloned().map(Some).enumerate().chain([(OTHERS, None)]);
+        let count = |(index, key)| (key, self.sum(|shard| shard.logins_by_key.get(index)));
+        keys.map(count).filter(|(_, logins)| *logins > 0).collect()
     }
 
-    /// Requests that asked nothing.
+    /// Requests that could not be parsed.
     pub(crate) fn malformed(&self) -> u64 {
-        self.sum(|sheet| Some(&sheet.malformed))
+        self.sum(|shard| Some(&shard.malformed))
     }
 
-    /// How long questions took.
-    pub(crate) fn spent(&self, asked: Asked) -> Spent {
-        let step = |at| self.sum(move |sheet| sheet.times.get(asked.number())?.steps.get(at));
-        let nanoseconds = self.sum(move |sheet| sheet.times.get(asked.number()).map(|times| &times.nanoseconds));
-        Spent { steps: (0..=STEPS.len()).map(step).collect(), time: Duration::from_nanos(nanoseconds) }
+    /// Durations of decisions.
+    pub(crate) fn durations(&self, operation: Operation) -> HistogramSnapshot {
+        let histogram = |shard: &Shard| shard.durations.get(operation.index());
+        let bucket = |index| self.sum(|shard| histogram(shard)?.buckets.get(index));
+        let sum_ns = self.sum(|shard| histogram(shard).map(|histogram| &histogram.sum_ns));
+        HistogramSnapshot { buckets: (0..=BUCKETS_US.len()).map(bucket).collect(), sum: Duration::from_nanos(sum_ns) }
     }
 
-    fn sheet(&self) -> Option<&Sheet> {
-        Some(self.sheets.get(thread_index::place())?.get_or_init(Box::default))
+    fn shard(&self) -> Option<&Shard> {
+        Some(self.shards.get(thread_index::current())?.get_or_init(Box::default))
     }
 
-    fn sum(&self, counter: impl Fn(&Sheet) -> Option<&AtomicU64>) -> u64 {
-        let sheets = self.sheets.iter().filter_map(|sheet| sheet.get());
-        sheets.filter_map(|sheet| counter(sheet)).map(|counter| counter.load(Relaxed)).sum()
-    }
-}
-
-impl Sheet {
-    fn count(&self, policy: usize, route: Route, asked: Asked, ruling: Ruling) {
-        add_one(self.counter(policy, route, asked, ruling));
-    }
-
-    fn counter(&self, policy: usize, route: Route, asked: Asked, ruling: Ruling) -> Option<&AtomicU64> {
-        self.rulings.get(policy)?.get(route as usize)?.get(asked.number())?.get(ruling.number())
+    fn sum(&self, counter: impl Fn(&Shard) -> Option<&AtomicU64>) -> u64 {
+        let shards = self.shards.iter().filter_map(|shard| shard.get());
+        shards.filter_map(|shard| counter(shard)).map(|counter| counter.load(Relaxed)).sum()
     }
 }
 
-impl Times {
-    fn note(&self, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let step = STEPS.iter().position(|step| nanoseconds <= step * 1_000).unwrap_or(STEPS.len());
-        add_one(self.steps.get(step));
-        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
+impl Shard {
+    fn decision(&self, policy: usize, route: Route, operation: Operation, code: DecisionCode) -> Option<&AtomicU64> {
+        self.decisions.get(policy)?.get(route as usize)?.get(operation.index())?.get(code.index())
     }
 }
 
-fn add_one(counter: Option<&AtomicU64>) {
+impl Histogram {
+    fn record(&self, duration: Duration) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.iter().position(|bound| ns <= bound * 1_000).unwrap_or(BUCKETS_US.len());
+        increment(self.buckets.get(bucket));
+        self.sum_ns.fetch_add(ns, Relaxed);
+    }
+}
+
+fn increment(counter: Option<&AtomicU64>) {
     if let Some(counter) = counter {
         counter.fetch_add(1, Relaxed);
     }
@@ -176,60 +182,80 @@ fn add_one(counter: Option<&AtomicU64>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
-    use crate::decision::evaluate::By;
+    use crate::telemetry::tests::decision;
 
-    fn decision(policy: &[u8], ruling: Ruling, key_id: Option<&'static str>) -> Decision<'static> {
-        Decision {
-            asked: Asked::Login,
-            route: Route::EmqxAuth,
-            client_id: "c",
-            ruling,
-            by: By { digest: Digest::of(policy), generation: 1 },
-            key_id,
-            at: SystemTime::UNIX_EPOCH,
-            took: Duration::from_micros(3),
-        }
+    fn decision_of(policy: &[u8], code: DecisionCode, key_id: &str) -> Decision {
+        let mut decision = decision(code);
+        decision.policy.digest = Digest::of(policy);
+        decision.key_id = Some(key_id.to_owned());
+        decision
     }
 
     #[test]
-    fn what_is_counted_is_found_again_whichever_thread_counted_it() {
-        let tally = Tally::default();
+    fn counts_of_all_threads_are_summed() {
+        let metrics = DecisionMetrics::default();
         std::thread::scope(|scope| {
             for _ in 0..100 {
-                scope.spawn(|| tally.count(&decision(b"a", Ruling::Allow, Some("2026-11"))));
+                scope.spawn(|| metrics.record(&decision_of(b"a", DecisionCode::Allow, "2026-11")));
             }
         });
-        tally.count(&decision(b"a", Ruling::Banned, Some("2026-11")));
-        let policy = Some(Digest::of(b"a"));
-        let count = |ruling, times| Count { policy, route: Route::EmqxAuth, asked: Asked::Login, ruling, times };
-        assert_eq!(tally.counts(), [count(Ruling::Allow, 100), count(Ruling::Banned, 1)]);
-        assert_eq!(tally.keys(), [(Some("2026-11".to_owned()), 100)]);
-        let spent = tally.spent(Asked::Login);
-        assert_eq!((spent.steps.iter().sum(), spent.steps[2], spent.time), (101, 101, Duration::from_micros(303)));
-        assert_eq!(tally.spent(Asked::Action).time, Duration::ZERO);
+        metrics.record(&decision_of(b"a", DecisionCode::Banned, "2026-11"));
+        let count = |code, count| DecisionCount {
+            policy: Some(Digest::of(b"a")),
+            route: Route::EmqxAuth,
+            operation: Operation::Authenticate,
+            code,
+            count,
+        };
+        assert_eq!(metrics.counts(), [count(DecisionCode::Allow, 100), count(DecisionCode::Banned, 1)]);
+        assert_eq!(metrics.logins_by_key(), [(Some("2026-11".to_owned()), 100)]);
+        let durations = metrics.durations(Operation::Authenticate);
+        let buckets = &durations.buckets;
+        // 3.2 µs each.
+        assert_eq!((buckets.iter().sum(), buckets[2], durations.sum), (101, 101, Duration::from_nanos(323_200)));
+        assert_eq!(metrics.durations(Operation::Authorize).sum, Duration::ZERO);
     }
 
     #[test]
-    fn policies_and_keys_without_end_are_told_apart_to_an_end() {
-        let tally = Tally::default();
+    fn policies_and_keys_beyond_the_bound_share_a_counter() {
+        let metrics = DecisionMetrics::default();
         for number in 0..1_000_u32 {
-            let name: &'static str = number.to_string().leak();
-            tally.count(&decision(name.as_bytes(), Ruling::Allow, Some(name)));
+            let name = number.to_string();
+            metrics.record(&decision_of(name.as_bytes(), DecisionCode::Allow, &name));
         }
-        tally.count(&decision(b"0", Ruling::Allow, Some("one more")));
-        let (counts, keys) = (tally.counts(), tally.keys());
+        metrics.record(&decision_of(b"0", DecisionCode::Allow, "one more"));
+        let (counts, keys) = (metrics.counts(), metrics.logins_by_key());
         assert_eq!((counts.len(), keys.len()), (16, 16));
-        assert_eq!(counts.iter().map(|count| count.times).sum::<u64>(), 1_001);
+        assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 1_001);
         assert_eq!(keys.last(), Some(&(None, 986)));
     }
 
     #[test]
-    fn every_route_has_its_place() {
-        for (place, route) in Route::ALL.into_iter().enumerate() {
-            assert_eq!(route as usize, place);
+    fn requests_without_a_call_of_the_policy_are_counted_apart() {
+        let metrics = DecisionMetrics::default();
+        metrics.record_always_denied(Route::EmqxAuth);
+        metrics.record_malformed();
+        let counts = metrics.counts();
+        let [count] = &counts[..] else { panic!("{counts:?}") };
+        assert_eq!((count.policy, count.code, count.count), (None, DecisionCode::AlwaysDenied, 1));
+        assert_eq!(metrics.malformed(), 1);
+    }
+
+    #[test]
+    fn a_duration_is_counted_in_the_first_bucket_that_holds_it() {
+        let histogram = Histogram::default();
+        for ns in [0, 1_000, 1_001, 1_000_000_000, 1_000_000_001, u64::MAX] {
+            histogram.record(Duration::from_nanos(ns));
+        }
+        let buckets: Vec<u64> = histogram.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        assert_eq!((buckets[0], buckets[1], buckets[18], buckets[19]), (2, 1, 1, 2));
+    }
+
+    #[test]
+    fn every_route_has_its_index() {
+        for (index, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, index);
         }
     }
 }

@@ -1,59 +1,64 @@
-//! Traces for OpenTelemetry: a span for some of the questions, if the operator wants them.
+//! Traces for OpenTelemetry: a span for a sample of the decisions.
 //!
-//! Whoever judges never waits for them: the library's queue has an end, and what finds it full is dropped.
+//! Sending never blocks a login: spans wait in the bounded queue of the library, and a full queue drops them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use mqtt_gate_engine::util::sanitize;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TracerProvider};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{self as sdk, Sampler, SdkTracerProvider, SpanData};
 
-use crate::config::TraceConfig;
+use crate::config::TracesConfig;
 use crate::decision::Decision;
-use mqtt_gate_engine::util::sanitize;
 
-/// How long the collector may take, for one batch and for the last one when the gate stops.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the collector may take for one batch. The gate waits as long for the last batch when it stops.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why there are no traces where they are wanted.
+/// A response of a collector says little.
+const MAX_RESPONSE: u64 = 64 << 10;
+
+/// Why traces cannot be exported. Never contains the URL, which can hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error("traces.endpoint: {0}; it is an address such as http://127.0.0.1:4318/v1/traces")]
-pub struct TraceError(String);
+#[error("traces.endpoint: not an http:// URL; set it to one such as http://127.0.0.1:4318/v1/traces")]
+pub struct TraceError;
 
-/// Sends spans to a collector.
+/// Exports spans to a collector. Dropping it sends the spans that are queued.
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
     tracer: sdk::SdkTracer,
 }
 
 impl Traces {
-    /// Makes ready to send; `None` if no traces are wanted. The collector is not asked yet.
+    /// Starts the export, without a connection to the collector yet. `None` if none is configured.
     ///
     /// # Errors
-    /// They are wanted, and the address is none.
-    pub(crate) fn start(config: &TraceConfig) -> Result<Option<Self>, TraceError> {
-        let Some(endpoint) = config.endpoint.clone() else { return Ok(None) };
+    /// The endpoint is not a URL of plain HTTP.
+    pub(crate) fn start(config: &TracesConfig) -> Result<Option<Self>, TraceError> {
+        let Some(endpoint) = &config.endpoint else { return Ok(None) };
         if !endpoint.starts_with("http://") {
-            return Err(TraceError("not an http:// address".to_owned()));
+            return Err(TraceError);
         }
-        // The exporter has a runtime of its own, and none can be made within another.
-        let made = thread::spawn(move || {
-            let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
-            exporter.with_endpoint(endpoint).with_timeout(PATIENCE).build()
-        });
-        let made = made.join().map_err(|_| TraceError("the exporter cannot be made".to_owned()))?;
-        // What the library says of it repeats the address, which may hold a password.
-        let exporter = made.map_err(|_| TraceError("not an address".to_owned()))?;
-        let resource = Resource::builder().with_service_name("mqtt-gate");
-        let resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(Client::new())
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(endpoint)
+            .with_timeout(EXPORT_TIMEOUT)
+            .build()
+            .map_err(|_| TraceError)?;
+        let resource = Resource::builder()
+            .with_service_name("mqtt-gate")
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampler::TraceIdRatioBased(config.share))
+            .with_sampler(Sampler::TraceIdRatioBased(config.sample_ratio))
             .with_resource(resource.build())
             .with_batch_exporter(Exporter { exporter, is_failing: AtomicBool::new(false) })
             .build();
@@ -61,36 +66,34 @@ impl Traces {
         Ok(Some(Self { provider, tracer }))
     }
 
-    /// Makes a span of a decision. It names no client.
-    pub(crate) fn note(&self, decision: &Decision) {
-        let Decision { asked, route, ruling, by, at, took, .. } = decision;
-        let mut span = SpanBuilder::from_name(asked.name())
+    /// Records a span of a decision. The span does not identify the client.
+    pub(crate) fn record(&self, decision: &Decision) {
+        let Decision { operation, route, code, policy, at, duration, .. } = decision;
+        let mut span = SpanBuilder::from_name(operation.name())
             .with_kind(SpanKind::Server)
             .with_start_time(*at)
             .with_attributes([
                 KeyValue::new("http.route", route.path()),
-                KeyValue::new("mqtt_gate.verdict", ruling.verdict()),
-                KeyValue::new("mqtt_gate.reason", ruling.reason()),
-                KeyValue::new("mqtt_gate.policy", by.digest.to_string()),
-                KeyValue::new("mqtt_gate.generation", i64::try_from(by.generation).unwrap_or(i64::MAX)),
+                KeyValue::new("mqtt_gate.verdict", code.verdict()),
+                KeyValue::new("mqtt_gate.reason", code.reason()),
+                KeyValue::new("mqtt_gate.policy", policy.digest.to_string()),
+                KeyValue::new("mqtt_gate.generation", i64::try_from(policy.generation).unwrap_or(i64::MAX)),
             ])
             .start(&self.tracer);
-        if ruling.is_fault() {
-            span.set_status(Status::error(ruling.reason()));
+        if code.is_error() {
+            span.set_status(Status::error(code.reason()));
         }
-        span.end_with_timestamp(*at + *took);
+        span.end_with_timestamp(*at + *duration);
     }
 }
 
 impl Drop for Traces {
-    /// Sends what waits, as far as the collector takes it.
     fn drop(&mut self) {
-        let provider = self.provider.clone();
-        let _ = thread::spawn(move || provider.shutdown_with_timeout(PATIENCE)).join();
+        let _ = self.provider.shutdown_with_timeout(EXPORT_TIMEOUT);
     }
 }
 
-/// Tells the operator of the first batch that is not taken, until one is.
+/// Sends batches, and logs the first failure after a success.
 struct Exporter {
     exporter: SpanExporter,
     is_failing: AtomicBool,
@@ -109,8 +112,8 @@ impl sdk::SpanExporter for Exporter {
         if let Err(error) = &sent
             && !was_failing
         {
-            let remedy = "look at traces.endpoint and at the collector; logins go on";
-            tracing::warn!(error = sanitize::chain(error), remedy, "traces cannot be sent");
+            let hint = "check traces.endpoint and the collector; logins are not affected";
+            tracing::warn!(error = sanitize::error_chain(error), hint, "traces cannot be sent");
         }
         sent
     }
@@ -121,5 +124,45 @@ impl sdk::SpanExporter for Exporter {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
+    }
+}
+
+/// A blocking HTTP client. The batch processor calls it on its own thread.
+#[derive(Debug)]
+struct Client(ureq::Agent);
+
+impl Client {
+    fn new() -> Self {
+        let config = ureq::Agent::config_builder().timeout_global(Some(EXPORT_TIMEOUT)).http_status_as_error(false);
+        Self(config.build().into())
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (head, body) = request.into_parts();
+        let response = self.0.run(Request::from_parts(head, &body[..]))?;
+        let (head, body) = response.into_parts();
+        let body = body.into_with_config().limit(MAX_RESPONSE).read_to_vec()?;
+        Ok(Response::from_parts(head, body.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_of_plain_http() {
+        let start = |endpoint: &str| {
+            let config = TracesConfig { endpoint: Some(endpoint.to_owned()), ..TracesConfig::default() };
+            Traces::start(&config).map(|traces| traces.is_some())
+        };
+        assert!(matches!(start("http://127.0.0.1:4318/v1/traces"), Ok(true)));
+        for endpoint in ["https://127.0.0.1:4318", "http://no address", "127.0.0.1:4318", ""] {
+            assert!(start(endpoint).is_err(), "{endpoint}");
+        }
+        assert!(Traces::start(&TracesConfig::default()).unwrap().is_none());
     }
 }

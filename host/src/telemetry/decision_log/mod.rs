@@ -1,228 +1,323 @@
-//! The decision log: a line for each question that was answered, if the operator wants it.
+//! The decision log: one JSON line for each decision.
 //!
-//! Whoever judges never waits for it. What is to be written waits in a queue that has an end; what finds it full is
-//! counted, and the log says itself how many lines it lacks.
+//! Writing never blocks a login. A decision that finds the queue full is dropped, and a gap line in the log says how
+//! many were.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use crate::config::{DecisionConfig, Recorded};
-use crate::decision::Decision;
-use crate::decision::code::Ruling;
-use mqtt_gate_engine::util::file::shown_path;
+use mqtt_gate_engine::util::file::displayable_path;
 
-mod line;
+use super::line_writer::{LineWriter, WriteBatch};
+use crate::config::{DecisionLogConfig, Record};
+use crate::decision::{Decision, DecisionCode};
 
-use line::{Line, Shown};
+mod record;
 
-/// So many lines can wait to be written.
-const MOST_WAITING: usize = 16_384;
+use record::{ClientIdFormatter, DecisionRecord};
 
-/// A salt has so many bytes at least.
-const LEAST_SALT: usize = 16;
+/// Decisions that may wait for the disk: a second of a busy gate, and a few megabytes.
+const MAX_QUEUED: usize = 16_384;
 
-/// So many lines are written before the log looks up.
-const BATCH: usize = 1_024;
+/// A shorter salt lets client ids be guessed from their hashes.
+const MIN_SALT_BYTES: usize = 16;
 
-/// How long the last lines may take to be written when the gate stops.
-const PARTING: Duration = Duration::from_secs(1);
-
-/// Why there is no decision log where one is wanted.
+/// Why the decision log cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DecisionLogError {
-    /// Its file cannot be opened.
-    #[error("decisions.file: cannot write to {}; the directory has to be there, and writable", path.display())]
+    /// The file cannot be opened.
+    #[error("decision_log.file: cannot open {}: {source}; its directory must exist and be writable", path.display())]
     Open {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The salt is none.
+    /// The salt is too short.
     #[error(
-        "decisions.salt_file: shorter than {LEAST_SALT} bytes, so that client ids could be guessed; make one by `openssl rand -hex 32`"
+        "decision_log.salt_file: shorter than {MIN_SALT_BYTES} bytes, so client ids could be guessed; \
+         `openssl rand -hex 32` generates a salt"
     )]
     ShortSalt,
-    /// The salt cannot be had.
-    #[error("decisions.salt_file: cannot read {}", shown_path(path))]
-    Salt {
-        /// The file.
+    /// The salt cannot be read.
+    #[error("decision_log.salt_file: cannot read {}", displayable_path(path))]
+    ReadSalt {
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system gives no random bytes or no thread.
+    /// The system refuses random bytes or a thread.
     #[error("cannot start the decision log")]
     System(#[source] io::Error),
 }
 
-/// Writes decisions down.
+/// The decision log. Dropping it writes the decisions that are queued, for at most one second.
 pub(crate) struct DecisionLog {
-    queue: Option<SyncSender<Line>>,
-    recorded: Recorded,
-    shown: Arc<Shown>,
-    state: Arc<State>,
-    /// Hears that the last line has been written.
-    ended: Mutex<Receiver<()>>,
-}
-
-/// What the writer and the others know together.
-#[derive(Default)]
-struct State {
-    lost: AtomicU64,
-    reopen: AtomicBool,
+    writer: LineWriter<DecisionRecord>,
+    record: Record,
+    formatter: Arc<ClientIdFormatter>,
+    reopen: Arc<AtomicBool>,
 }
 
 impl DecisionLog {
-    /// Opens the log; `None` if none is wanted.
+    /// Opens the log. `None` if none is configured.
     ///
     /// # Errors
-    /// It is wanted, and cannot be had.
-    pub(crate) fn open(config: &DecisionConfig) -> Result<Option<Self>, DecisionLogError> {
+    /// The file or the salt cannot be used.
+    pub(crate) fn open(config: &DecisionLogConfig) -> Result<Option<Self>, DecisionLogError> {
         let Some(path) = &config.file else { return Ok(None) };
-        let shown = Arc::new(Shown::new(config.client_id, config.salt_file.as_deref())?);
-        let open = |source| DecisionLogError::Open { path: path.clone(), source };
-        let state = Arc::new(State::default());
-        let writer = Writer {
-            out: out(path).map_err(open)?,
+        let formatter = Arc::new(ClientIdFormatter::new(config.client_id, config.salt_file.as_deref())?);
+        let reopen = Arc::<AtomicBool>::default();
+        let log_file = LogFile {
+            out: open(path).map_err(|source| DecisionLogError::Open { path: path.clone(), source })?,
             path: path.clone(),
-            shown: Arc::clone(&shown),
+            formatter: Arc::clone(&formatter),
+            reopen: Arc::clone(&reopen),
             line: Vec::new(),
-            state: Arc::clone(&state),
+            last_id: 0,
+            reported: 0,
             is_failing: false,
         };
-        let (queue, lines) = sync_channel(MOST_WAITING);
-        let (ending, ended) = sync_channel(1);
-        let write = move || {
-            writer.write_all(&lines);
-            let _ = ending.send(());
-        };
-        thread::Builder::new().name("decisions".to_owned()).spawn(write).map_err(DecisionLogError::System)?;
-        Ok(Some(Self { queue: Some(queue), recorded: config.what, shown, state, ended: Mutex::new(ended) }))
+        let writer = LineWriter::spawn("decision-log", MAX_QUEUED, log_file).map_err(DecisionLogError::System)?;
+        Ok(Some(Self { writer, record: config.record, formatter, reopen }))
     }
 
-    /// Puts a decision in the queue, if there is room.
+    /// Queues a decision. Never blocks.
     pub(crate) fn write(&self, decision: &Decision) {
-        if self.recorded == Recorded::Refused && decision.ruling == Ruling::Allow {
-            return;
-        }
-        let line = || Line::of(decision, &self.shown);
-        let is_queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(line()).is_ok());
-        if !is_queued {
-            self.state.lost.fetch_add(1, Relaxed);
+        if self.record == Record::All || decision.code != DecisionCode::Allow {
+            self.writer.send(DecisionRecord::new(decision, &self.formatter));
         }
     }
 
-    /// How many decisions it has no line of.
-    pub(crate) fn lost(&self) -> u64 {
-        self.state.lost.load(Relaxed)
+    /// Number of decisions that were dropped or could not be written.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.writer.dropped().load(Relaxed)
     }
 
-    /// Opens the file anew before the next line: somebody has moved it away.
+    /// Opens the file again before the next line. Call it after log rotation has moved the file away.
     pub(crate) fn reopen(&self) {
-        self.state.reopen.store(true, Relaxed);
+        self.reopen.store(true, Relaxed);
     }
 }
 
 impl Drop for DecisionLog {
-    /// Waits until the last line has been written, unless nobody takes it.
     fn drop(&mut self) {
-        drop(self.queue.take());
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.recv_timeout(PARTING).is_err() {
-            tracing::warn!("the decision log could not be written to its end");
+        if !self.writer.drain() {
+            tracing::warn!("decision log not written completely");
         }
     }
 }
 
-type Out = BufWriter<Box<dyn Write + Send>>;
+type Output = BufWriter<Box<dyn Write + Send>>;
 
-/// `-` is standard output.
-fn out(path: &Path) -> io::Result<Out> {
+/// Opens the log file for appending, or standard output for `-`.
+fn open(path: &Path) -> io::Result<Output> {
     let is_stdout = path.as_os_str() == "-";
-    if !is_stdout && path.metadata().is_ok_and(|there| !there.is_file()) {
-        // To open a pipe that nobody reads would take for ever.
+    if !is_stdout && path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        // Opening a pipe without a reader would block.
         return Err(io::Error::other("not a regular file; `-` is standard output"));
     }
-    let out: Box<dyn Write + Send> = if is_stdout { Box::new(io::stdout()) } else { Box::new(append(path)?) };
+    let out: Box<dyn Write + Send> = if is_stdout {
+        Box::new(io::stdout())
+    } else {
+        // Readable by the group, for log shippers. Client ids are personal data, so not by everyone.
+        Box::new(OpenOptions::new().create(true).append(true).mode(0o640).open(path)?)
+    };
     Ok(BufWriter::with_capacity(64 << 10, out))
 }
 
-/// Others than the owner and the group have no business there.
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
-}
-
-/// The thread that writes.
-struct Writer {
-    out: Out,
+/// The writing half, on its own thread.
+struct LogFile {
+    out: Output,
     path: PathBuf,
-    shown: Arc<Shown>,
-    /// The line that is being made.
+    formatter: Arc<ClientIdFormatter>,
+    reopen: Arc<AtomicBool>,
+    /// Buffer for one line. A line is written whole or not at all, as far as the system allows.
     line: Vec<u8>,
-    state: Arc<State>,
+    last_id: u64,
+    /// Dropped decisions that a gap line has reported.
+    reported: u64,
+    /// Whether the last write failed. The first failure is logged.
     is_failing: bool,
 }
 
-impl Writer {
-    /// Writes until nobody can send any more. What has been written is there for others to read as soon as no more waits.
-    fn write_all(mut self, lines: &Receiver<Line>) {
-        let (mut number, mut told) = (0_u64, 0);
-        while let Ok(first) = lines.recv() {
-            if self.state.reopen.swap(false, Relaxed) {
-                self.reopen();
+impl WriteBatch<DecisionRecord> for LogFile {
+    fn write_batch(&mut self, records: impl Iterator<Item = DecisionRecord>, dropped: &AtomicU64) {
+        if self.reopen.swap(false, Relaxed) {
+            self.reopen_file();
+        }
+        for record in records {
+            self.last_id += 1;
+            let encoded = record.encode(&mut self.line, &self.formatter, self.last_id);
+            if encoded.and_then(|()| self.write_line()).is_err() {
+                dropped.fetch_add(1, Relaxed);
             }
-            for line in std::iter::once(first).chain(lines.try_iter()).take(BATCH) {
-                number += 1;
-                let made = line.write(&mut self.line, &self.shown, number);
-                if made.and_then(|()| self.put()).is_err() {
-                    self.state.lost.fetch_add(1, Relaxed);
-                }
+        }
+        let dropped = dropped.load(Relaxed);
+        if dropped > self.reported {
+            let encoded = record::encode_gap(&mut self.line, SystemTime::now(), dropped - self.reported);
+            if encoded.and_then(|()| self.write_line()).is_ok() {
+                self.reported = dropped;
             }
-            let lost = self.state.lost.load(Relaxed);
-            if lost > told && line::write_lost(&mut self.line, lost - told).and_then(|()| self.put()).is_ok() {
-                told = lost;
-            }
-            let flushed = self.out.flush();
-            self.note(flushed);
+        }
+        match self.out.flush() {
+            // While reopening fails, lines go to the old file. That is no recovery.
+            Ok(()) => self.is_failing &= self.reopen.load(Relaxed),
+            Err(error) => self.log_first_failure(&error),
         }
     }
+}
 
-    /// Puts the line where it belongs, whole or not at all as far as the system has it so.
-    fn put(&mut self) -> io::Result<()> {
-        let put = self.out.write_all(&self.line);
+impl LogFile {
+    fn write_line(&mut self) -> io::Result<()> {
+        let written = self.out.write_all(&self.line);
         self.line.clear();
-        put
+        written
     }
 
-    /// Tries again at the next look if it cannot be done now.
-    fn reopen(&mut self) {
-        let flushed = self.out.flush();
-        self.note(flushed);
-        match out(&self.path) {
+    /// Opens the file again. After a failure the next batch tries again.
+    fn reopen_file(&mut self) {
+        if let Err(error) = self.out.flush() {
+            self.log_first_failure(&error);
+        }
+        match open(&self.path) {
             Ok(out) => self.out = out,
             Err(error) => {
-                self.state.reopen.store(true, Relaxed);
-                self.note(Err(error));
+                self.reopen.store(true, Relaxed);
+                self.log_first_failure(&error);
             }
         }
     }
 
-    /// Tells of the first failure, until something has reached the file again.
-    fn note(&mut self, done: io::Result<()>) {
-        if let Err(error) = &done
-            && !self.is_failing
-        {
-            let remedy = "make room on the disk, or look at who may write there; logins go on";
-            tracing::error!(file = %self.path.display(), %error, remedy, "the decision log cannot be written");
+    fn log_first_failure(&mut self, error: &io::Error) {
+        if !self.is_failing {
+            let hint = "free disk space, or check the permissions of the file; logins are not affected";
+            tracing::error!(file = %self.path.display(), %error, hint, "the decision log cannot be written");
         }
-        self.is_failing = done.is_err();
+        self.is_failing = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::ClientIdFormat;
+    use crate::telemetry::tests::decision;
+
+    fn config(directory: &TempDir) -> DecisionLogConfig {
+        DecisionLogConfig { file: Some(directory.path().join("decisions.log")), ..DecisionLogConfig::default() }
+    }
+
+    fn lines(directory: &TempDir, name: &str) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(directory.path().join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn decisions_are_numbered_and_written_when_the_log_is_dropped() {
+        let directory = TempDir::new().unwrap();
+        let log = DecisionLog::open(&config(&directory)).unwrap().unwrap();
+        for code in [DecisionCode::Allow, DecisionCode::Banned, DecisionCode::Ignore] {
+            log.write(&decision(code));
+        }
+        drop(log);
+        let lines = lines(&directory, "decisions.log");
+        let written: Vec<_> = lines.iter().map(|line| (line["id"].as_u64(), line["verdict"].as_str())).collect();
+        assert_eq!(written, [(Some(1), Some("allow")), (Some(2), Some("deny")), (Some(3), Some("ignore"))]);
+    }
+
+    #[test]
+    fn allowed_clients_are_left_out_on_request() {
+        let directory = TempDir::new().unwrap();
+        let config = DecisionLogConfig { record: Record::Denied, ..config(&directory) };
+        let log = DecisionLog::open(&config).unwrap().unwrap();
+        for code in [DecisionCode::Allow, DecisionCode::Ignore, DecisionCode::Allow, DecisionCode::Trap] {
+            log.write(&decision(code));
+        }
+        drop(log);
+        let lines = lines(&directory, "decisions.log");
+        assert_eq!(lines.iter().map(|line| &line["verdict"]).collect::<Vec<_>>(), ["ignore", "error"]);
+    }
+
+    #[test]
+    fn a_rotated_file_is_created_again() {
+        let directory = TempDir::new().unwrap();
+        let log = DecisionLog::open(&config(&directory)).unwrap().unwrap();
+        log.write(&decision(DecisionCode::Allow));
+        assert!(log.writer.drain());
+        fs::rename(directory.path().join("decisions.log"), directory.path().join("old.log")).unwrap();
+        log.reopen();
+        log.write(&decision(DecisionCode::Allow));
+        drop(log);
+        assert_eq!(
+            (lines(&directory, "old.log").len(), lines(&directory, "decisions.log")[0]["id"].as_u64()),
+            (1, Some(2))
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_again_loses_nothing() {
+        let directory = TempDir::new().unwrap();
+        let log = DecisionLog::open(&config(&directory)).unwrap().unwrap();
+        let (path, old) = (directory.path().join("decisions.log"), directory.path().join("old.log"));
+        fs::rename(&path, &old).unwrap();
+        fs::create_dir(&path).unwrap();
+        log.reopen();
+        for _ in 0..2 {
+            log.write(&decision(DecisionCode::Allow));
+            assert!(log.writer.drain());
+        }
+        fs::remove_dir(&path).unwrap();
+        log.write(&decision(DecisionCode::Allow));
+        drop(log);
+        assert_eq!((lines(&directory, "old.log").len(), lines(&directory, "decisions.log").len()), (2, 1));
+    }
+
+    #[test]
+    fn a_gap_line_reports_dropped_decisions_once() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("decisions.log");
+        let formatter = Arc::new(ClientIdFormatter::new(ClientIdFormat::Plain, None).unwrap());
+        let mut log_file = LogFile {
+            out: open(&path).unwrap(),
+            path,
+            formatter: Arc::clone(&formatter),
+            reopen: Arc::default(),
+            line: Vec::new(),
+            last_id: 0,
+            reported: 0,
+            is_failing: false,
+        };
+        let record = || DecisionRecord::new(&decision(DecisionCode::Allow), &formatter);
+        for dropped in [0, 5, 5, 7] {
+            log_file.write_batch([record()].into_iter(), &AtomicU64::new(dropped));
+        }
+        let lines = lines(&directory, "decisions.log");
+        let gaps: Vec<_> = lines.iter().map(|line| (line["id"].as_u64(), line["dropped"].as_u64())).collect();
+        let expected =
+            [(Some(1), None), (Some(2), None), (None, Some(5)), (Some(3), None), (Some(4), None), (None, Some(2))];
+        assert_eq!(gaps, expected);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named_with_what_to_do() {
+        let config = |file: &str| DecisionLogConfig { file: Some(file.into()), ..DecisionLogConfig::default() };
+        assert!(DecisionLog::open(&DecisionLogConfig::default()).unwrap().is_none());
+        for (file, problem) in
+            [("/nowhere/decisions.log", "its directory must exist"), ("/dev/null", "not a regular file")]
+        {
+            let error = DecisionLog::open(&config(file)).err().unwrap().to_string();
+            assert!(error.starts_with("decision_log.file: ") && error.contains(problem), "{error}");
+        }
     }
 }

@@ -1,0 +1,23 @@
+//! What the admin routes read.
+
+use std::sync::Arc;
+
+use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter};
+use tokio_util::sync::CancellationToken;
+
+use crate::net::accept::ConnectionLimit;
+use crate::security::CredentialHandle;
+use crate::telemetry::Telemetry;
+
+/// Read access to the parts of a gate.
+#[derive(Clone)]
+pub(crate) struct AdminState {
+    pub(crate) active: ActivePolicy,
+    pub(crate) history: HistoryReader,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) connections: ConnectionLimit,
+    pub(crate) instances: Arc<InstanceCounter>,
+    /// Credentials of both listeners.
+    pub(crate) credentials: Vec<CredentialHandle>,
+    pub(crate) shutdown: CancellationToken,
+}
