@@ -1,22 +1,5 @@
 //! `make bench`: how fast the gate answers, beside the same checks compiled in, as ratios measured side by side in one
 //! run. Every answer is checked.
-//!
-//! ```text
-//! contestant.rs  a server as a process: started, watched, ended
-//! judges.rs      judges without a component, behind the gate's serving code     axum_native.rs  the usual handler
-//! hyper_alone.rs an answer that is always the same
-//! load.rs        the load: in a closed loop, or at a rate
-//! login.rs       what is asked and answered                                     url.rs  where
-//! turn.rs        one contestant's turn under a load, and medians of several
-//!
-//! comparison.rs  side by side    tails.rs  latency at half load    curves.rs  along connections, depth, keys, threads
-//! swaps.rs       swaps under load, and many of them                others.rs  what wrk and oha say
-//! extras.rs      what the decision log and traces cost             storm.rs   what a reconnect storm takes
-//! proxies.rs     the same policy in proxies; connects.rs  MQTT     tls.rs     what TLS costs
-//! goals.rs       what has to hold                                  guard.rs   `make bench-check`
-//!
-//! section.rs     words, tables and plots ─► report.rs  docs/PERFORMANCE.md ─► plot.rs  SVG
-//! ```
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -28,40 +11,24 @@ use anyhow::Result;
 use auth_core::Settings;
 use clap::{Args, Parser, Subcommand};
 
-mod axum_native;
-mod comparison;
-mod connects;
-mod contestant;
-mod curves;
-mod extras;
-mod goals;
-mod guard;
-mod hyper_alone;
-mod judges;
 mod load;
-mod login;
-mod others;
-mod plot;
-mod proxies;
+mod measure;
+mod regression_check;
 mod report;
-mod section;
-mod storm;
-mod swaps;
-mod tails;
-mod tls;
-mod turn;
-mod url;
+mod targets;
+mod thresholds;
 
-use comparison::Plan;
-use contestant::{Contestant, Kind, Setup};
-use goals::Measured;
+use load::login::Login;
+use load::url::Url;
 use load::{Load, Pace};
-use login::Login;
-use section::Section;
-use swaps::Swaps;
-use tails::Tails;
-use turn::Spread;
-use url::Url;
+use measure::comparison::Plan;
+use measure::latency::Tails;
+use measure::run::Spread;
+use measure::swaps::Swaps;
+use measure::{curves, external_tools, features, proxies, reconnect_storm, tls};
+use report::section::Section;
+use targets::{Contestant, Kind, Setup, axum_native, evaluators, hyper_baseline};
+use thresholds::Measured;
 
 /// How fast the gate answers, beside the same checks compiled in.
 #[derive(Parser)]
@@ -147,7 +114,7 @@ struct Run {
 fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Run(run) => run.run(),
-        Verb::Check { gate } => guard::check(&gate),
+        Verb::Check { gate } => regression_check::check(&gate),
         Verb::Proxies(run) => run.proxies(),
         Verb::Load(load) => load.run(),
         Verb::Serve(serve) => serve.run(),
@@ -159,9 +126,9 @@ impl Serve {
         let keys = std::env::var("MQTT_SIGNATURE_KEY")?;
         let settings = Arc::new(Settings::read(|name| (name == "signature-keys").then(|| keys.clone()))?);
         match self.who.as_str() {
-            "hyper alone" => hyper_alone::serve(self.listen, self.workers),
-            "plain" => judges::serve(self.listen, self.workers, None),
-            "native" => judges::serve(self.listen, self.workers, Some(settings)),
+            "hyper alone" => hyper_baseline::serve(self.listen, self.workers),
+            "plain" => evaluators::serve(self.listen, self.workers, None),
+            "native" => evaluators::serve(self.listen, self.workers, Some(settings)),
             "axum-native" => axum_native::serve(self.listen, self.workers, settings),
             other => anyhow::bail!("no contestant is called {other:?}: hyper alone, plain, native or axum-native"),
         }
@@ -202,13 +169,13 @@ impl Run {
         let sections = [
             measured.section()?,
             comparison.section(),
-            others::section(&self.gate, long)?,
+            external_tools::section(&self.gate, long)?,
             tails.section(),
             curves::section(&self.gate, 3, long / 3)?,
             swaps.section(),
-            extras::section(&self.gate, 3, long)?,
+            features::section(&self.gate, 3, long)?,
             tls::section(&self.gate, 3, long)?,
-            storm::section(&comparison),
+            reconnect_storm::section(&comparison),
             self.in_proxies()?,
         ];
         if let Some(directory) = &self.write {

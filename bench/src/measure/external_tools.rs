@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::contestant::{Contestant, Kind, Setup};
+use crate::load::login::Login;
 use crate::load::{Load, Pace};
-use crate::login::Login;
-use crate::section::{Section, Table};
-use crate::turn::{Spread, Turn};
+use crate::measure::run::{Spread, Turn};
+use crate::report::section::{Section, Table};
+use crate::targets::{Contestant, Kind, Setup};
 
 const CONTESTANTS: [Kind; 4] = [Kind::Native, Kind::AxumNative, Kind::Reused, Kind::Fresh];
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::contestant::Contestant;
 use crate::load::Load;
+use crate::targets::Contestant;
 
 /// What one turn came to.
 #[derive(Clone, Copy)]

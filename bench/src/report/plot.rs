@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::section::Plot;
+use crate::report::section::Plot;
 
 /// One colour for each contestant, told apart by who does not see red from green.
 const COLOURS: [RGBColor; 5] = [

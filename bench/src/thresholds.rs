@@ -1,10 +1,10 @@
 //! What the gate has to hold, and whether it did.
 
-use crate::comparison::Comparison;
-use crate::contestant::Kind;
-use crate::section::{Section, Table};
-use crate::swaps::Swaps;
-use crate::tails::Tails;
+use crate::measure::comparison::Comparison;
+use crate::measure::latency::Tails;
+use crate::measure::swaps::Swaps;
+use crate::report::section::{Section, Table};
+use crate::targets::Kind;
 
 /// One thing to hold.
 struct Goal {

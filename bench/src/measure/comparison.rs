@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::contestant::{Contestant, Kind, Setup};
+use crate::load::login::Login;
+use crate::load::url::Url;
 use crate::load::{Load, Pace};
-use crate::login::Login;
-use crate::section::{Section, Table};
-use crate::turn::{Spread, Turn};
-use crate::url::Url;
+use crate::measure::run::{Spread, Turn};
+use crate::report::section::{Section, Table};
+use crate::targets::{Contestant, Kind, Setup};
 
 /// How the contestants are compared.
 pub(crate) struct Plan<'a> {

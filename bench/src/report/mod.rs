@@ -1,12 +1,15 @@
 //! The page that the figures are written to.
 
+mod plot;
+pub(crate) mod section;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::section::Section;
+use section::Section;
 
 /// Writes `PERFORMANCE.md` and its plots into this directory.
 pub(crate) fn write(directory: &Path, sections: &[Section]) -> Result<()> {

@@ -11,7 +11,7 @@ use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 
-use crate::login::{Answers, Login, key_ring};
+use crate::load::login::{Answers, Login, key_ring};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

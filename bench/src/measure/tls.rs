@@ -6,11 +6,11 @@ use std::{env, fs};
 
 use anyhow::Result;
 
-use crate::contestant::{Contestant, Kind, Setup};
-use crate::login::Login;
-use crate::others::by_wrk;
-use crate::section::{Section, Table};
-use crate::turn::Spread;
+use crate::load::login::Login;
+use crate::measure::external_tools::by_wrk;
+use crate::measure::run::Spread;
+use crate::report::section::{Section, Table};
+use crate::targets::{Contestant, Kind, Setup};
 
 /// Has wrk ask a gate with TLS and one without in turn, on connections that stay.
 pub(crate) fn section(gate: &Path, rounds: usize, long: Duration) -> Result<Section> {

@@ -9,12 +9,12 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::connects;
-use crate::contestant::{Contestant, Kind, Setup, free_address, until_it_says};
+use crate::load::login::{Login, key_ring};
 use crate::load::{Load, Pace};
-use crate::login::{Login, key_ring};
-use crate::section::{Section, Table};
-use crate::turn::{Spread, Turn};
+use crate::measure::mqtt_connections as connects;
+use crate::measure::run::{Spread, Turn};
+use crate::report::section::{Section, Table};
+use crate::targets::{Contestant, Kind, Setup, free_address, until_it_says};
 
 /// How long one may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,7 +149,7 @@ impl Parts<'_> {
             return Ok(None);
         }
         let (http, mqtt) = (free_address()?, free_address()?);
-        let shipped = include_str!("../../deploy/envoy.yaml")
+        let shipped = include_str!("../../../deploy/envoy.yaml")
             .replace("port_value: 8003", &format!("port_value: {}", http.port()))
             .replace("0.0.0.0, port_value: 1883", &format!("127.0.0.1, port_value: {}", mqtt.port()))
             .replace("port_value: 1884", &format!("port_value: {}", broker.port()))

@@ -1,5 +1,8 @@
 //! The load, as a broker makes it in a reconnect storm: few connections, pipelined, every answer checked.
 
+pub(crate) mod login;
+pub(crate) mod url;
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +16,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::login::{Answers, Login};
+use login::{Answers, Login};
 
 /// Logins over so many connections, from one thread: the other processors are for the server.
 pub(crate) struct Load<'a> {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::login::Login;
-use crate::section::Table;
-use crate::turn::Spread;
+use crate::load::login::Login;
+use crate::measure::run::Spread;
+use crate::report::section::Table;
 
 /// Clients that connect at once, each again and again.
 const CLIENTS: usize = 8;

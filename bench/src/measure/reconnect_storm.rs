@@ -1,8 +1,8 @@
 //! What a reconnect storm takes: computed from the processor time of a login.
 
-use crate::comparison::Comparison;
-use crate::contestant::Kind;
-use crate::section::{Line, Plot, Section, Table};
+use crate::measure::comparison::Comparison;
+use crate::report::section::{Line, Plot, Section, Table};
+use crate::targets::Kind;
 
 /// How many devices come back at once.
 const FLEETS: [u32; 5] = [10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];

@@ -8,11 +8,11 @@ use std::{env, fs, thread};
 
 use anyhow::Result;
 
-use crate::contestant::{Contestant, Kind, Setup};
+use crate::load::login::Login;
 use crate::load::{Load, Pace};
-use crate::login::Login;
-use crate::section::{Section, Table};
-use crate::turn::{Spread, Turn};
+use crate::measure::run::{Spread, Turn};
+use crate::report::section::{Section, Table};
+use crate::targets::{Contestant, Kind, Setup};
 
 /// Has a gate with each of them answer in turn.
 pub(crate) fn section(gate: &Path, rounds: usize, long: Duration) -> Result<Section> {

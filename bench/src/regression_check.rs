@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::comparison::Plan;
-use crate::contestant::Kind::{self, AxumNative, Fresh, Native, Reused};
-use crate::goals::Bound;
+use crate::measure::comparison::Plan;
+use crate::targets::Kind::{self, AxumNative, Fresh, Native, Reused};
+use crate::thresholds::Bound;
 
 /// Ratios of logins a second that hold on a busy machine too, each a good way under what is measured
 /// (docs/PERFORMANCE.md): one, its depth, to another, no less than.

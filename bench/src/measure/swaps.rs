@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::contestant::{Contestant, Kind, Setup};
+use crate::load::login::Login;
 use crate::load::{Load, Pace};
-use crate::login::Login;
-use crate::section::{Section, Table};
-use crate::turn::{Spread, Turn};
+use crate::measure::run::{Spread, Turn};
+use crate::report::section::{Section, Table};
+use crate::targets::{Contestant, Kind, Setup};
 
 /// What swapping came to.
 pub(crate) struct Swaps {
