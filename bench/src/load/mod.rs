@@ -1,189 +1,190 @@
-//! The load, as a broker makes it in a reconnect storm: few connections, pipelined, every answer checked.
+//! The load, shaped like a broker's in a reconnect storm: few connections, pipelined requests, every response checked.
 
-pub(crate) mod login;
-pub(crate) mod url;
-
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 
-use login::{Answers, Login};
+mod connection;
+pub(crate) mod login;
+pub(crate) mod response;
+pub(crate) mod url;
 
-/// Logins over so many connections, from one thread: the other processors are for the server.
+use connection::Connection;
+use login::Login;
+
+/// Logins over a number of connections, from one thread, so that the other processors are free for the server.
 pub(crate) struct Load<'a> {
     pub(crate) login: &'a Login,
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
 }
 
-/// When a login is sent.
+/// When logins are sent.
 #[derive(Clone, Copy)]
 pub(crate) enum Pace {
-    /// So many at once on each connection, and as many again when all of them have been answered: a closed loop.
+    /// A closed loop: each connection sends this many logins at once, and again when all of them have a response.
     Depth(usize),
-    /// So many a second, over all connections, however long the answers take; in steps of a millisecond. What waits
-    /// behind a slow answer counts as waiting from the moment it should have been sent (no coordinated omission).
+    /// An open loop: this many logins per second over all connections, in steps of [`TICK`], however slow the responses
+    /// are. Latency counts from the time at which a login was due (no coordinated omission).
     Rate(f64),
 }
 
-/// What came of it.
-pub(crate) struct Answered {
-    /// Logins that were answered, all as they had to be.
+/// The outcome of a load.
+pub(crate) struct LoadResult {
+    /// Logins with a response. Each response allowed the login.
     pub(crate) logins: u64,
-    /// How long that took.
-    pub(crate) took: Duration,
-    /// How long each answer was waited for, in nanoseconds.
+    pub(crate) elapsed: Duration,
+    /// Latencies in nanoseconds.
     pub(crate) latencies: Histogram<u64>,
 }
 
-/// As many as EMQX sends on a connection before the first is answered.
-const MOST_IN_FLIGHT: usize = 100;
+/// The interval in which logins of [`Pace::Rate`] come due.
+const TICK: Duration = Duration::from_millis(1);
 
-/// The step in which logins come at a rate.
-const STEP: Duration = Duration::from_millis(1);
-
-/// How long the last answers may take. A server that takes longer has lost them.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for outstanding responses. A server that takes longer has lost them.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Load<'_> {
-    /// Asks for so long, and waits for the last answers.
+    /// Sends logins for `duration`, then waits for the outstanding responses.
     ///
     /// # Errors
-    /// An answer that does not let in, or none.
-    pub(crate) fn run(&self, server: SocketAddr, long: Duration) -> Result<Answered> {
+    /// A response does not allow the login, or is missing.
+    pub(crate) fn run(&self, server: SocketAddr, duration: Duration) -> Result<LoadResult> {
         let mut poll = Poll::new()?;
         let mut connections = Vec::new();
         for number in 0..self.connections {
             connections.push(Connection::open(server, &poll, Token(number))?);
         }
-        let began = Instant::now();
-        let _steps = match self.pace {
-            Pace::Rate(_) => Some(Steps::begin(Waker::new(poll.registry(), Token(usize::MAX))?, began)),
+        let started = Instant::now();
+        let _ticker = match self.pace {
+            Pace::Rate(_) => Some(Ticker::start(Waker::new(poll.registry(), Token(usize::MAX))?, started)),
             Pace::Depth(_) => None,
         };
-        let mut run = Run { load: self, connections, began, long, scheduled: 0, latencies: histogram()? };
+        let mut driver = Driver { load: self, connections, started, duration, scheduled: 0, latencies: histogram()? };
         let mut events = Events::with_capacity(1024);
-        run.begin()?;
+        driver.start()?;
         loop {
-            let running = run.began.elapsed();
-            if running >= long && run.is_scheduled() && run.is_answered() {
-                return Ok(Answered { logins: run.latencies.len(), took: running, latencies: run.latencies });
+            let elapsed = driver.started.elapsed();
+            if elapsed >= duration && driver.is_fully_scheduled() && driver.is_idle() {
+                return Ok(LoadResult { logins: driver.latencies.len(), elapsed, latencies: driver.latencies });
             }
-            if running > long + PATIENCE {
-                bail!("answers are missing {PATIENCE:?} after the last login was sent");
+            if elapsed > duration + RESPONSE_TIMEOUT {
+                bail!("responses are missing {RESPONSE_TIMEOUT:?} after the last login was sent");
             }
-            poll.poll(&mut events, Some(PATIENCE)).or_else(|error| match error.kind() {
+            poll.poll(&mut events, Some(RESPONSE_TIMEOUT)).or_else(|error| match error.kind() {
                 io::ErrorKind::Interrupted => Ok(()),
                 _ => Err(error),
             })?;
             for event in &events {
-                run.step(event.token())?;
+                driver.handle_event(event.token())?;
             }
         }
     }
 }
 
-/// Wakes the load up every step, until it is dropped: polling alone would round the time up.
-struct Steps(Arc<AtomicBool>);
+/// A thread that wakes the load at every [`TICK`] until it is dropped. A poll timeout alone would round up.
+struct Ticker {
+    stopped: Arc<AtomicBool>,
+}
 
-impl Steps {
-    fn begin(waker: Waker, began: Instant) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&over);
+impl Ticker {
+    fn start(waker: Waker, started: Instant) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
         thread::spawn(move || {
-            let mut step = 1;
+            let mut tick = 1;
             while !stop.load(Relaxed) && waker.wake().is_ok() {
-                thread::sleep((began + STEP * step).saturating_duration_since(Instant::now()));
-                step += 1;
+                thread::sleep((started + TICK * tick).saturating_duration_since(Instant::now()));
+                tick += 1;
             }
         });
-        Self(over)
+        Self { stopped }
     }
 }
 
-impl Drop for Steps {
+impl Drop for Ticker {
     fn drop(&mut self) {
-        self.0.store(true, Relaxed);
+        self.stopped.store(true, Relaxed);
     }
 }
 
-struct Run<'a> {
+/// A load in progress.
+struct Driver<'a> {
     load: &'a Load<'a>,
     connections: Vec<Connection>,
-    began: Instant,
-    /// How long logins come.
-    long: Duration,
-    /// Logins that have come at a rate.
+    started: Instant,
+    /// The period in which logins are sent.
+    duration: Duration,
+    /// Logins of [`Pace::Rate`] that have come due.
     scheduled: usize,
     latencies: Histogram<u64>,
 }
 
-impl Run<'_> {
-    fn begin(&mut self) -> Result<()> {
+impl Driver<'_> {
+    fn start(&mut self) -> Result<()> {
         if let Pace::Depth(depth) = self.load.pace {
             let now = Instant::now();
             for connection in &mut self.connections {
-                connection.due.push_back((now, depth));
+                connection.enqueue(now, depth);
                 connection.send(self.load.login)?;
             }
         }
         Ok(())
     }
 
-    /// Whether all that was to come has come.
+    /// Reports whether every login of the period has come due.
     #[expect(clippy::cast_precision_loss, reason = "a count")]
-    fn is_scheduled(&self) -> bool {
+    fn is_fully_scheduled(&self) -> bool {
         match self.load.pace {
             Pace::Depth(_) => true,
-            // Up to the last step, which may be cut.
-            Pace::Rate(rate) => self.scheduled as f64 + 1.0 >= rate * self.long.saturating_sub(STEP).as_secs_f64(),
+            // The last tick may be cut short.
+            Pace::Rate(rate) => self.scheduled as f64 + 1.0 >= rate * self.duration.saturating_sub(TICK).as_secs_f64(),
         }
     }
 
-    fn is_answered(&self) -> bool {
-        self.connections.iter().all(Connection::is_answered)
+    fn is_idle(&self) -> bool {
+        self.connections.iter().all(Connection::is_idle)
     }
 
-    fn step(&mut self, Token(number): Token) -> Result<()> {
+    fn handle_event(&mut self, Token(number): Token) -> Result<()> {
         match (self.connections.get_mut(number), self.load.pace) {
             (Some(connection), pace) => {
                 connection.receive(&mut self.latencies)?;
                 if let Pace::Depth(depth) = pace
-                    && self.began.elapsed() < self.long
-                    && connection.is_answered()
+                    && self.started.elapsed() < self.duration
+                    && connection.is_idle()
                 {
-                    connection.due.push_back((Instant::now(), depth));
+                    connection.enqueue(Instant::now(), depth);
                 }
                 connection.send(self.load.login)
             }
+            // A tick: the token of the waker belongs to no connection.
             (None, Pace::Rate(rate)) => self.schedule(rate),
             (None, Pace::Depth(_)) => Ok(()),
         }
     }
 
-    /// What has come due since the last step, to each connection in turn.
+    /// Distributes the logins that have come due since the last tick over the connections.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "counts")]
     fn schedule(&mut self, rate: f64) -> Result<()> {
-        let steps = (self.began.elapsed().min(self.long).as_secs_f64() / STEP.as_secs_f64()) as u32;
-        let mut step = (self.scheduled as f64 / (rate * STEP.as_secs_f64())) as u32;
-        while step < steps {
-            step += 1;
-            let due = (rate * STEP.as_secs_f64() * f64::from(step)) as usize;
+        let ticks = (self.started.elapsed().min(self.duration).as_secs_f64() / TICK.as_secs_f64()) as u32;
+        let mut tick = (self.scheduled as f64 / (rate * TICK.as_secs_f64())) as u32;
+        while tick < ticks {
+            tick += 1;
+            let due = (rate * TICK.as_secs_f64() * f64::from(tick)) as usize;
             let (new, count) = (due.saturating_sub(self.scheduled), self.connections.len());
             for at in 0..count.min(new) {
                 let share = new / count + usize::from(at < new % count);
-                // So that those left over are not always the same.
+                // Start at another connection each time, so that the remainder is spread evenly.
                 if let Some(connection) = self.connections.get_mut((self.scheduled + at) % count) {
-                    connection.due.push_back((self.began + STEP * step, share));
+                    connection.enqueue(self.started + TICK * tick, share);
                 }
             }
             self.scheduled += new;
@@ -192,102 +193,7 @@ impl Run<'_> {
     }
 }
 
-/// One connection, and what is on its way there.
-struct Connection {
-    stream: TcpStream,
-    /// Logins yet to be sent, by the moment at which they should have been.
-    due: VecDeque<(Instant, usize)>,
-    /// Logins on their way, by the same moment.
-    in_flight: VecDeque<(Instant, usize)>,
-    unsent: Vec<u8>,
-    arrived: Vec<u8>,
-    answers: Answers,
-}
-
-impl Connection {
-    fn open(server: SocketAddr, poll: &Poll, token: Token) -> Result<Self> {
-        let stream = std::net::TcpStream::connect(server).context("cannot connect to what is to be measured")?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let (unsent, arrived) = (Vec::new(), Vec::new());
-        Ok(Self {
-            stream,
-            due: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            unsent,
-            arrived,
-            answers: Answers::default(),
-        })
-    }
-
-    fn is_answered(&self) -> bool {
-        self.due.is_empty() && self.in_flight.is_empty()
-    }
-
-    /// Sends what is due, as far as it may and the server takes it.
-    fn send(&mut self, login: &Login) -> Result<()> {
-        let mut room = MOST_IN_FLIGHT.saturating_sub(self.in_flight.iter().map(|(_, count)| count).sum());
-        while room > 0
-            && let Some((moment, count)) = self.due.pop_front()
-        {
-            let now = count.min(room);
-            room -= now;
-            self.in_flight.push_back((moment, now));
-            self.unsent.extend(login.requests(now));
-            if count > now {
-                self.due.push_front((moment, count - now));
-            }
-        }
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(0) => bail!("the server hung up"),
-                Ok(sent) => drop(self.unsent.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what has come.
-    fn receive(&mut self, latencies: &mut Histogram<u64>) -> Result<()> {
-        let mut buffer = [0; 64 << 10];
-        loop {
-            let (length, is_last) = match self.stream.read(&mut buffer) {
-                Ok(0) => bail!("the server hung up"),
-                // Less than there is room for: the system has no more.
-                Ok(length) => (length, length < buffer.len()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            self.arrived.extend_from_slice(buffer.get(..length).unwrap_or_default());
-            let now = Instant::now();
-            let mut read = 0;
-            while let Some(length) = self.answers.next(self.arrived.get(read..).unwrap_or_default())? {
-                read += length;
-                self.answer(now, latencies)?;
-            }
-            self.arrived.drain(..read);
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-
-    fn answer(&mut self, now: Instant, latencies: &mut Histogram<u64>) -> Result<()> {
-        let (moment, count) = self.in_flight.front_mut().context("an answer to nothing")?;
-        latencies.saturating_record(now.saturating_duration_since(*moment).as_nanos().try_into()?);
-        *count -= 1;
-        if *count == 0 {
-            self.in_flight.pop_front();
-        }
-        Ok(())
-    }
-}
-
-/// From a microsecond to a minute, to three digits.
+/// Creates a histogram from a microsecond to a minute, with three significant digits.
 fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?)
 }

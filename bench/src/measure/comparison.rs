@@ -1,4 +1,4 @@
-//! The contestants side by side: in turn, several rounds, one login at a time and many.
+//! All targets side by side, in alternating rounds, one login at a time and pipelined.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,129 +9,135 @@ use anyhow::{Context, Result};
 use crate::load::login::Login;
 use crate::load::url::Url;
 use crate::load::{Load, Pace};
-use crate::measure::run::{Spread, Turn};
+use crate::measure::run::Run;
+use crate::measure::summary::Summary;
 use crate::report::section::{Section, Table};
-use crate::targets::{Contestant, Kind, Setup};
+use crate::targets::{Setup, Target, TargetKind};
 
-/// How the contestants are compared.
+/// The parameters of a comparison.
 pub(crate) struct Plan<'a> {
-    /// The gate, as a program.
+    /// The path of the gate's program.
     pub(crate) gate: &'a Path,
-    pub(crate) kinds: &'a [Kind],
-    /// A server that is there already.
-    pub(crate) other: Option<&'a Url>,
+    pub(crate) kinds: &'a [TargetKind],
+    /// A server that is already running, to compare with the others.
+    pub(crate) external: Option<&'a Url>,
+    /// Logins in flight per connection. Each depth is measured by itself.
     pub(crate) depths: &'a [usize],
     pub(crate) connections: usize,
     pub(crate) rounds: usize,
-    /// Of each turn.
-    pub(crate) long: Duration,
+    /// The duration of each run.
+    pub(crate) duration: Duration,
 }
 
-/// What they came to.
+/// The figures of a comparison.
 pub(crate) struct Comparison {
-    turns: BTreeMap<(usize, Kind), Vec<Turn>>,
-    /// Bytes, at rest and the most.
-    memory: BTreeMap<Kind, (u64, u64)>,
-    about: String,
+    /// The runs by depth and target.
+    runs: BTreeMap<(usize, TargetKind), Vec<Run>>,
+    memory: BTreeMap<TargetKind, Memory>,
+    description: String,
+}
+
+/// The resident memory of a target, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    pub(crate) idle: u64,
+    pub(crate) peak: u64,
 }
 
 impl Plan<'_> {
     pub(crate) fn run(&self) -> Result<Comparison> {
-        let login = Login::signed_by_last(1)?;
-        let mut contestants = Vec::new();
+        let login = Login::new(1)?;
+        let mut targets = Vec::new();
         for &kind in self.kinds {
-            contestants.push(Contestant::start(self.gate, kind, &Setup::default())?);
+            targets.push(Target::start(self.gate, kind, &Setup::default())?);
         }
-        contestants.extend(self.other.map(|url| Contestant::given(url.address)));
-        let other = self.other.map(|url| Login::to(1, &url.target)).transpose()?;
-        let mut memory = BTreeMap::new();
-        for contestant in &contestants {
-            memory.insert(contestant.kind, (contestant.memory()?, 0));
-        }
-        let mut turns = BTreeMap::<_, Vec<_>>::new();
+        targets.extend(self.external.map(|url| Target::external(url.address)));
+        let external_login = self.external.map(|url| Login::for_path(1, &url.path)).transpose()?;
+        let idle = targets.iter().map(Target::memory).collect::<Result<Vec<_>>>()?;
+        let mut runs = BTreeMap::<_, Vec<_>>::new();
         for round in 1..=self.rounds {
             eprintln!("side by side: round {round} of {}", self.rounds);
             for &depth in self.depths {
-                for contestant in &contestants {
-                    let login = other.as_ref().filter(|_| contestant.kind == Kind::Other).unwrap_or(&login);
+                for target in &targets {
+                    let login =
+                        external_login.as_ref().filter(|_| target.kind == TargetKind::External).unwrap_or(&login);
                     let load = Load { login, connections: self.connections, pace: Pace::Depth(depth) };
-                    let turn = Turn::of(contestant, &load, self.long)?;
-                    turns.entry((depth, contestant.kind)).or_default().push(turn);
+                    runs.entry((depth, target.kind)).or_default().push(Run::measure(target, &load, self.duration)?);
                 }
             }
         }
-        for contestant in &contestants {
-            memory.entry(contestant.kind).or_default().1 = contestant.most_memory()?;
+        let mut memory = BTreeMap::new();
+        for (target, idle) in targets.iter().zip(idle) {
+            memory.insert(target.kind, Memory { idle, peak: target.peak_memory()? });
         }
-        let about = format!(
-            "{} connections; {} rounds in which each has a turn of {} s. Medians, with the lowest and the highest; ratios are \
-             taken within a round.",
+        let description = format!(
+            "{} connections; {} rounds with one run of {} s per target. Figures are medians, with minimum and \
+             maximum. Ratios compare the runs of a round.",
             self.connections,
             self.rounds,
-            self.long.as_secs_f64()
+            self.duration.as_secs_f64()
         );
-        Ok(Comparison { turns, memory, about })
+        Ok(Comparison { runs, memory, description })
     }
 }
 
 impl Comparison {
-    fn turns(&self, depth: usize, kind: Kind) -> &[Turn] {
-        self.turns.get(&(depth, kind)).map_or(&[], Vec::as_slice)
+    fn runs(&self, depth: usize, kind: TargetKind) -> &[Run] {
+        self.runs.get(&(depth, kind)).map_or(&[], Vec::as_slice)
     }
 
-    /// Logins a second of one contestant to those of another.
-    pub(crate) fn ratio(&self, depth: usize, one: Kind, other: Kind) -> Spread {
-        Spread::of_ratios(self.turns(depth, one), self.turns(depth, other), |turn| turn.rate)
+    /// Returns the rate of `kind` relative to that of `baseline`.
+    pub(crate) fn rate_ratio(&self, depth: usize, kind: TargetKind, baseline: TargetKind) -> Summary {
+        Summary::of_ratios(self.runs(depth, kind), self.runs(depth, baseline), |run| run.rate)
     }
 
-    /// Logins a second.
-    pub(crate) fn rate(&self, depth: usize, kind: Kind) -> Spread {
-        Spread::of(self.turns(depth, kind).iter().map(|turn| turn.rate))
+    /// Returns the logins per second.
+    pub(crate) fn rate(&self, depth: usize, kind: TargetKind) -> Summary {
+        Summary::of_runs(self.runs(depth, kind), |run| run.rate)
     }
 
-    /// Processor time of a login, in microseconds.
-    pub(crate) fn cpu(&self, depth: usize, kind: Kind) -> Spread {
-        Spread::of(self.turns(depth, kind).iter().map(|turn| turn.cpu))
+    /// Returns the processor time per login, in microseconds.
+    pub(crate) fn cpu(&self, depth: usize, kind: TargetKind) -> Summary {
+        Summary::of_runs(self.runs(depth, kind), |run| run.cpu)
     }
 
-    /// Bytes at rest, and the most that there were.
-    pub(crate) fn memory(&self, kind: Kind) -> Result<(u64, u64)> {
-        self.memory.get(&kind).copied().context("no such contestant")
+    pub(crate) fn memory(&self, kind: TargetKind) -> Result<Memory> {
+        self.memory.get(&kind).copied().with_context(|| format!("{} was not measured", kind.name()))
     }
 
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new([
-            "on their way",
-            "contestant",
-            "thousand logins a second",
-            "to native",
-            "CPU a login, µs",
+            "in flight",
+            "target",
+            "thousand logins per second",
+            "ratio to native",
+            "CPU per login, µs",
             "p50, µs",
             "p99.9, µs",
         ]);
-        for ((depth, kind), turns) in &self.turns {
-            let of = |figure: fn(&Turn) -> f64| Spread::of(turns.iter().map(figure));
+        for ((depth, kind), runs) in &self.runs {
+            let summary = |figure: fn(&Run) -> f64| Summary::of_runs(runs, figure);
             table.row([
                 depth.to_string(),
                 kind.name().to_owned(),
-                format!("{:.0}", of(|turn| turn.rate / 1e3)),
-                format!("{:.2}", self.ratio(*depth, *kind, Kind::Native)),
-                if *kind == Kind::Other { String::new() } else { format!("{:.1}", of(|turn| turn.cpu)) },
-                format!("{:.0}", of(|turn| turn.latency[0])),
-                format!("{:.0}", of(|turn| turn.latency[2])),
+                format!("{:.0}", summary(|run| run.rate / 1e3)),
+                format!("{:.2}", self.rate_ratio(*depth, *kind, TargetKind::Native)),
+                if *kind == TargetKind::External { String::new() } else { format!("{:.1}", summary(|run| run.cpu)) },
+                format!("{:.0}", summary(Run::p50)),
+                format!("{:.0}", summary(Run::p999)),
             ]);
         }
         table
     }
 
     pub(crate) fn section(&self) -> Section {
-        let mut memory = Table::new(["contestant", "memory at rest, MiB", "the most that it had, MiB"]);
-        for (kind, (rest, load)) in self.memory.iter().filter(|(kind, _)| **kind != Kind::Other) {
-            memory.row([kind.name().to_owned(), (rest >> 20).to_string(), (load >> 20).to_string()]);
+        let mut memory = Table::new(["target", "idle memory, MiB", "peak memory, MiB"]);
+        for (kind, Memory { idle, peak }) in self.memory.iter().filter(|(kind, _)| **kind != TargetKind::External) {
+            memory.row([kind.name().to_owned(), (idle >> 20).to_string(), (peak >> 20).to_string()]);
         }
         Section {
             title: "Side by side",
-            text: self.about.clone(),
+            text: self.description.clone(),
             tables: vec![self.table(), memory],
             plots: Vec::new(),
         }

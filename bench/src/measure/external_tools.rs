@@ -1,54 +1,56 @@
-//! What wrk and oha say, which people know: the same picture, or the load of the bench is wrong.
+//! The same rates measured by wrk and oha. A different result would be an error in the benchmark's own load.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::load::login::Login;
 use crate::load::{Load, Pace};
-use crate::measure::run::{Spread, Turn};
+use crate::measure::run::Run;
+use crate::measure::summary::Summary;
 use crate::report::section::{Section, Table};
-use crate::targets::{Contestant, Kind, Setup};
+use crate::targets::{Setup, Target, TargetKind};
 
-const CONTESTANTS: [Kind; 4] = [Kind::Native, Kind::AxumNative, Kind::Reused, Kind::Fresh];
+/// The runs of each tool against each target.
+const RUNS: usize = 3;
 
-/// Has each of them say how many logins a second each contestant answers, one at a time on eight connections.
-pub(crate) fn section(gate: &Path, long: Duration) -> Result<Section> {
-    let login = Login::signed_by_last(1)?;
+/// Measures each target with each tool, one login at a time on eight connections.
+pub(crate) fn section(gate: &Path, duration: Duration) -> Result<Section> {
+    let login = Login::new(1)?;
     let load = Load { login: &login, connections: 8, pace: Pace::Depth(1) };
-    let mut table = Table::new(["contestant", "the bench's own load", "wrk", "oha"]);
-    for kind in CONTESTANTS {
-        eprintln!("others: {}", kind.name());
-        let contestant = Contestant::start(gate, kind, &Setup::default())?;
+    let mut table = Table::new(["target", "the benchmark's own load", "wrk", "oha"]);
+    for kind in TargetKind::WITH_POLICY {
+        eprintln!("external tools: {}", kind.name());
+        let target = Target::start(gate, kind, &Setup::default())?;
         let (mut own, mut wrk, mut oha) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..3 {
-            own.push(Turn::of(&contestant, &load, long)?.rate);
-            wrk.extend(by_wrk(&contestant, "http", &login, long)?);
-            oha.extend(by_oha(&contestant, &login, long)?);
+        for _ in 0..RUNS {
+            own.push(Run::measure(&target, &load, duration)?.rate);
+            wrk.extend(wrk_rate(&target, "http", &login, duration)?);
+            oha.extend(oha_rate(&target, &login, duration)?);
         }
         let cell = |rates: Vec<f64>| {
             if rates.is_empty() {
                 "not installed".to_owned()
             } else {
-                format!("{:.0}", Spread::of(rates.into_iter().map(|rate| rate / 1e3)))
+                format!("{:.0}", Summary::of(rates.into_iter().map(|rate| rate / 1e3)))
             }
         };
         table.row([kind.name().to_owned(), cell(own), cell(wrk), cell(oha)]);
     }
-    let text =
-        "Thousand logins a second, one on its way on each of 8 connections, as other programs count them: three turns \
-                each. `apt-get install wrk` and `cargo install oha` have them take part."
-            .to_owned();
-    Ok(Section { title: "By other programs", text, tables: vec![table], plots: Vec::new() })
+    let text = format!(
+        "Thousand logins per second with one login in flight on each of 8 connections, as other load generators \
+         count them; {RUNS} runs each. Install them with `apt-get install wrk` and `cargo install oha`."
+    );
+    Ok(Section { title: "External load generators", text, tables: vec![table], plots: Vec::new() })
 }
 
-/// Logins a second by wrk; nothing if it is not there.
-pub(crate) fn by_wrk(contestant: &Contestant, scheme: &str, login: &Login, long: Duration) -> Result<Option<f64>> {
-    let script = std::env::temp_dir().join(format!("mqtt-gate-bench-{}.lua", std::process::id()));
+/// Measures the logins per second with wrk, or returns `None` if wrk is not installed.
+pub(crate) fn wrk_rate(target: &Target, scheme: &str, login: &Login, duration: Duration) -> Result<Option<f64>> {
+    let script = env::temp_dir().join(format!("mqtt-gate-bench-{}.lua", std::process::id()));
     let body = String::from_utf8(login.body().to_vec())?;
     fs::write(
         &script,
@@ -56,42 +58,40 @@ pub(crate) fn by_wrk(contestant: &Contestant, scheme: &str, login: &Login, long:
     )?;
     let mut command = Command::new("wrk");
     command
-        .args(["-t1", "-c8", &format!("-d{}", long.as_secs().max(1)), "-s"])
+        .args(["-t1", "-c8", &format!("-d{}", duration.as_secs().max(1)), "-s"])
         .arg(&script)
-        .arg(url(contestant, scheme));
-    let said = said(&mut command);
+        .arg(url(target, scheme));
+    let output = stdout_of(&mut command);
     fs::remove_file(script)?;
-    said?
-        .map(|said| {
-            anyhow::ensure!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "wrk was not let in");
-            let rate = said.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
-            Ok(rate.context("wrk says no rate")?.trim().parse()?)
+    output?
+        .map(|output| {
+            ensure!(!output.contains("Non-2xx") && !output.contains("Socket errors"), "wrk: a login was not allowed");
+            let rate = output.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
+            Ok(rate.context("wrk: no rate in the output")?.trim().parse()?)
         })
         .transpose()
 }
 
-/// Logins a second by oha; nothing if it is not there.
-fn by_oha(contestant: &Contestant, login: &Login, long: Duration) -> Result<Option<f64>> {
+/// Measures the logins per second with oha, or returns `None` if oha is not installed.
+fn oha_rate(target: &Target, login: &Login, duration: Duration) -> Result<Option<f64>> {
     let mut command = Command::new("oha");
     command.args(["--no-tui", "--output-format", "json", "-c", "8", "-m", "POST", "-T", "application/json", "-d"]);
-    command.arg(String::from_utf8(login.body().to_vec())?).arg("-z").arg(format!("{}s", long.as_secs().max(1)));
-    let said = said(command.arg(url(contestant, "http")))?;
-    said.map(|said| {
-        let said: Value = serde_json::from_str(&said)?;
-        let codes = said.pointer("/statusCodeDistribution").and_then(Value::as_object);
-        let all_let_in = codes.is_some_and(|codes| !codes.is_empty() && codes.keys().all(|code| code == "200"));
-        anyhow::ensure!(all_let_in, "oha was not let in");
-        said.pointer("/summary/requestsPerSec").and_then(Value::as_f64).context("oha says no rate")
-    })
-    .transpose()
+    command.arg(String::from_utf8(login.body().to_vec())?).arg("-z").arg(format!("{}s", duration.as_secs().max(1)));
+    let Some(output) = stdout_of(command.arg(url(target, "http")))? else { return Ok(None) };
+    let output: Value = serde_json::from_str(&output)?;
+    let codes = output.pointer("/statusCodeDistribution").and_then(Value::as_object);
+    let all_succeeded = codes.is_some_and(|codes| !codes.is_empty() && codes.keys().all(|code| code == "200"));
+    ensure!(all_succeeded, "oha: a login was not allowed");
+    let rate = output.pointer("/summary/requestsPerSec").and_then(Value::as_f64);
+    rate.context("oha: no rate in the output").map(Some)
 }
 
-fn url(contestant: &Contestant, scheme: &str) -> String {
-    format!("{scheme}://{}/mqtt/auth", contestant.address)
+fn url(target: &Target, scheme: &str) -> String {
+    format!("{scheme}://{}/mqtt/auth", target.address)
 }
 
-/// What a program prints; nothing if it is not there.
-fn said(command: &mut Command) -> Result<Option<String>> {
+/// Runs a program and returns its standard output, or `None` if the program is not installed.
+fn stdout_of(command: &mut Command) -> Result<Option<String>> {
     match command.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         output => Ok(Some(String::from_utf8(output?.stdout)?)),

@@ -1,4 +1,4 @@
-//! The measurements. Each one makes a section of the report.
+//! The measurements. Each of them produces a section of the report.
 
 pub(crate) mod comparison;
 pub(crate) mod curves;
@@ -9,5 +9,6 @@ pub(crate) mod mqtt_connections;
 pub(crate) mod proxies;
 pub(crate) mod reconnect_storm;
 pub(crate) mod run;
+pub(crate) mod summary;
 pub(crate) mod swaps;
 pub(crate) mod tls;

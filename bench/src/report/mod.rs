@@ -1,21 +1,23 @@
-//! The page that the figures are written to.
+//! The report: `docs/PERFORMANCE.md` and its plots.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::num::NonZero;
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Context, Result};
 
 mod plot;
 pub(crate) mod section;
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result};
-
 use section::Section;
 
-/// Writes `PERFORMANCE.md` and its plots into this directory.
+/// Writes `PERFORMANCE.md` and its plots into `directory`.
 pub(crate) fn write(directory: &Path, sections: &[Section]) -> Result<()> {
     let plots = directory.join("performance");
-    fs::create_dir_all(&plots).with_context(|| format!("cannot make {}", plots.display()))?;
-    let mut page = format!("{HEAD}\n{}\n", machine());
+    fs::create_dir_all(&plots).with_context(|| format!("cannot create {}", plots.display()))?;
+    let mut page = format!("{INTRODUCTION}\n{}\n", machine());
     for section in sections {
         write!(page, "\n{section}")?;
         for plot in &section.plots {
@@ -28,27 +30,30 @@ pub(crate) fn write(directory: &Path, sections: &[Section]) -> Result<()> {
     fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))
 }
 
-const HEAD: &str = "# Performance
+const INTRODUCTION: &str = "# Performance
 
-`make bench` wrote this page. Absolute figures are this machine's, and another hour's may differ by half; the ratios are
-taken side by side in one run, and are what to look at. Every answer to the bench's own load was checked, and every
-contestant that judges refused a wrong password before it was measured.
+`make bench` generates this page. It compares the gate with servers that have the same checks
+compiled in. All targets run side by side, so compare the ratios. Absolute figures belong to this
+machine, and another run can differ from them by half.
 
-| contestant | what it is |
+| target | description |
 | --- | --- |
-| hyper alone | hyper, and an answer that is always the same |
-| plain | the gate's serving code, and nobody who judges: everybody is let in |
-| native | the gate's serving code, and the default policy's checks compiled in |
-| axum-native | the same checks in the handler that people would write: axum's router on tokio's threads |
-| gate reused | the gate as it is configured by default: instances of the component are used again and again |
-| gate fresh | the gate with `limits.calls_per_instance = 1`: every login has an instance of its own |
+| hyper-baseline | hyper with a constant response |
+| no-policy | the gate's serving code without a policy: every login is allowed |
+| native | the gate's serving code with the default policy's checks compiled in |
+| axum-native | the same checks in an ordinary axum handler, on tokio's multi-threaded runtime |
+| gate reused | the gate with its default configuration: it reuses the instances of the policy |
+| gate fresh | the gate with `limits.max_calls_per_instance = 1`: a fresh instance for each login |
 
-The load comes from one thread over few connections, as a broker's does, and shares the processors with the server.
+- The load runs in one thread over few connections, as a broker's does. It shares the processors
+  with the target.
+- Every response to the benchmark's own load is checked.
+- Every target with a policy must deny a wrong password before it is measured.
 ";
 
-/// What it was measured on.
+/// Describes the machine of the measurement.
 fn machine() -> String {
-    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let processors = thread::available_parallelism().map_or(0, NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     format!("Measured on {processors} processors ({}).", model.unwrap_or("unknown"))

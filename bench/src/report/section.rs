@@ -1,25 +1,28 @@
-//! What is told of a measurement: words, tables and plots, as Markdown.
+//! A section of the report: prose, tables and plots, as Markdown.
 
 use std::fmt;
 
-/// A part of the report.
+/// The column at which prose wraps, as in the other documents of the project.
+const MAX_COLUMNS: usize = 100;
+
+/// The result of one measurement.
 pub(crate) struct Section {
     pub(crate) title: &'static str,
-    /// What was measured, and how.
+    /// What was measured, and how. One line per paragraph or list item (`- `).
     pub(crate) text: String,
     pub(crate) tables: Vec<Table>,
     pub(crate) plots: Vec<Plot>,
 }
 
-/// Rows under a head.
+/// A Markdown table.
 pub(crate) struct Table {
-    pub(crate) head: Vec<String>,
-    pub(crate) rows: Vec<Vec<String>>,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
-/// Lines over something that grows by factors.
+/// A plot with logarithmic axes.
 pub(crate) struct Plot {
-    /// The name of its file, without an ending.
+    /// The file name without extension.
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) x: &'static str,
@@ -27,15 +30,15 @@ pub(crate) struct Plot {
     pub(crate) lines: Vec<Line>,
 }
 
-/// One contestant's line.
+/// A line of a plot.
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
 impl Table {
-    pub(crate) fn new<T: Into<String>>(head: impl IntoIterator<Item = T>) -> Self {
-        Self { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    pub(crate) fn new<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Self {
+        Self { header: header.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
     pub(crate) fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
@@ -45,16 +48,54 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "| {} |", self.head.join(" | "))?;
-        writeln!(f, "|{}", " --- |".repeat(self.head.len()))?;
+        writeln!(f, "| {} |", self.header.join(" | "))?;
+        writeln!(f, "|{}", " --- |".repeat(self.header.len()))?;
         self.rows.iter().try_for_each(|row| writeln!(f, "| {} |", row.join(" | ")))
     }
 }
 
-/// Without its plots, which are files.
+/// The section without its plots, which are separate files.
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "## {}\n\n{}", self.title, self.text)?;
+        writeln!(f, "## {}\n\n{}", self.title, wrap(&self.text))?;
         self.tables.iter().try_for_each(|table| write!(f, "\n{table}"))
+    }
+}
+
+/// Wraps each line at [`MAX_COLUMNS`]. The continuation lines of a list item are indented.
+fn wrap(text: &str) -> String {
+    text.lines().map(wrap_line).collect::<Vec<_>>().join("\n")
+}
+
+fn wrap_line(line: &str) -> String {
+    let indent = if line.starts_with("- ") { "  " } else { "" };
+    let (mut wrapped, mut column) = (String::new(), 0);
+    for word in line.split(' ') {
+        let width = word.chars().count();
+        if column == 0 {
+            column = width;
+        } else if column + 1 + width <= MAX_COLUMNS {
+            wrapped.push(' ');
+            column += 1 + width;
+        } else {
+            wrapped.push('\n');
+            wrapped.push_str(indent);
+            column = indent.len() + width;
+        }
+        wrapped.push_str(word);
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_paragraphs_and_indents_list_items() {
+        let word = "µ".repeat(50);
+        assert_eq!(wrap("short\n\n- item"), "short\n\n- item");
+        assert_eq!(wrap(&format!("{word} and {word}")), format!("{word} and\n{word}"));
+        assert_eq!(wrap(&format!("- {word} and {word}")), format!("- {word} and\n  {word}"));
     }
 }

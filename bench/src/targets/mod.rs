@@ -3,6 +3,8 @@
 pub(crate) mod axum_native;
 pub(crate) mod evaluators;
 pub(crate) mod hyper_baseline;
+mod process;
+pub(crate) mod proxy;
 mod target;
 
-pub(crate) use target::{Contestant, Kind, Setup, free_address, until_it_says};
+pub(crate) use target::{Setup, Target, TargetKind};
