@@ -1,4 +1,4 @@
-//! What hyper alone gives: it reads a request and sends the answer, which is always the same.
+//! The upper bound: hyper reads each request and sends a constant response.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,41 +18,42 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-/// Serves until it is ended, as the gate does: a thread has a runtime of its own, and connections in turn.
+/// Serves until the process is killed. As in the gate, each worker thread has its own runtime, and connections are
+/// assigned round-robin.
 pub(crate) fn serve(listen: SocketAddr, workers: Option<NonZero<usize>>) -> Result<()> {
     let workers = workers.map_or_else(thread::available_parallelism, Ok)?;
-    let lines = (0..workers.get()).map(|_| worker()).collect::<Result<Vec<_>>>()?;
+    let senders = (0..workers.get()).map(|_| spawn_worker()).collect::<Result<Vec<_>>>()?;
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
-        for line in lines.iter().cycle() {
-            line.send(listener.accept().await?.0.into_std()?)?;
+        for sender in senders.iter().cycle() {
+            sender.send(listener.accept().await?.0.into_std()?)?;
         }
         Ok(())
     })
 }
 
-fn worker() -> Result<mpsc::UnboundedSender<std::net::TcpStream>> {
+fn spawn_worker() -> Result<mpsc::UnboundedSender<std::net::TcpStream>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (line, mut connections) = mpsc::unbounded_channel();
+    let (sender, mut connections) = mpsc::unbounded_channel();
     thread::spawn(move || {
         runtime.block_on(async {
             while let Some(connection) = connections.recv().await {
-                tokio::spawn(answer_all(connection));
+                tokio::spawn(serve_connection(connection));
             }
         });
     });
-    Ok(line)
+    Ok(sender)
 }
 
-async fn answer_all(stream: std::net::TcpStream) {
+async fn serve_connection(stream: std::net::TcpStream) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _ = stream.set_nodelay(true);
-    // An end of the connection is the client's business.
-    let _ = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+    // An error means that the client closed the connection, which ends every run of the load.
+    let _ = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service_fn(allow)).await;
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn allow(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let _ = request.into_body().collect().await;
     let mut response = Response::new(Full::new(Bytes::from_static(br#"{"result":"allow"}"#)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

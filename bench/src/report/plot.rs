@@ -1,4 +1,4 @@
-//! Drawing a plot as SVG, by factors both ways: what costs a part more is as far above at every height.
+//! Plots as SVG. Both axes are logarithmic, so the same ratio has the same distance everywhere.
 
 use std::ops::Range;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::section::Plot;
+use crate::report::section::Plot;
 
-/// One colour for each contestant, told apart by who does not see red from green.
+/// A colour for each line, distinguishable with red-green colour blindness (the palette of Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -18,7 +18,7 @@ const COLOURS: [RGBColor; 5] = [
 ];
 
 impl Plot {
-    /// Writes it to this file.
+    /// Writes the plot to `file`.
     pub(crate) fn draw(&self, file: &Path) -> Result<()> {
         self.try_draw(file).map_err(|error| anyhow!("cannot draw {}: {error}", file.display()))
     }
@@ -26,16 +26,16 @@ impl Plot {
     fn try_draw(&self, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let root = SVGBackend::new(file, (720, 400)).into_drawing_area();
         root.fill(&WHITE)?;
-        let (across, up) = (self.range(|(x, _)| x), self.range(|(_, y)| y));
-        // With room for the legend above the lines.
-        let up = up.start / 1.3..up.end * 4.0;
+        let (x, y) = (self.range(|(x, _)| x), self.range(|(_, y)| y));
+        // Leave room for the legend above the lines.
+        let y = y.start / 1.3..y.end * 4.0;
         let mut chart = ChartBuilder::on(&root)
             .caption(&self.title, ("sans-serif", 18))
             .margin(12)
             .margin_right(36)
             .x_label_area_size(40)
             .y_label_area_size(64)
-            .build_cartesian_2d(across.log_scale(), up.log_scale())?;
+            .build_cartesian_2d(x.log_scale(), y.log_scale())?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -73,8 +73,9 @@ impl Plot {
         Ok(())
     }
 
-    fn range(&self, of: impl Fn((f64, f64)) -> f64) -> Range<f64> {
-        let all = self.lines.iter().flat_map(|line| &line.points).map(|&point| of(point));
+    /// Returns the range of a coordinate over all lines. The range is never empty.
+    fn range(&self, coordinate: impl Fn((f64, f64)) -> f64) -> Range<f64> {
+        let all = self.lines.iter().flat_map(|line| &line.points).map(|&point| coordinate(point));
         let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), one| (low.min(one), high.max(one)));
         low..high.max(low * 1.01)
     }

@@ -1,4 +1,4 @@
-//! Judges in the place of a component, behind the gate's own serving code: what they differ in is what a component costs.
+//! Native evaluators behind the gate's serving code. Their difference from the gate is the cost of the component.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -13,18 +13,18 @@ use mqtt_gate::judge::{By, Judge, Judged};
 use mqtt_gate::policy::{Access, Digest, Grant, Permission, Reason, Verdict};
 use tokio::net::TcpListener;
 
-/// The checks of the default policy, compiled in.
-struct Native {
+/// The default policy's checks, compiled in.
+struct NativeEvaluator {
     settings: Arc<Settings>,
-    by: By,
+    policy: By,
 }
 
-/// No checks at all: everybody is let in.
-struct Plain {
-    by: By,
+/// No checks: every login is allowed.
+struct AllowAllEvaluator {
+    policy: By,
 }
 
-/// Serves one of them until it is ended.
+/// Serves until the process is killed: with the default policy's checks, or without checks if there are no `settings`.
 pub(crate) fn serve(
     listen: SocketAddr,
     workers: Option<NonZero<usize>>,
@@ -35,25 +35,27 @@ pub(crate) fn serve(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
-        let by = By { digest: Digest::of(b""), generation: 1 };
-        let forever = std::future::pending();
+        let policy = By { digest: Digest::of(b""), generation: 1 };
+        let shutdown = std::future::pending();
         match settings {
-            Some(settings) => mqtt_gate::serve_by(Native { settings, by }, &config, listener, forever).await?,
-            None => mqtt_gate::serve_by(Plain { by }, &config, listener, forever).await?,
+            Some(settings) => {
+                mqtt_gate::serve_by(NativeEvaluator { settings, policy }, &config, listener, shutdown).await?;
+            }
+            None => mqtt_gate::serve_by(AllowAllEvaluator { policy }, &config, listener, shutdown).await?,
         }
         Ok(())
     })
 }
 
-impl Judge for Native {
-    async fn login(&self, who: Credentials) -> Judged<Verdict> {
-        let who = auth_core::Credentials {
-            client_id: &who.client_id,
-            username: who.username.as_deref(),
-            password: who.password.as_deref(),
+impl Judge for NativeEvaluator {
+    async fn login(&self, credentials: Credentials) -> Judged<Verdict> {
+        let credentials = auth_core::Credentials {
+            client_id: &credentials.client_id,
+            username: credentials.username.as_deref(),
+            password: credentials.password.as_deref(),
         };
         let now = || UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
-        let verdict = match authenticate(&who, &self.settings, now) {
+        let verdict = match authenticate(&credentials, &self.settings, now) {
             auth_core::Verdict::Allow(grant) => Verdict::Allow(Grant {
                 access: Access::BrokerRules,
                 expires_at: grant.expires_at.map(|end| end.0),
@@ -62,21 +64,21 @@ impl Judge for Native {
             }),
             auth_core::Verdict::Deny(_) => Verdict::Deny(Reason::NotAuthorized),
         };
-        Judged { by: self.by, answer: Ok(verdict) }
+        Judged { by: self.policy, answer: Ok(verdict) }
     }
 
     async fn actions(&self, _: Actions) -> Judged<Permission> {
-        Judged { by: self.by, answer: Ok(Permission::Ignore) }
+        Judged { by: self.policy, answer: Ok(Permission::Ignore) }
     }
 }
 
-impl Judge for Plain {
+impl Judge for AllowAllEvaluator {
     async fn login(&self, _: Credentials) -> Judged<Verdict> {
         let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
-        Judged { by: self.by, answer: Ok(Verdict::Allow(grant)) }
+        Judged { by: self.policy, answer: Ok(Verdict::Allow(grant)) }
     }
 
     async fn actions(&self, _: Actions) -> Judged<Permission> {
-        Judged { by: self.by, answer: Ok(Permission::Ignore) }
+        Judged { by: self.policy, answer: Ok(Permission::Ignore) }
     }
 }
