@@ -8,30 +8,23 @@
 //! A [`Route`] is one question in one dialect, as pure functions. There is no I/O here, and no part of a request is ever
 //! repeated in a reply.
 
-mod emqx;
-mod errand;
-mod front;
+mod auth_request;
+mod cors;
+mod dialect;
+mod dispatch;
+mod error;
 mod grant;
-mod json;
-mod malformed;
-mod members;
-mod mistake;
-mod mosquitto;
-mod question;
-mod rabbitmq;
+mod parse;
 mod reply;
-mod request;
 mod route;
-mod rules;
-mod status;
-mod vernemq;
+mod warning;
 
-pub use errand::{Errand, Head};
-pub use front::{CROSS_ORIGIN, no_such_route};
+pub use auth_request::{Action, Actions, Asked, Credentials, Question, Wanted};
+pub use cors::{CROSS_ORIGIN, no_such_route};
+pub use dispatch::{Errand, Head};
+pub use error::Malformed;
 pub use grant::{Access, Admission, Grant, UnfitGrant};
-pub use malformed::Malformed;
-pub use mistake::Mistake;
-pub use question::{Action, Actions, Asked, Credentials, Question, Wanted};
+pub use parse::request::{Method, Request};
 pub use reply::{Outcome, Reply};
-pub use request::{Method, Request};
 pub use route::Route;
+pub use warning::Mistake;

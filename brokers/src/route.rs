@@ -2,10 +2,11 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::auth_request::Asked;
+use crate::dialect::{emqx, http_status, mosquitto, rabbitmq, vernemq};
 use crate::grant::{Admission, Grant, UnfitGrant};
-use crate::question::Asked;
 use crate::reply::ALLOW;
-use crate::{Malformed, Outcome, Reply, Request, emqx, mosquitto, rabbitmq, status, vernemq};
+use crate::{Malformed, Outcome, Reply, Request};
 
 /// One question of one kind of broker.
 ///
@@ -112,8 +113,8 @@ impl Route {
     /// What is wrong with the request, if it asks nothing.
     pub fn read(self, request: &Request) -> Result<Asked, Malformed> {
         match self {
-            Self::MqttAuth => status::read_login(request),
-            Self::MqttAcl => status::read_action(request),
+            Self::MqttAuth => http_status::read_login(request),
+            Self::MqttAcl => http_status::read_action(request),
             Self::EmqxAuth => emqx::read_login(request),
             Self::EmqxAcl => emqx::read_action(request),
             Self::RabbitmqUser => rabbitmq::read_user(request),
@@ -157,7 +158,7 @@ impl Route {
     #[must_use]
     pub fn render(self, outcome: Outcome) -> Reply {
         match self.dialect() {
-            Dialect::Status => status::render(outcome),
+            Dialect::Status => http_status::render(outcome),
             Dialect::Emqx => emqx::render(outcome),
             Dialect::Rabbitmq => rabbitmq::render(outcome),
             Dialect::Mosquitto => mosquitto::render(outcome),

@@ -3,7 +3,7 @@
 use brokers::{Access, Grant, Outcome, Route, UnfitGrant};
 use serde_json::{Value, json};
 
-use crate::models::{Admitted, Reading, Seen, emqx_authentication};
+use crate::broker_models::{Admitted, Reading, Seen, emqx_authentication};
 
 const NOW: u64 = 1_760_000_000;
 

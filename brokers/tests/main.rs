@@ -1,6 +1,6 @@
 //! The dialects from outside: what is read, what is answered, and what each broker makes of the answer.
 //!
-//! `models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
+//! `broker_models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
 //! renders; `vectors` holds it against the measurements.
 
 #![expect(
@@ -11,13 +11,13 @@
     reason = "a test that cannot go on has failed"
 )]
 
-mod errands;
+mod broker_models;
+mod dispatch;
 mod generators;
 mod grants;
-mod models;
+mod parsing;
 mod properties;
 mod rabbitmq;
-mod reading;
 mod vectors;
 
 use brokers::{Asked, Malformed, Method, Question, Request, Route};

@@ -5,8 +5,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use crate::broker_models::{self as models, Reading, Seen};
 use crate::generators::{Sent, VALID, Verdict, any_grant, any_request, any_verdict};
-use crate::models::{self, Reading, Seen};
 use crate::read;
 
 /// Requests and outcomes that are tried on every route.

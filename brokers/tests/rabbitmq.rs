@@ -2,7 +2,7 @@
 
 use brokers::{Action, Malformed, Mistake, Question, Route};
 
-use crate::reading::wanted;
+use crate::parsing::wanted;
 use crate::{actions, problem, question, read_form};
 
 const RABBITMQ: &str = "username=u&vhost=%2F&client_id=c&tags=&ip=10.0.0.1";

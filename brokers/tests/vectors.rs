@@ -3,7 +3,7 @@
 use brokers::{Action, Malformed, Method, Question, Route};
 use serde_json::Value;
 
-use crate::models::{Reading, Seen, emqx_authentication, emqx_authorization};
+use crate::broker_models::{Reading, Seen, emqx_authentication, emqx_authorization};
 use crate::{Asked, read};
 
 const REQUESTS: &str = include_str!("../../tests/vectors/emqx-requests.json");

@@ -7,7 +7,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::Malformed;
-use crate::members::{Members, Value};
+use crate::parse::fields::{Members, Value};
 
 /// Reads a JSON object into members.
 pub(crate) fn read<'a>(text: &'a [u8], members: &mut Members<'a>) -> Result<(), Malformed> {

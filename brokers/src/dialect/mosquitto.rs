@@ -1,10 +1,11 @@
 //! mosquitto-go-auth's HTTP backend, which reads the status or, with `http_response_mode json`, the body as well; one
 //! reply serves both. In its mode `text` everything is refused.
 
+use super::http_status;
+use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
 use crate::grant::Admission;
-use crate::members::Members;
-use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
-use crate::{Malformed, Outcome, Reply, Request, status};
+use crate::parse::fields::Members;
+use crate::{Malformed, Outcome, Reply, Request};
 
 const SPELLING: Spelling = Spelling { client_id: &["clientid", "client_id"], peer_host: &[], id_is_optional: false };
 
@@ -43,7 +44,7 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
         Outcome::NoVerdict => Reply::json(503, r#"{"Ok":false,"Error":"no verdict"}"#),
         Outcome::Malformed(problem) => {
             let error = serde_json::Value::from(problem.to_string());
-            Reply::json(status::of_problem(problem), format!(r#"{{"Ok":false,"Error":{error}}}"#))
+            Reply::json(http_status::of_problem(problem), format!(r#"{{"Ok":false,"Error":{error}}}"#))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a broker asks.
 
-use crate::members::Members;
+use crate::parse::fields::Members;
 use crate::{Malformed, Mistake};
 
 /// What a request asks, and what its operator should know.

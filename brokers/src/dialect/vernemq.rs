@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
+use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
 use crate::grant::Admission;
-use crate::members::Members;
-use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
+use crate::parse::fields::Members;
 use crate::{Malformed, Outcome, Reply, Request};
 
 const SPELLING: Spelling = Spelling { client_id: &["client_id"], peer_host: &["peer_addr"], id_is_optional: false };

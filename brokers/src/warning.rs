@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::malformed::UNFILLED_REMEDY;
+use crate::error::UNFILLED_REMEDY;
 
 /// Something in the broker's configuration that the operator should look at. Names members and never tells what they
 /// held.

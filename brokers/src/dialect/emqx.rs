@@ -6,11 +6,11 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::emqx_acl::{Rule, rules};
+use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
 use crate::grant::{Access, Admission, Grant, UnfitGrant};
-use crate::members::Members;
-use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
+use crate::parse::fields::Members;
 use crate::reply::{ALLOW, DENY, IGNORE};
-use crate::rules::{Rule, rules};
 use crate::{Malformed, Mistake, Outcome, Reply, Request};
 
 const SPELLING: Spelling =
@@ -61,7 +61,7 @@ pub(crate) fn take_wanted(members: &mut Members) -> Result<Vec<Wanted>, Malforme
         "2" => Ok(&[Action::Publish][..]),
         _ => Err(Malformed::Unknown("access")),
     });
-    let counted = members.word("acc")?.map(|number| crate::mosquitto::actions(&number));
+    let counted = members.word("acc")?.map(|number| super::mosquitto::actions(&number));
     let mut said = [named, numbered, counted].into_iter().flatten();
     let actions = said.next().ok_or(Malformed::Missing("action"))??;
     for other in said {

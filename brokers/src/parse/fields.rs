@@ -8,7 +8,8 @@ use std::string::FromUtf8Error;
 
 use percent_encoding::percent_decode;
 
-use crate::{Malformed, Method, Request, json};
+use super::json;
+use crate::{Malformed, Method, Request};
 
 /// More members than any broker sends.
 const MOST: usize = 256;

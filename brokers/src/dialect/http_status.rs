@@ -1,10 +1,10 @@
 //! Verdicts by HTTP status, for NanoMQ, amqtt, proxies and people with `curl`. The same word stands in the body, and the
 //! grant, so that an EMQX which asks here keeps to it.
 
-use crate::emqx;
+use super::emqx;
+use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
 use crate::grant::Admission;
-use crate::members::Members;
-use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
+use crate::parse::fields::Members;
 use crate::reply::{DENY, IGNORE};
 use crate::{Malformed, Mistake, Outcome, Reply, Request};
 

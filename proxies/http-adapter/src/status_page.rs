@@ -1,8 +1,8 @@
 //! What is said to those who ask no question: people, browsers, and whoever missed the routes.
 
-use crate::answer::Answer;
-use crate::judge;
+use crate::policy;
 use crate::request::Request;
+use crate::response::Answer;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -11,9 +11,9 @@ pub(crate) fn look(request: &Request) -> Answer {
     if request.method() == "OPTIONS" {
         return Answer::empty(204).across_origins();
     }
-    let (status, policy) = match judge::check() {
+    let (status, policy) = match policy::check() {
         Ok(()) => (200, "works with its settings"),
-        Err(judge::NoVerdict) => (503, "refuses its settings: nobody is let in"),
+        Err(policy::NoVerdict) => (503, "refuses its settings: nobody is let in"),
     };
     let text = format!(
         "mqtt-gate {version} is running, composed with a policy behind wasi:http\npolicy: {policy}\n",

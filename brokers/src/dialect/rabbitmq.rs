@@ -4,9 +4,9 @@
 //! Only the first question holds a password. The others are asked of clients that passed it, and also of clients that
 //! another backend let in: they are allowed no more than a device of that name could do.
 
+use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
 use crate::grant::Admission;
-use crate::members::Members;
-use crate::question::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
+use crate::parse::fields::Members;
 use crate::{Malformed, Mistake, Outcome, Reply, Request};
 
 /// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name, unless
