@@ -1,7 +1,7 @@
 //! How each MQTT broker asks who may connect and what a client may do, and how it wants to be answered.
 //!
 //! ```text
-//! an HTTP request ─► Route::read ─► Asked: a Question to the policy, and the operator's Mistakes
+//! an HTTP request ─► Route::read ─► Parsed: a AuthRequest to the policy, and the operator's Mistakes
 //! the verdict ─► Route::admit, Route::permit ─► Outcome ─► Route::render ─► Reply
 //! ```
 //!
@@ -19,12 +19,12 @@ mod reply;
 mod route;
 mod warning;
 
-pub use auth_request::{Action, Actions, Asked, Credentials, Question, Wanted};
-pub use cors::{CROSS_ORIGIN, no_such_route};
-pub use dispatch::{Errand, Head};
-pub use error::Malformed;
-pub use grant::{Access, Admission, Grant, UnfitGrant};
+pub use auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, Parsed, TopicAccess};
+pub use cors::{CORS_HEADERS, not_found_text};
+pub use dispatch::{RequestHead, RequestKind};
+pub use error::RequestError;
+pub use grant::{Access, AllowReply, Grant, UnsupportedGrant};
 pub use parse::request::{Method, Request};
 pub use reply::{Outcome, Reply};
 pub use route::Route;
-pub use warning::Mistake;
+pub use warning::ConfigWarning;

@@ -2,75 +2,75 @@
 
 use std::fmt;
 
-use crate::error::UNFILLED_REMEDY;
+use crate::error::PLACEHOLDER_HINT;
 
-/// Something in the broker's configuration that the operator should look at. Names members and never tells what they
+/// Something in the broker's configuration that the operator should look at. Names fields and never tells what they
 /// held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mistake {
-    /// This member holds a literal `${…}`: EMQX sends the text of placeholders that it does not know.
-    Unfilled(String),
-    /// The broker's template does not have this member.
+pub enum ConfigWarning {
+    /// This field holds a literal `${…}`: EMQX sends the text of placeholders that it does not know.
+    UnresolvedPlaceholder(String),
+    /// The broker's template does not have this field.
     Missing(&'static str),
     /// EMQX asks, by its default headers, where it takes a refusal for *ignore*.
-    RefusalsNotFinal,
-    /// RabbitMQ asks about a virtual host or an exchange that is not for devices; this member names it.
-    NotForDevices(&'static str),
+    EmqxOnStatusRoute,
+    /// RabbitMQ asks about a virtual host or an exchange that is not for devices; this field names it.
+    WrongVhostOrExchange(&'static str),
     /// The policy leaves the action to the broker's own rules, and this broker has none when it asks here.
-    NobodyDecides,
+    NoFallbackRules,
 }
 
-impl Mistake {
-    /// The kind of mistake, in a word.
+impl ConfigWarning {
+    /// The kind of warning, in a word.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Unfilled(_) => "placeholder",
-            Self::Missing(_) => "missing-member",
-            Self::RefusalsNotFinal => "emqx-by-status",
-            Self::NotForDevices(_) => "not-for-devices",
-            Self::NobodyDecides => "nobody-decides",
+            Self::UnresolvedPlaceholder(_) => "placeholder",
+            Self::Missing(_) => "missing-field",
+            Self::EmqxOnStatusRoute => "emqx-on-status-route",
+            Self::WrongVhostOrExchange(_) => "wrong-vhost-or-exchange",
+            Self::NoFallbackRules => "no-fallback-rules",
         }
     }
 
-    /// The member that it is about.
+    /// The field that it is about.
     #[must_use]
-    pub fn member(&self) -> Option<&str> {
+    pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Unfilled(name) => Some(name),
-            Self::Missing(name) | Self::NotForDevices(name) => Some(name),
-            Self::RefusalsNotFinal | Self::NobodyDecides => None,
+            Self::UnresolvedPlaceholder(name) => Some(name),
+            Self::Missing(name) | Self::WrongVhostOrExchange(name) => Some(name),
+            Self::EmqxOnStatusRoute | Self::NoFallbackRules => None,
         }
     }
 
     /// What the operator can do about it.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unfilled(_) => UNFILLED_REMEDY,
-            Self::Missing(_) => "name this member in the broker's body template, if the policy is to judge by it",
-            Self::RefusalsNotFinal => {
+            Self::UnresolvedPlaceholder(_) => PLACEHOLDER_HINT,
+            Self::Missing(_) => "name this field in the broker's body template, if the policy is to judge by it",
+            Self::EmqxOnStatusRoute => {
                 "point EMQX at /emqx/auth and /emqx/acl: there a refusal is final, and here it goes on to somebody else"
             }
-            Self::NotForDevices(_) => {
+            Self::WrongVhostOrExchange(_) => {
                 "leave mqtt.vhost at / and mqtt.exchange at amq.topic; and set ignore_colons_in_username of rabbitmq_mqtt \
                  in advanced.config, or clients can choose a virtual host"
             }
-            Self::NobodyDecides => {
+            Self::NoFallbackRules => {
                 "set publish-topics and subscribe-topics, or serve a policy that exports mqtt-gate:auth/authorizer"
             }
         }
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigWarning {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Unfilled(_) => f.write_str("the member holds a literal ${…}"),
-            Self::Missing(_) => f.write_str("the member is missing"),
-            Self::RefusalsNotFinal => f.write_str("this looks like EMQX, which does not take a 401 for a refusal"),
-            Self::NotForDevices(_) => f.write_str("this virtual host or exchange is not for devices: refused"),
-            Self::NobodyDecides => {
+            Self::UnresolvedPlaceholder(_) => f.write_str("the field holds a literal ${…}"),
+            Self::Missing(_) => f.write_str("the field is missing"),
+            Self::EmqxOnStatusRoute => f.write_str("this looks like EMQX, which does not take a 401 for a refusal"),
+            Self::WrongVhostOrExchange(_) => f.write_str("this virtual host or exchange is not for devices: refused"),
+            Self::NoFallbackRules => {
                 f.write_str("the policy leaves topics to the broker's own rules, and this broker has none: refused")
             }
         }

@@ -4,10 +4,10 @@
 //! Only the first question holds a password. The others are asked of clients that passed it, and also of clients that
 //! another backend let in: they are allowed no more than a device of that name could do.
 
-use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
-use crate::grant::Admission;
-use crate::parse::fields::Members;
-use crate::{Malformed, Mistake, Outcome, Reply, Request};
+use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, FieldNames, Parsed, TopicAccess};
+use crate::grant::AllowReply;
+use crate::parse::fields::Fields;
+use crate::{ConfigWarning, Outcome, Reply, Request, RequestError};
 
 /// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name, unless
 /// `ignore_colons_in_username` is set, for which `rabbitmq.conf` has no name.
@@ -16,64 +16,67 @@ const VHOST: &str = "/";
 /// The exchange of the MQTT plugin, by its default `mqtt.exchange`.
 const EXCHANGE: &str = "amq.topic";
 
-const SPELLING: Spelling =
-    Spelling { client_id: &["client_id", "variable_map.client_id"], peer_host: &["ip"], id_is_optional: false };
+const FIELD_NAMES: FieldNames = FieldNames {
+    client_id: &["client_id", "variable_map.client_id"],
+    peer_host: &["ip"],
+    client_id_is_optional: false,
+};
 
-pub(crate) fn read_user(request: &Request) -> Result<Asked, Malformed> {
-    let mut members = Members::read(request)?;
-    // Asked again, with the virtual host, before anything is let in.
-    if members.has(&["vhost"]) && !is_for_devices(&mut members)? {
-        return Ok(not_for_devices("vhost"));
+pub(crate) fn parse_user(request: &Request) -> Result<Parsed, RequestError> {
+    let mut fields = Fields::read(request)?;
+    // Parsed again, with the virtual host, before anything is let in.
+    if fields.has(&["vhost"]) && !is_device_vhost(&mut fields)? {
+        return Ok(wrong_vhost_or_exchange("vhost"));
     }
-    Ok(Question::Login(Credentials::take(members, &SPELLING)?).into())
+    Ok(AuthRequest::Authenticate(Credentials::take(fields, &FIELD_NAMES)?).into())
 }
 
-pub(crate) fn read_vhost(request: &Request) -> Result<Asked, Malformed> {
-    let mut members = Members::read(request)?;
-    if !is_for_devices(&mut members)? {
-        return Ok(not_for_devices("vhost"));
+pub(crate) fn parse_vhost(request: &Request) -> Result<Parsed, RequestError> {
+    let mut fields = Fields::read(request)?;
+    if !is_device_vhost(&mut fields)? {
+        return Ok(wrong_vhost_or_exchange("vhost"));
     }
-    Ok(Question::Actions(take_named(members, Actions::presence())?).into())
+    Ok(AuthRequest::Authorize(take_with_username(fields, AuthorizeRequest::vhost_probe())?).into())
 }
 
 /// May this client use the exchange of all devices, or the queue of its own subscriptions? What it sends and receives
 /// through them is asked on the route for topics.
-pub(crate) fn read_resource(request: &Request) -> Result<Asked, Malformed> {
-    let mut members = Members::read(request)?;
-    let Resource { resource, name, permission } = Resource::take(&mut members)?;
-    if !is_for_devices(&mut members)? {
-        return Ok(not_for_devices("vhost"));
+pub(crate) fn parse_resource(request: &Request) -> Result<Parsed, RequestError> {
+    let mut fields = Fields::read(request)?;
+    let Resource { resource, name, permission } = Resource::take(&mut fields)?;
+    if !is_device_vhost(&mut fields)? {
+        return Ok(wrong_vhost_or_exchange("vhost"));
     }
-    let actions = take_named(members, Actions::presence())?;
+    let actions = take_with_username(fields, AuthorizeRequest::vhost_probe())?;
     match (resource.as_str(), permission.as_str()) {
-        ("exchange", "read" | "write") if name == EXCHANGE => Ok(Question::Actions(actions).into()),
-        ("exchange", "read" | "write") => Ok(not_for_devices("name")),
+        ("exchange", "read" | "write") if name == EXCHANGE => Ok(AuthRequest::Authorize(actions).into()),
+        ("exchange", "read" | "write") => Ok(wrong_vhost_or_exchange("name")),
         ("queue", "configure" | "read" | "write") if is_queue_of(&name, &actions.client_id) => {
-            Ok(Question::Actions(actions).into())
+            Ok(AuthRequest::Authorize(actions).into())
         }
-        _ => Ok(Question::Never.into()),
+        _ => Ok(AuthRequest::AlwaysDeny.into()),
     }
 }
 
-pub(crate) fn read_topic(request: &Request) -> Result<Asked, Malformed> {
-    let mut members = Members::read(request)?;
-    let Resource { resource, name, permission } = Resource::take(&mut members)?;
-    let key = members.text(&["routing_key"])?.ok_or(Malformed::Missing("routing_key"))?;
+pub(crate) fn parse_topic(request: &Request) -> Result<Parsed, RequestError> {
+    let mut fields = Fields::read(request)?;
+    let Resource { resource, name, permission } = Resource::take(&mut fields)?;
+    let key = fields.text(&["routing_key"])?.ok_or(RequestError::Missing("routing_key"))?;
     let topic = to_mqtt(&key);
-    if !is_for_devices(&mut members)? {
-        return Ok(not_for_devices("vhost"));
+    if !is_device_vhost(&mut fields)? {
+        return Ok(wrong_vhost_or_exchange("vhost"));
     }
     if name != EXCHANGE {
-        return Ok(not_for_devices("name"));
+        return Ok(wrong_vhost_or_exchange("name"));
     }
     let action = match (resource.as_str(), permission.as_str()) {
         // An empty topic is none that anybody could use, and asks something else.
-        _ if topic.is_empty() => return Ok(Question::Never.into()),
+        _ if topic.is_empty() => return Ok(AuthRequest::AlwaysDeny.into()),
         ("topic", "write") => Action::Publish,
         ("topic", "read") => Action::Subscribe,
-        _ => return Ok(Question::Never.into()),
+        _ => return Ok(AuthRequest::AlwaysDeny.into()),
     };
-    Ok(Question::Actions(take_named(members, vec![Wanted { action, topic }])?).into())
+    Ok(AuthRequest::Authorize(take_with_username(fields, vec![TopicAccess { action, topic }])?).into())
 }
 
 /// What a client wants to use, and how.
@@ -84,28 +87,28 @@ struct Resource {
 }
 
 impl Resource {
-    fn take(members: &mut Members) -> Result<Self, Malformed> {
-        let mut take = |name| members.text(&[name])?.ok_or(Malformed::Missing(name));
+    fn take(fields: &mut Fields) -> Result<Self, RequestError> {
+        let mut take = |name| fields.text(&[name])?.ok_or(RequestError::Missing(name));
         Ok(Self { resource: take("resource")?, name: take("name")?, permission: take("permission")? })
     }
 }
 
-fn is_for_devices(members: &mut Members) -> Result<bool, Malformed> {
+fn is_device_vhost(fields: &mut Fields) -> Result<bool, RequestError> {
     // What stands in the variable map says again what stands beside it.
-    members.forget("variable_map.vhost");
-    Ok(members.text(&["vhost"])?.ok_or(Malformed::Missing("vhost"))? == VHOST)
+    fields.remove("variable_map.vhost");
+    Ok(fields.text(&["vhost"])?.ok_or(RequestError::Missing("vhost"))? == VHOST)
 }
 
-fn not_for_devices(member: &'static str) -> Asked {
-    Asked { question: Question::Never, mistakes: vec![Mistake::NotForDevices(member)] }
+fn wrong_vhost_or_exchange(field: &'static str) -> Parsed {
+    Parsed { request: AuthRequest::AlwaysDeny, warnings: vec![ConfigWarning::WrongVhostOrExchange(field)] }
 }
 
-/// A client that has a user name, as everyone has who passed the first question: the plugin takes nobody without one.
-fn take_named(mut members: Members, wanted: Vec<Wanted>) -> Result<Actions, Malformed> {
-    members.forget("variable_map.username");
-    let actions = Actions::take(members, &SPELLING, wanted)?;
+/// A client that has a user name, as everyone has who passed the first request: the plugin takes nobody without one.
+fn take_with_username(mut fields: Fields, accesses: Vec<TopicAccess>) -> Result<AuthorizeRequest, RequestError> {
+    fields.remove("variable_map.username");
+    let actions = AuthorizeRequest::take(fields, &FIELD_NAMES, accesses)?;
     if actions.username.is_none() {
-        return Err(Malformed::Missing("username"));
+        return Err(RequestError::Missing("username"));
     }
     Ok(actions)
 }
@@ -129,12 +132,12 @@ fn to_mqtt(key: &str) -> String {
 
 pub(crate) fn render(outcome: Outcome) -> Reply {
     match outcome {
-        Outcome::Allow(Admission(reply)) => reply,
+        Outcome::Allow(AllowReply(reply)) => reply,
         // There is nobody else to ask, and every status but 200 is an error in RabbitMQ's log.
-        Outcome::Deny | Outcome::Ignore | Outcome::NoVerdict | Outcome::Malformed(_) => Reply::text(200, "deny"),
+        Outcome::Deny | Outcome::Ignore | Outcome::Error | Outcome::Malformed(_) => Reply::text(200, "deny"),
     }
 }
 
-pub(crate) fn permit() -> Admission {
-    Admission(Reply::text(200, "allow"))
+pub(crate) fn allow_action() -> AllowReply {
+    AllowReply(Reply::text(200, "allow"))
 }

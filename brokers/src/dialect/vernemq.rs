@@ -4,58 +4,63 @@
 
 use serde_json::Value;
 
-use crate::auth_request::{Action, Actions, Asked, Credentials, Question, Spelling, Wanted};
-use crate::grant::Admission;
-use crate::parse::fields::Members;
-use crate::{Malformed, Outcome, Reply, Request};
+use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, FieldNames, Parsed, TopicAccess};
+use crate::grant::AllowReply;
+use crate::parse::fields::Fields;
+use crate::{Outcome, Reply, Request, RequestError};
 
-const SPELLING: Spelling = Spelling { client_id: &["client_id"], peer_host: &["peer_addr"], id_is_optional: false };
+const FIELD_NAMES: FieldNames =
+    FieldNames { client_id: &["client_id"], peer_host: &["peer_addr"], client_id_is_optional: false };
 
-pub(crate) fn read(request: &Request) -> Result<Asked, Malformed> {
-    let hook = (request.header)("vernemq-hook").ok_or(Malformed::Missing("the header vernemq-hook"))?;
-    let mut members = Members::read(request)?;
+pub(crate) fn parse(request: &Request) -> Result<Parsed, RequestError> {
+    let hook = (request.header)("vernemq-hook").ok_or(RequestError::Missing("the header vernemq-hook"))?;
+    let mut fields = Fields::read(request)?;
     // Nobody sent it.
-    members.forget_null();
+    fields.remove_nulls();
     Ok(match hook.strip_suffix("_m5").unwrap_or(hook) {
-        "auth_on_register" => Question::Login(Credentials::take(members, &SPELLING)?),
+        "auth_on_register" => AuthRequest::Authenticate(Credentials::take(fields, &FIELD_NAMES)?),
         "auth_on_publish" => {
-            members.forget("payload");
-            let topic = members.text(&["topic"])?.filter(|topic| !topic.is_empty());
-            let topic = topic.ok_or(Malformed::Missing("topic"))?;
-            Question::Actions(Actions::take(members, &SPELLING, vec![Wanted { action: Action::Publish, topic }])?)
+            fields.remove("payload");
+            let topic = fields.text(&["topic"])?.filter(|topic| !topic.is_empty());
+            let topic = topic.ok_or(RequestError::Missing("topic"))?;
+            AuthRequest::Authorize(AuthorizeRequest::take(
+                fields,
+                &FIELD_NAMES,
+                vec![TopicAccess { action: Action::Publish, topic }],
+            )?)
         }
         "auth_on_subscribe" => {
-            let wanted = filters(members.json("topics")?.ok_or(Malformed::Missing("topics"))?)?;
-            Question::Actions(Actions::take(members, &SPELLING, wanted)?)
+            let accesses = filters(fields.json("topics")?.ok_or(RequestError::Missing("topics"))?)?;
+            AuthRequest::Authorize(AuthorizeRequest::take(fields, &FIELD_NAMES, accesses)?)
         }
-        _ => return Err(Malformed::Unknown("the header vernemq-hook")),
+        _ => return Err(RequestError::InvalidValue("the header vernemq-hook")),
     }
     .into())
 }
 
 /// The filters of one SUBSCRIBE. At least one.
-fn filters(topics: Value) -> Result<Vec<Wanted>, Malformed> {
-    let Value::Array(topics) = topics else { return Err(Malformed::NotAList("topics")) };
+fn filters(topics: Value) -> Result<Vec<TopicAccess>, RequestError> {
+    let Value::Array(topics) = topics else { return Err(RequestError::NotAnArray("topics")) };
     let filter = |entry: &Value| match entry.get("topic") {
         Some(Value::String(topic)) if !topic.is_empty() => {
-            Ok(Wanted { action: Action::Subscribe, topic: topic.clone() })
+            Ok(TopicAccess { action: Action::Subscribe, topic: topic.clone() })
         }
-        _ => Err(Malformed::NotAList("topics")),
+        _ => Err(RequestError::NotAnArray("topics")),
     };
-    let wanted: Vec<Wanted> = topics.iter().map(filter).collect::<Result<_, _>>()?;
-    if wanted.is_empty() { Err(Malformed::Missing("topics")) } else { Ok(wanted) }
+    let accesses: Vec<TopicAccess> = topics.iter().map(filter).collect::<Result<_, _>>()?;
+    if accesses.is_empty() { Err(RequestError::Missing("topics")) } else { Ok(accesses) }
 }
 
 pub(crate) fn render(outcome: Outcome) -> Reply {
     match outcome {
-        Outcome::Allow(Admission(reply)) => reply,
+        Outcome::Allow(AllowReply(reply)) => reply,
         Outcome::Ignore => Reply::json(200, r#"{"result":"next"}"#),
-        Outcome::Deny | Outcome::NoVerdict | Outcome::Malformed(_) => {
+        Outcome::Deny | Outcome::Error | Outcome::Malformed(_) => {
             Reply::json(200, r#"{"result":{"error":"not_allowed"}}"#)
         }
     }
 }
 
-pub(crate) fn permit() -> Admission {
-    Admission(Reply::json(200, r#"{"result":"ok"}"#))
+pub(crate) fn allow_action() -> AllowReply {
+    AllowReply(Reply::json(200, r#"{"result":"ok"}"#))
 }
