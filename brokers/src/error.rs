@@ -1,92 +1,164 @@
-//! What can be wrong with a request, so that nothing is asked by it.
+//! Why a request cannot be evaluated.
 
-use std::fmt;
+/// The header in which a broker sends the shared secret, if the gate has one.
+pub const SECRET_HEADER: &str = "x-mqtt-gate-secret";
 
-/// Why nothing can be asked by a request. Names fields and never tells what they held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a request cannot be evaluated. Names fields and never shows their values.
+///
+/// The [`Display`](std::fmt::Display) text is sent to the broker and logged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Neither POST nor GET.
+    /// The method is neither POST nor GET.
+    #[error("method not allowed: use POST, or GET with a query")]
     Method,
-    /// There is no such route.
+    /// The path is not a route.
+    #[error("no such route")]
     Route,
-    /// The gate asks for a secret, and the request does not show it.
+    /// The gate requires a secret, and the request has none.
+    #[error("the header {} is missing", SECRET_HEADER)]
     NoSecret,
-    /// The gate asks for a secret, and the request shows another one.
+    /// The gate requires a secret, and the request has a different one.
+    #[error("the header {} holds a wrong secret", SECRET_HEADER)]
     WrongSecret,
-    /// It is not HTTP, or its head is too long.
+    /// The head is not HTTP, or is too long.
+    #[error("the request head is not valid HTTP, or is too long")]
     InvalidHttp,
-    /// The body is longer than the gate takes.
+    /// The body is longer than the limit.
+    #[error("the body is longer than {limit} bytes")]
     TooLarge {
-        /// The most bytes that it takes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// There are more fields than the gate takes.
+    /// The request has more fields, or asks about more topics, than the limit.
+    #[error("the request has more than {limit} fields or topics")]
     TooManyFields {
-        /// The most that it takes.
+        /// The limit.
         limit: usize,
     },
-    /// The body took too long to arrive.
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
     TooSlow,
-    /// The body did not arrive whole.
+    /// The connection ended before the body did.
+    #[error("the body ended early")]
     Truncated,
-    /// The content type is none that the gate reads.
+    /// The content type is neither JSON nor a form.
+    #[error("unsupported content type: use application/json or application/x-www-form-urlencoded")]
     ContentType,
-    /// The content type says form and the body looks like JSON.
+    /// The content type says form, and the body looks like JSON.
+    #[error("the content type says form, but the body looks like JSON: send content-type: application/json")]
     JsonAsForm,
     /// The body is not JSON.
+    #[error("the body is not JSON in UTF-8")]
     NotJson,
-    /// The body is JSON, and not an object.
+    /// The body is JSON, but not an object.
+    #[error("the body is not a JSON object")]
     NotAnObject,
-    /// There is not one field.
+    /// The request has no fields.
+    #[error("the request has no fields")]
     Empty,
-    /// A field without which there is no question is missing.
+    /// A required field is missing.
+    #[error("{} is missing", spellings(.0))]
     Missing(&'static str),
-    /// A field that must be text is something else.
+    /// A field that must be a string is something else.
+    #[error("{0} is not a string")]
     NotText(&'static str),
-    /// A field that must be a list of topics is something else.
+    /// A field that must be an array of topics is something else.
+    #[error("{0} is not an array of objects with the field topic")]
     NotAnArray(&'static str),
     /// A field is not UTF-8.
+    #[error("{0} is not UTF-8")]
     NotUtf8(&'static str),
-    /// A field is there twice, so that two readers could see two clients.
+    /// A field is present twice. Two readers of the request could see two different clients.
+    #[error("{0} is present twice")]
     Duplicate(&'static str),
-    /// A field holds none of the words that it can hold.
+    /// A field has none of its possible values.
+    #[error("{0} has an unknown value")]
     InvalidValue(&'static str),
-    /// A field on which the answer depends holds a literal `${…}`.
+    /// A field on which the verdict depends holds a literal `${…}`.
+    #[error("{0} holds an unresolved placeholder ${{…}}")]
     UnresolvedPlaceholder(&'static str),
 }
 
+/// What is fixed for each kind of error.
+struct Info {
+    kind: &'static str,
+    status: u16,
+    hint: &'static str,
+}
+
+const fn info(kind: &'static str, status: u16, hint: &'static str) -> Info {
+    Info { kind, status, hint }
+}
+
 impl RequestError {
-    /// The kind of problem, in a word.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
+    const fn info(&self) -> Info {
         match self {
-            Self::Method => "method",
-            Self::Route => "no-such-route",
-            Self::NoSecret => "no-secret",
-            Self::WrongSecret => "wrong-secret",
-            Self::InvalidHttp => "invalid-http",
-            Self::TooLarge { .. } => "too-large",
-            Self::TooManyFields { .. } => "too-many-fields",
-            Self::TooSlow => "too-slow",
-            Self::Truncated => "truncated-body",
-            Self::ContentType => "content-type",
-            Self::JsonAsForm => "json-as-form",
-            Self::NotJson => "not-json",
-            Self::NotAnObject => "not-an-object",
-            Self::Empty => "empty",
-            Self::Missing(_) => "missing-field",
-            Self::NotText(_) => "not-text",
-            Self::NotAnArray(_) => "not-an-array",
-            Self::NotUtf8(_) => "not-utf-8",
-            Self::Duplicate(_) => "duplicate-field",
-            Self::InvalidValue(_) => "invalid-value",
-            Self::UnresolvedPlaceholder(_) => "placeholder",
+            Self::Method => info("method", 405, "configure the broker to use POST, or GET with a query"),
+            Self::Route => {
+                info("no-such-route", 404, "correct the URL in the broker's configuration; the README lists the routes")
+            }
+            Self::NoSecret => info("no-secret", 401, SECRET_HINT),
+            Self::WrongSecret => info("wrong-secret", 401, SECRET_HINT),
+            Self::InvalidHttp => info(
+                "invalid-http",
+                400,
+                "configure the broker to use POST: a URL is limited to 65,534 bytes, and a user name or password can be \
+                 longer",
+            ),
+            Self::TooLarge { .. } => info(
+                "too-large",
+                413,
+                "raise limits.max_body, or make the broker send less; for VerneMQ set no_payload = on",
+            ),
+            Self::TooManyFields { .. } => {
+                info("too-many-fields", 400, "list fewer fields in the broker's body template")
+            }
+            Self::TooSlow => info("too-slow", 408, NETWORK_HINT),
+            Self::Truncated => info("truncated-body", 400, NETWORK_HINT),
+            Self::ContentType => info("content-type", 400, CONTENT_TYPE_HINT),
+            Self::JsonAsForm => info("json-as-form", 400, CONTENT_TYPE_HINT),
+            Self::NotJson => info("not-json", 400, CONTENT_TYPE_HINT),
+            Self::NotAnObject => info("not-an-object", 400, "send a JSON object with the client's fields"),
+            Self::Empty => info(
+                "empty",
+                400,
+                "check that the body template reaches the broker: EMQX drops environment variables for parts of a body, \
+                 so set EMQX_AUTHENTICATION='[{…}]' as one variable, or use a file",
+            ),
+            Self::Missing(_) => info("missing-field", 400, "add this field to the broker's body template"),
+            Self::NotText(_) => info("not-text", 400, QUOTE_HINT),
+            Self::NotAnArray(_) => info("not-an-array", 400, QUOTE_HINT),
+            Self::NotUtf8(_) => {
+                info("not-utf-8", 400, "send UTF-8; only a password in a form or a query may hold other bytes")
+            }
+            Self::Duplicate(_) => {
+                info("duplicate-field", 400, "send each field once: under one name, and in the query or the body")
+            }
+            Self::InvalidValue(_) => info("invalid-value", 400, "use the broker's own placeholder for this field"),
+            Self::UnresolvedPlaceholder(_) => info("placeholder", 400, PLACEHOLDER_HINT),
         }
     }
 
-    /// The field that it is about.
+    /// The kind of error, for metrics, logs and the status.
     #[must_use]
-    pub fn field(&self) -> Option<&'static str> {
+    pub const fn kind(&self) -> &'static str {
+        self.info().kind
+    }
+
+    /// The remedy, for the operator.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        self.info().hint
+    }
+
+    /// The HTTP status of the reply, where the broker reads the status.
+    pub(crate) const fn http_status(&self) -> u16 {
+        self.info().status
+    }
+
+    /// The field that is wrong, if the error is about one.
+    #[must_use]
+    pub const fn field(&self) -> Option<&'static str> {
         match self {
             Self::Missing(name)
             | Self::NotText(name)
@@ -98,81 +170,49 @@ impl RequestError {
             _ => None,
         }
     }
-
-    /// What the operator can do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Method => "have the broker ask by POST, or by GET with a query",
-            Self::Route => "mend the address in the broker's configuration; the routes are in the README",
-            Self::NoSecret | Self::WrongSecret => {
-                "have the broker send the header x-mqtt-gate-secret with the value of access.broker_secret; if no broker of \
-                 yours asks here, keep strangers off this port"
-            }
-            Self::InvalidHttp => {
-                "have the broker ask by POST: an address is at most 65,534 bytes, and a user name or password can be longer"
-            }
-            Self::TooLarge { .. } => {
-                "raise limits.max_body, or have the broker send less: VerneMQ leaves payloads out with no_payload = on"
-            }
-            Self::TooManyFields { .. } => "name fewer fields in the broker's body template",
-            Self::TooSlow | Self::Truncated => "look at the network between the broker and the gate",
-            Self::ContentType | Self::JsonAsForm | Self::NotJson => {
-                "set the request's header content-type to what the body is, without a charset: application/json, \
-                 or application/x-www-form-urlencoded"
-            }
-            Self::NotAnObject => "send a JSON object with the fields of the client",
-            Self::Empty => {
-                "the broker's body template never reached it: give EMQX its authentication as one variable, \
-                 EMQX_AUTHENTICATION='[{…}]', or in a file, because it drops variables for parts of a body"
-            }
-            Self::Missing(_) => "name this field in the broker's body template",
-            Self::NotText(_) | Self::NotAnArray(_) => {
-                "quote the placeholder in the broker's body template; amqtt sends null for a client that has none"
-            }
-            Self::NotUtf8(_) => "only a password may be other bytes than UTF-8, in a form or a query",
-            Self::Duplicate(_) => "name each field once, in one spelling and in one place",
-            Self::InvalidValue(_) => "use the broker's own placeholder for this field",
-            Self::UnresolvedPlaceholder(_) => PLACEHOLDER_HINT,
-        }
-    }
 }
 
-/// What to do about a literal `${…}`.
-pub(crate) const PLACEHOLDER_HINT: &str = "if every client has it, the broker does not know the placeholder in this field: mend \
-                                          or remove it in the body template; if one client has, it sent this text itself";
+const SECRET_HINT: &str = "configure the broker to send the header x-mqtt-gate-secret with the value of access.broker_secret; \
+                           if none of your brokers sends these requests, close this port to other hosts";
 
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Method => f.write_str("ask by POST, or by GET with a query"),
-            Self::Route => f.write_str("no such route"),
-            Self::NoSecret => f.write_str("the header x-mqtt-gate-secret is missing"),
-            Self::WrongSecret => f.write_str("the header x-mqtt-gate-secret does not hold the secret"),
-            Self::InvalidHttp => f.write_str("the head of the request cannot be read"),
-            Self::TooLarge { limit } => write!(f, "the body is longer than {limit} bytes"),
-            Self::TooManyFields { limit } => write!(f, "there are more than {limit} fields"),
-            Self::TooSlow => f.write_str("the body took too long to arrive"),
-            Self::Truncated => f.write_str("the body did not arrive whole"),
-            Self::ContentType => {
-                f.write_str("the content type must be application/json or application/x-www-form-urlencoded")
-            }
-            Self::JsonAsForm => f.write_str(
-                "the content type says form and the body looks like JSON; send it with content-type: application/json",
-            ),
-            Self::NotJson => f.write_str("the body is not JSON in UTF-8"),
-            Self::NotAnObject => f.write_str("the body is not a JSON object"),
-            Self::Empty => f.write_str("there is not one field in it"),
-            Self::Missing("client_id") => f.write_str("client_id (or clientid) is missing"),
-            Self::Missing(name) => write!(f, "{name} is missing"),
-            Self::NotText(name) => write!(f, "{name} must be a string"),
-            Self::NotAnArray(name) => write!(f, "{name} must be a list of objects with the field topic"),
-            Self::NotUtf8(name) => write!(f, "{name} is not UTF-8"),
-            Self::Duplicate(name) => write!(f, "{name} is there twice"),
-            Self::InvalidValue(name) => write!(f, "{name} is none of the words that it can be"),
-            Self::UnresolvedPlaceholder(name) => write!(f, "{name} holds a literal ${{…}}"),
-        }
-    }
+const NETWORK_HINT: &str = "check the network between the broker and the gate";
+
+const CONTENT_TYPE_HINT: &str = "set the request header content-type to application/json or \
+                                 application/x-www-form-urlencoded, as the body is, without a charset";
+
+const QUOTE_HINT: &str =
+    "quote the placeholder in the broker's body template; amqtt sends null for a field that the client did not send";
+
+/// The hint for a literal `${…}`, which can be an error or a warning.
+pub(crate) const PLACEHOLDER_HINT: &str = "if every client has it, the broker does not know this placeholder: correct or \
+                                           remove it in the body template; if one client has it, that client sent this text";
+
+/// A field name with its other spelling.
+fn spellings(name: &'static str) -> &'static str {
+    if name == "client_id" { "client_id (or clientid)" } else { name }
 }
 
-impl std::error::Error for RequestError {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_names_the_field_and_both_spellings_of_the_client_id() {
+        for (error, text) in [
+            (RequestError::Missing("client_id"), "client_id (or clientid) is missing"),
+            (RequestError::Missing("topic"), "topic is missing"),
+            (RequestError::NoSecret, "the header x-mqtt-gate-secret is missing"),
+            (RequestError::UnresolvedPlaceholder("topic"), "topic holds an unresolved placeholder ${…}"),
+            (RequestError::TooLarge { limit: 9 }, "the body is longer than 9 bytes"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+        assert_eq!(RequestError::Duplicate("topic").field(), Some("topic"));
+        assert_eq!(RequestError::NotJson.field(), None);
+    }
+
+    #[test]
+    fn secret_hint_names_the_header() {
+        assert!(RequestError::NoSecret.hint().contains(SECRET_HEADER));
+    }
+}

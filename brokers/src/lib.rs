@@ -22,7 +22,7 @@ mod warning;
 pub use auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, Parsed, TopicAccess};
 pub use cors::{CORS_HEADERS, not_found_text};
 pub use dispatch::{RequestHead, RequestKind};
-pub use error::RequestError;
+pub use error::{RequestError, SECRET_HEADER};
 pub use grant::{Access, AllowReply, Grant, UnsupportedGrant};
 pub use parse::request::{Method, Request};
 pub use reply::{Outcome, Reply};

@@ -61,18 +61,6 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
         Outcome::Deny => Reply::json(401, DENY),
         Outcome::Ignore => Reply::json(401, IGNORE),
         Outcome::Error => Reply::json(503, DENY),
-        Outcome::Malformed(problem) => Reply::error_reply(of_problem(problem), problem),
-    }
-}
-
-/// The status that says best what is wrong with a request.
-pub(crate) fn of_problem(problem: &RequestError) -> u16 {
-    match problem {
-        RequestError::NoSecret | RequestError::WrongSecret => 401,
-        RequestError::Method => 405,
-        RequestError::Route => 404,
-        RequestError::TooLarge { .. } => 413,
-        RequestError::TooSlow => 408,
-        _ => 400,
+        Outcome::Malformed(problem) => Reply::error_reply(problem.http_status(), problem),
     }
 }

@@ -1,7 +1,6 @@
 //! mosquitto-go-auth's HTTP backend, which reads the status or, with `http_response_mode json`, the body as well; one
 //! reply serves both. In its mode `text` everything is refused.
 
-use super::http_status;
 use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, FieldNames, Parsed, TopicAccess};
 use crate::grant::AllowReply;
 use crate::parse::fields::Fields;
@@ -45,7 +44,7 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
         Outcome::Error => Reply::json(503, r#"{"Ok":false,"Error":"no verdict"}"#),
         Outcome::Malformed(problem) => {
             let error = serde_json::Value::from(problem.to_string());
-            Reply::json(http_status::of_problem(problem), format!(r#"{{"Ok":false,"Error":{error}}}"#))
+            Reply::json(problem.http_status(), format!(r#"{{"Ok":false,"Error":{error}}}"#))
         }
     }
 }
