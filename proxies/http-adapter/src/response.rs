@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use brokers::{CROSS_ORIGIN, Reply, Route};
+use brokers::{CORS_HEADERS, Reply, Route};
 
 use crate::bindings::wasi::http::types::{ErrorCode, Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
 /// The most that may be written at once.
-const PIECE: usize = 4096;
+const CHUNK: usize = 4096;
 
 /// What is sent back.
 pub(crate) struct Answer {
@@ -36,8 +36,8 @@ impl Answer {
     }
 
     /// The same, for a page from elsewhere to read.
-    pub(crate) fn across_origins(self) -> Self {
-        CROSS_ORIGIN.into_iter().fold(self, |answer, (name, value)| answer.with(name, value))
+    pub(crate) fn with_cors(self) -> Self {
+        CORS_HEADERS.into_iter().fold(self, |answer, (name, value)| answer.with(name, value))
     }
 
     fn with(mut self, name: &str, value: &str) -> Self {
@@ -69,7 +69,7 @@ impl Answer {
 
 fn write(body: OutgoingBody, bytes: &[u8]) {
     if let Ok(stream) = body.write() {
-        for piece in bytes.chunks(PIECE) {
+        for piece in bytes.chunks(CHUNK) {
             if stream.blocking_write_and_flush(piece).is_err() {
                 return;
             }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::UnfitGrant;
+use crate::UnsupportedGrant;
 
 /// One rule of a client's own list. The first that matches decides.
 #[derive(Serialize)]
@@ -18,15 +18,15 @@ pub(crate) struct Rule<'a> {
 ///
 /// `#` does not match topics that begin with `$`, so these are denied by name. Not every version of EMQX keeps to that,
 /// so where the grant has such a wildcard they are denied before it, after what the grant names of them itself.
-pub(crate) fn rules<'a>(publish: &'a [String], subscribe: &'a [String]) -> Result<Vec<Rule<'a>>, UnfitGrant> {
+pub(crate) fn rules<'a>(publish: &'a [String], subscribe: &'a [String]) -> Result<Vec<Rule<'a>>, UnsupportedGrant> {
     publish.iter().chain(subscribe).try_for_each(|filter| check_filter(filter))?;
-    if subscribe.iter().any(|filter| beyond(filter).is_some_and(|wider| wider.contains('+'))) {
-        return Err(UnfitGrant::FilterTooWide);
+    if subscribe.iter().any(|filter| emqx_wider_filter(filter).is_some_and(|wider| wider.contains('+'))) {
+        return Err(UnsupportedGrant::FilterTooWide);
     }
     let mut rules = Vec::new();
-    let beyond = subscribe.iter().filter_map(|filter| beyond(filter));
-    let beyond = beyond.filter(|wider| !subscribe.iter().any(|filter| covers(filter, wider)));
-    push(&mut rules, "deny", "subscribe", beyond.map(|filter| format!("eq {filter}").into()));
+    let emqx_wider_filter = subscribe.iter().filter_map(|filter| emqx_wider_filter(filter));
+    let emqx_wider_filter = emqx_wider_filter.filter(|wider| !subscribe.iter().any(|filter| covers(filter, wider)));
+    push(&mut rules, "deny", "subscribe", emqx_wider_filter.map(|filter| format!("eq {filter}").into()));
     let begins_wild = |filter: &String| filter.starts_with(['#', '+']);
     if publish.iter().chain(subscribe).any(begins_wild) {
         let of_system = |filter: &&String| filter.starts_with('$');
@@ -62,7 +62,7 @@ fn push<'a>(
 /// A wider filter that EMQX takes for allowed when this one is: it compares level by level, and so its `+` matches the
 /// `#` of a subscription (`emqx_topic:match/2`). It is the only one if it has no `+` itself: otherwise there is one for
 /// each name in that place.
-fn beyond(filter: &str) -> Option<String> {
+fn emqx_wider_filter(filter: &str) -> Option<String> {
     let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"))?;
     Some(format!("{before}#"))
 }
@@ -83,16 +83,16 @@ fn covers(filter: &str, wider: &str) -> bool {
     false
 }
 
-fn check_filter(filter: &str) -> Result<(), UnfitGrant> {
+fn check_filter(filter: &str) -> Result<(), UnsupportedGrant> {
     let mut levels = filter.split('/').rev();
     let last = levels.next().unwrap_or_default();
     let is_plain = |level: &str| level == "+" || !level.contains(['+', '#']);
     if filter.is_empty() || filter.len() > 65_535 || filter.contains('\0') {
-        return Err(UnfitGrant::NotAFilter);
+        return Err(UnsupportedGrant::InvalidFilter);
     }
     if !(last == "#" || is_plain(last)) || !levels.all(is_plain) {
-        return Err(UnfitGrant::NotAFilter);
+        return Err(UnsupportedGrant::InvalidFilter);
     }
     let has_meaning = ["eq ", "$share/", "$queue/", "$exclusive/"].iter().any(|begin| filter.starts_with(begin));
-    if has_meaning || filter.contains("${") { Err(UnfitGrant::FilterWithMeaning) } else { Ok(()) }
+    if has_meaning || filter.contains("${") { Err(UnsupportedGrant::ReservedFilter) } else { Ok(()) }
 }

@@ -1,9 +1,9 @@
-//! What is said to those who ask no question: people, browsers, and brokers that missed the routes.
+//! What is said to those who ask no request: people, browsers, and brokers that missed the routes.
 
 use crate::Route;
 
 /// The headers that an answer on [`Route::MqttAuth`] has if a page asks, which says so by `Origin`.
-pub const CROSS_ORIGIN: [(&str, &str); 3] = [
+pub const CORS_HEADERS: [(&str, &str); 3] = [
     ("access-control-allow-origin", "*"),
     ("access-control-allow-methods", METHODS),
     ("access-control-allow-headers", "client-id, content-type, device-id"),
@@ -26,7 +26,7 @@ impl Route {
 
 /// What the 404 says.
 #[must_use]
-pub fn no_such_route() -> String {
+pub fn not_found_text() -> String {
     let paths: Vec<_> = Route::ALL.into_iter().map(Route::path).collect();
     format!("no such route; brokers ask on {}\n", paths.join(", "))
 }

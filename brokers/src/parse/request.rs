@@ -16,9 +16,9 @@ pub struct Request<'a> {
 /// The methods by which brokers ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// The members stand in the query.
+    /// The fields stand in the query.
     Get,
-    /// The members stand in the body.
+    /// The fields stand in the body.
     Post,
 }
 

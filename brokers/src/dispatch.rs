@@ -3,7 +3,7 @@
 use crate::{Method, Route};
 
 /// The head of a request, as far as it tells what the request comes for.
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     /// The method, as it was sent.
     pub method: &'a str,
     /// The path of the address, without the query.
@@ -16,25 +16,25 @@ pub struct Head<'a> {
 
 /// What a request comes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errand {
+pub enum RequestKind {
     /// It asks a question. Without a method, in a way in which the route cannot be asked.
-    Ask(Route, Option<Method>),
+    Check(Route, Option<Method>),
     /// A person or a browser looks at [`Route::MqttAuth`]. Nobody asks who may connect.
-    Look,
+    StatusPage,
     /// It missed the routes, and may come from EMQX or rmqtt: refused as on their own.
-    LikeEmqx,
+    EmqxFallback,
     /// It missed the routes.
-    Elsewhere,
+    NotFound,
 }
 
-impl Errand {
+impl RequestKind {
     /// Sorts a request. The names of its headers are in lower case, and looked at only if it might be a person's.
-    pub fn of<'a>(head: &Head, header_names: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn of<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> Self {
         match Route::of(head.path) {
-            Some(Route::MqttAuth) if is_for_people(head, header_names) => Self::Look,
-            Some(route) => Self::Ask(route, method(route, head.method)),
-            None if Route::is_like_emqx(head.path) => Self::LikeEmqx,
-            None => Self::Elsewhere,
+            Some(Route::MqttAuth) if is_status_request(head, header_names) => Self::StatusPage,
+            Some(route) => Self::Check(route, method(route, head.method)),
+            None if Route::looks_like_emqx(head.path) => Self::EmqxFallback,
+            None => Self::NotFound,
         }
     }
 }
@@ -50,7 +50,7 @@ fn method(route: Route, name: &str) -> Option<Method> {
 /// With a query, GET is a question, and HEAD would answer 200 to whoever asks one that way. So is what brings a body, and
 /// what does not say who asks: NanoMQ sends a bare GET when its configuration has no headers, and would let everybody in on
 /// the 200. Proxies on the way add headers of many names; people's programs and probes say what they are or what they take.
-fn is_for_people<'a>(head: &Head, header_names: impl IntoIterator<Item = &'a str>) -> bool {
+fn is_status_request<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> bool {
     match head.method {
         "GET" | "HEAD" => {
             let (mut says_who, mut says_what) = (false, false);

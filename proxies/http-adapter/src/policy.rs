@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use brokers::{Access, Action, Actions, Credentials, Grant, Outcome, Question, Route};
+use brokers::{Access, Action, AuthRequest, AuthorizeRequest, Credentials, Grant, Outcome, Route};
 
 use crate::bindings::mqtt_gate::auth::authenticator::{self, Verdict};
 use crate::bindings::mqtt_gate::auth::authorizer::{self, Permission};
@@ -16,25 +16,25 @@ pub(crate) struct NoVerdict;
 ///
 /// # Errors
 /// There is no verdict: the client is to be refused.
-pub(crate) fn decide(route: Route, question: Question) -> Result<Outcome<'static>, NoVerdict> {
-    match question {
-        Question::Login(who) => {
+pub(crate) fn decide(route: Route, request: AuthRequest) -> Result<Outcome<'static>, NoVerdict> {
+    match request {
+        AuthRequest::Authenticate(who) => {
             check()?;
             login(route, who)
         }
-        Question::Actions(what) => {
+        AuthRequest::Authorize(what) => {
             check()?;
             actions(what).map(|permission| match permission {
-                Permission::Allow => Outcome::Allow(route.permit()),
+                Permission::Allow => Outcome::Allow(route.allow_action()),
                 Permission::Deny => Outcome::Deny,
                 Permission::Ignore => Outcome::Ignore,
             })
         }
-        Question::Never => Ok(Outcome::Deny),
+        AuthRequest::AlwaysDeny => Ok(Outcome::Deny),
     }
 }
 
-/// Whether the policy can work with its settings. Asked before it judges, once in the life of an instance.
+/// Whether the policy can work with its settings. Parsed before it judges, once in the life of an instance.
 pub(crate) fn check() -> Result<(), NoVerdict> {
     static GOOD: AtomicBool = AtomicBool::new(false);
     if !GOOD.load(Relaxed) {
@@ -54,7 +54,7 @@ fn login(route: Route, who: Credentials) -> Result<Outcome<'static>, NoVerdict> 
     };
     match authenticator::authenticate(&who).map_err(|_| NoVerdict)? {
         Verdict::Allow(grant) => {
-            let admission = route.admit(&grant.into(), wall_clock::now().seconds).map_err(|_| NoVerdict)?;
+            let admission = route.allow_login(&grant.into(), wall_clock::now().seconds).map_err(|_| NoVerdict)?;
             Ok(Outcome::Allow(admission))
         }
         Verdict::Deny(_) => Ok(Outcome::Deny),
@@ -63,12 +63,12 @@ fn login(route: Route, who: Credentials) -> Result<Outcome<'static>, NoVerdict> 
 }
 
 /// Judges what a connected client wants to do: all of it, or nothing.
-fn actions(asked: Actions) -> Result<Permission, NoVerdict> {
-    let Actions { client_id, username, peer_host, attributes, wanted } = asked;
+fn actions(asked: AuthorizeRequest) -> Result<Permission, NoVerdict> {
+    let AuthorizeRequest { client_id, username, peer_host, attributes, accesses } = asked;
     let (action, topic) = (authorizer::Action::Publish, String::new());
     let mut request = authorizer::Request { client_id, username, peer_host, action, topic, attributes };
     let mut together = None;
-    for one in wanted {
+    for one in accesses {
         request.action = one.action.into();
         request.topic = one.topic;
         let answer = authorizer::authorize(&request).map_err(|_| NoVerdict)?;
@@ -78,7 +78,7 @@ fn actions(asked: Actions) -> Result<Permission, NoVerdict> {
     Ok(together.unwrap_or(Permission::Deny))
 }
 
-/// What comes of two answers, when both things are wanted.
+/// What comes of two answers, when both things are accesses.
 fn strictest(one: Permission, other: Permission) -> Permission {
     match (one, other) {
         (Permission::Deny, _) | (_, Permission::Deny) => Permission::Deny,

@@ -1,4 +1,4 @@
-//! Reading the members of a JSON object one by one, so that what is there twice is seen, and text is not copied.
+//! Reading the fields of a JSON object one by one, so that what is there twice is seen, and text is not copied.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,25 +6,25 @@ use std::fmt;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::Malformed;
-use crate::members::{Members, Value};
+use crate::RequestError;
+use crate::parse::fields::{Fields, Value};
 
-/// Reads a JSON object into members.
-pub(crate) fn read<'a>(text: &'a [u8], members: &mut Members<'a>) -> Result<(), Malformed> {
+/// Reads a JSON object into fields.
+pub(crate) fn read<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Result<(), RequestError> {
     let mut problem = None;
     let mut json = serde_json::Deserializer::from_slice(text);
-    let object = Object { members, problem: &mut problem };
+    let object = Object { fields, problem: &mut problem };
     match (object.deserialize(&mut json).and_then(|()| json.end()), problem) {
         (_, Some(problem)) => Err(problem),
-        (Err(error), None) if error.is_data() => Err(Malformed::NotAnObject),
-        (Err(_), None) => Err(Malformed::NotJson),
+        (Err(error), None) if error.is_data() => Err(RequestError::NotAnObject),
+        (Err(_), None) => Err(RequestError::NotJson),
         (Ok(()), None) => Ok(()),
     }
 }
 
 struct Object<'m, 'a> {
-    members: &'m mut Members<'a>,
-    problem: &'m mut Option<Malformed>,
+    fields: &'m mut Fields<'a>,
+    problem: &'m mut Option<RequestError>,
 }
 
 impl<'a> DeserializeSeed<'a> for Object<'_, 'a> {
@@ -44,7 +44,7 @@ impl<'a> Visitor<'a> for Object<'_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         while let Some((Name(name), value)) = object.next_entry::<Name, Value>()? {
-            if let Err(problem) = self.members.put(name, value) {
+            if let Err(problem) = self.fields.put(name, value) {
                 *self.problem = Some(problem);
                 return Err(A::Error::custom("malformed"));
             }
