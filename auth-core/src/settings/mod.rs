@@ -1,20 +1,18 @@
 //! What the operator wrote, parsed and judged.
 
-use std::fmt;
-
-use serde::Deserialize;
-
 use crate::identity::{self, DeviceId};
-use crate::signature::{Key, KeyRing};
-use crate::topics::{Templates, Topics};
-use crate::{Access, UnixTime};
+use crate::signature::KeyRing;
+use crate::types::{Access, UnixTime};
+use keys::key_ring;
+use topic_templates::Templates;
+use value::{flag, items, seconds};
 
-/// Fewer bytes than this are no key, unless `allow-insecure-key` says so.
-pub const MIN_KEY: usize = 16;
+mod keys;
+mod topic_templates;
+mod value;
 
-/// Keys that stand in published source code or documentation of the generators and validators in the field.
-const PUBLISHED_KEYS: [&str; 5] =
-    ["test-signature-key-12345", "null", "test", "mqtt_key", "your_ota_signature_key_here"];
+pub use keys::MIN_KEY;
+pub use value::SettingError;
 
 /// The settings of the policy. There are none without a usable key.
 pub struct Settings {
@@ -24,23 +22,6 @@ pub struct Settings {
     session_seconds: Option<u32>,
     superusers: Vec<String>,
 }
-
-/// What is wrong with a setting. Names the setting, and never tells its value.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SettingError {
-    /// The name of the setting.
-    pub name: &'static str,
-    /// What is wrong with it, and what to do.
-    pub problem: &'static str,
-}
-
-impl fmt::Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.problem)
-    }
-}
-
-impl std::error::Error for SettingError {}
 
 impl Settings {
     /// Reads every setting of this policy from `get`, which gives the value of a name.
@@ -81,7 +62,7 @@ impl Settings {
             return Access::Everything;
         }
         match &self.topics {
-            Some(templates) => Access::Only(Topics::of(templates, device)),
+            Some(templates) => Access::Only(templates.fill(device)),
             None => Access::BrokerRules,
         }
     }
@@ -115,76 +96,6 @@ impl Groups {
     }
 }
 
-/// One key as plain text, or a JSON array of keys with their ids.
-fn key_ring(text: Option<String>, insecure: bool) -> Result<KeyRing, &'static str> {
-    let text = text.filter(|text| !is_blank(text)).ok_or("missing; give the key that signs the devices' passwords")?;
-    if !text.trim_start().starts_with('[') {
-        judge_secret(&text, insecure)?;
-        return KeyRing::new([Key::new(None, text.as_bytes())]).ok_or("missing");
-    }
-    let listed: Vec<ListedKey> = serde_json::from_str(&text).map_err(|_| MALFORMED_RING)?;
-    for (at, key) in listed.iter().enumerate() {
-        if !is_key_id(&key.id) {
-            return Err("the id of a key is 1 to 64 of the characters A-Z a-z 0-9 _ . -");
-        }
-        if listed.iter().take(at).any(|earlier| earlier.id == key.id) {
-            return Err("two keys have the same id");
-        }
-        judge_secret(&key.key, insecure)?;
-    }
-    KeyRing::new(listed.into_iter().map(|key| Key::new(Some(key.id), key.key.as_bytes())))
-        .ok_or("the list of keys is empty")
-}
-
-const MALFORMED_RING: &str = "begins with `[` and is not a JSON array of objects {\"id\": \"…\", \"key\": \"…\"}";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListedKey {
-    id: String,
-    key: String,
-}
-
-fn is_key_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-}
-
-fn judge_secret(secret: &str, insecure: bool) -> Result<(), &'static str> {
-    if is_blank(secret) {
-        return Err("a key is empty");
-    }
-    if insecure {
-        return Ok(());
-    }
-    if PUBLISHED_KEYS.contains(&secret.trim()) {
-        return Err("this key stands in published source code; make one of your own (`openssl rand -hex 32`), \
-                    or set allow-insecure-key to true");
-    }
-    if secret.len() < MIN_KEY {
-        return Err("a key is shorter than 16 bytes; make a longer one (`openssl rand -hex 32`), \
-                    or set allow-insecure-key to true");
-    }
-    Ok(())
-}
-
-/// Whether nothing can be seen of it. A NUL is zero-padding to HMAC, so that a key of them is the empty key.
-fn is_blank(secret: &str) -> bool {
-    secret.chars().all(|c| c.is_whitespace() || c == '\0')
-}
-
-fn flag(text: Option<String>) -> Result<bool, &'static str> {
-    match text.as_deref() {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err("neither `true` nor `false`"),
-    }
-}
-
-fn seconds(text: Option<String>) -> Result<Option<u32>, &'static str> {
-    let parse = |text: String| text.parse().ok().filter(|&seconds| seconds > 0);
-    text.map(|text| parse(text).ok_or("not a whole number of seconds from 1 to 4294967295")).transpose()
-}
-
 fn superusers(text: Option<String>) -> Result<Vec<String>, &'static str> {
     let superusers: Vec<String> = items(&text.unwrap_or_default()).map(str::to_owned).collect();
     if superusers.iter().any(|client_id| DeviceId::parse(client_id).is_none()) {
@@ -193,14 +104,10 @@ fn superusers(text: Option<String>) -> Result<Vec<String>, &'static str> {
     Ok(superusers)
 }
 
-/// The items of a comma-separated list, without the blank space around them and without empty ones.
-pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::Key;
 
     const KEY: &str = "a key of more than 16 bytes";
 

@@ -1,0 +1,51 @@
+//! The two judgements.
+
+use crate::identity::DeviceId;
+use crate::settings::Settings;
+use crate::types::{Access, Credentials, Grant, Permission, Reason, UnixTime, Verdict, Wish};
+use crate::username;
+
+/// Judges one device.
+///
+/// What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good; the
+/// clock, only if sessions end, because a component has to call its host for the time.
+#[must_use]
+pub fn authenticate(who: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
+    let Some(device) = DeviceId::parse(who.client_id).filter(|device| settings.lets_in(device.group)) else {
+        return Verdict::Deny(Reason::ClientIdentifierNotValid);
+    };
+    let Some(username) = who.username.filter(|username| username::is_well_formed(username)) else {
+        return Verdict::Deny(Reason::BadUserNameOrPassword);
+    };
+    let password = who.password.unwrap_or_default();
+    let Some(key) = settings.keys.vouching_for(device.client_id, username, password) else {
+        return Verdict::Deny(Reason::BadUserNameOrPassword);
+    };
+    Verdict::Allow(Grant {
+        access: settings.access(&device),
+        expires_at: settings.session_end(now),
+        key_id: key.id().map(str::to_owned),
+    })
+}
+
+/// Judges what a connected device wants to do, by the topics that a device of this name is granted when it connects.
+///
+/// Nothing is allowed to a client that [`authenticate`] could never have let in.
+#[must_use]
+pub fn authorize(wish: &Wish, settings: &Settings) -> Permission {
+    let Some(device) = DeviceId::parse(wish.client_id).filter(|device| settings.lets_in(device.group)) else {
+        return Permission::Deny;
+    };
+    if wish.username.is_some_and(|username| !username::is_well_formed(username)) {
+        return Permission::Deny;
+    }
+    if wish.topic.is_empty() {
+        return Permission::Allow;
+    }
+    match settings.access(&device) {
+        Access::Everything => Permission::Allow,
+        Access::BrokerRules => Permission::Ignore,
+        Access::Only(topics) if topics.allow(wish.action, wish.topic) => Permission::Allow,
+        Access::Only(_) => Permission::Deny,
+    }
+}
