@@ -7,7 +7,8 @@ use bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
 use bindings::wasi::{clocks::wall_clock, config::store};
 
 use crate::{
-    Access, Action, Credentials, Permission, Reason, Settings, UnixTime, Verdict, Wish, authenticate, authorize,
+    Access, Action, AuthorizeRequest, Credentials, DenyReason, Permission, Settings, UnixTime, Verdict, authenticate,
+    authorize,
 };
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
@@ -43,29 +44,29 @@ impl wit::Guest for Policy {
         }
     }
 
-    fn authenticate(who: wit::Credentials) -> Result<wit::Verdict, String> {
-        let who = Credentials {
-            client_id: &who.client_id,
-            username: who.username.as_deref(),
-            password: who.password.as_deref(),
+    fn authenticate(credentials: wit::Credentials) -> Result<wit::Verdict, String> {
+        let credentials = Credentials {
+            client_id: &credentials.client_id,
+            username: credentials.username.as_deref(),
+            password: credentials.password.as_deref(),
         };
         let now = || UnixTime(wall_clock::now().seconds);
-        Ok(authenticate(&who, settings()?, now).into())
+        Ok(authenticate(&credentials, settings()?, now).into())
     }
 }
 
 impl authorizer::Guest for Policy {
-    fn authorize(what: authorizer::Request) -> Result<authorizer::Permission, String> {
-        let wish = Wish {
-            client_id: &what.client_id,
-            username: what.username.as_deref(),
-            action: match what.action {
+    fn authorize(request: authorizer::Request) -> Result<authorizer::Permission, String> {
+        let request = AuthorizeRequest {
+            client_id: &request.client_id,
+            username: request.username.as_deref(),
+            action: match request.action {
                 authorizer::Action::Publish => Action::Publish,
                 authorizer::Action::Subscribe => Action::Subscribe,
             },
-            topic: &what.topic,
+            topic: &request.topic,
         };
-        Ok(match authorize(&wish, settings()?) {
+        Ok(match authorize(&request, settings()?) {
             Permission::Allow => authorizer::Permission::Allow,
             Permission::Deny => authorizer::Permission::Deny,
             Permission::Ignore => authorizer::Permission::Ignore,
@@ -95,8 +96,8 @@ impl From<Verdict> for wit::Verdict {
                 key_id: grant.key_id,
                 attributes: Vec::new(),
             }),
-            Verdict::Deny(Reason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
-            Verdict::Deny(Reason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),
+            Verdict::Deny(DenyReason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
+            Verdict::Deny(DenyReason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),
         }
     }
 }

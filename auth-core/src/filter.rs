@@ -46,7 +46,7 @@ mod tests {
 
     /// By every name over a small alphabet: no name that a covered filter matches is missed by the filter that covers.
     #[test]
-    fn what_covers_matches_all_that_is_covered() {
+    fn covering_filter_matches_every_name_of_the_covered_filter() {
         let levels = ["a", "b", "+", "#", "", "$a"];
         let of_three = |level: &[&str]| {
             let mut texts: Vec<String> = level.iter().map(|&one| one.to_owned()).collect();

@@ -1,7 +1,7 @@
 //! The default policy of mqtt-gate: a device proves who it is by a signature over its client id and user name.
 //!
 //! ```text
-//! client id   group@@@mac@@@third                          identity.rs
+//! client id   group@@@mac@@@suffix                          identity.rs
 //! user name   base64 of a JSON object with the member `ip`  username.rs
 //! password    base64 of HMAC-SHA256(key, client id | user name)  signature.rs
 //! ```
@@ -22,4 +22,6 @@ pub mod username;
 
 pub use policy::{authenticate, authorize};
 pub use settings::Settings;
-pub use types::{Access, Action, Credentials, Grant, Permission, Reason, Topics, UnixTime, Verdict, Wish};
+pub use types::{
+    Access, Action, AuthorizeRequest, Credentials, DenyReason, Grant, Permission, Topics, UnixTime, Verdict,
+};

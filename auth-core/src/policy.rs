@@ -2,7 +2,7 @@
 
 use crate::identity::DeviceId;
 use crate::settings::Settings;
-use crate::types::{Access, Credentials, Grant, Permission, Reason, UnixTime, Verdict, Wish};
+use crate::types::{Access, AuthorizeRequest, Credentials, DenyReason, Grant, Permission, UnixTime, Verdict};
 use crate::username;
 
 /// Judges one device.
@@ -10,16 +10,17 @@ use crate::username;
 /// What depends on the device (topics, superusers, expiry) is looked at only once its signature is known to be good; the
 /// clock, only if sessions end, because a component has to call its host for the time.
 #[must_use]
-pub fn authenticate(who: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
-    let Some(device) = DeviceId::parse(who.client_id).filter(|device| settings.lets_in(device.group)) else {
-        return Verdict::Deny(Reason::ClientIdentifierNotValid);
+pub fn authenticate(credentials: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
+    let Some(device) = DeviceId::parse(credentials.client_id).filter(|device| settings.allows_group(device.group))
+    else {
+        return Verdict::Deny(DenyReason::ClientIdentifierNotValid);
     };
-    let Some(username) = who.username.filter(|username| username::is_well_formed(username)) else {
-        return Verdict::Deny(Reason::BadUserNameOrPassword);
+    let Some(username) = credentials.username.filter(|username| username::is_well_formed(username)) else {
+        return Verdict::Deny(DenyReason::BadUserNameOrPassword);
     };
-    let password = who.password.unwrap_or_default();
-    let Some(key) = settings.keys.vouching_for(device.client_id, username, password) else {
-        return Verdict::Deny(Reason::BadUserNameOrPassword);
+    let password = credentials.password.unwrap_or_default();
+    let Some(key) = settings.keys.find_matching_key(device.client_id, username, password) else {
+        return Verdict::Deny(DenyReason::BadUserNameOrPassword);
     };
     Verdict::Allow(Grant {
         access: settings.access(&device),
@@ -32,20 +33,20 @@ pub fn authenticate(who: &Credentials, settings: &Settings, now: impl FnOnce() -
 ///
 /// Nothing is allowed to a client that [`authenticate`] could never have let in.
 #[must_use]
-pub fn authorize(wish: &Wish, settings: &Settings) -> Permission {
-    let Some(device) = DeviceId::parse(wish.client_id).filter(|device| settings.lets_in(device.group)) else {
+pub fn authorize(request: &AuthorizeRequest, settings: &Settings) -> Permission {
+    let Some(device) = DeviceId::parse(request.client_id).filter(|device| settings.allows_group(device.group)) else {
         return Permission::Deny;
     };
-    if wish.username.is_some_and(|username| !username::is_well_formed(username)) {
+    if request.username.is_some_and(|username| !username::is_well_formed(username)) {
         return Permission::Deny;
     }
-    if wish.topic.is_empty() {
+    if request.topic.is_empty() {
         return Permission::Allow;
     }
     match settings.access(&device) {
         Access::Everything => Permission::Allow,
         Access::BrokerRules => Permission::Ignore,
-        Access::Only(topics) if topics.allow(wish.action, wish.topic) => Permission::Allow,
+        Access::Only(topics) if topics.allow(request.action, request.topic) => Permission::Allow,
         Access::Only(_) => Permission::Deny,
     }
 }

@@ -49,13 +49,13 @@ impl Key {
     }
 
     /// Whether this is the signature that the key gives. Takes as long wherever the two differ.
-    fn vouches_for(&self, client_id: &str, username: &str, mac: &Mac) -> bool {
-        words(&self.mac(client_id, username)).ct_eq(&words(mac)).into()
+    fn verify(&self, client_id: &str, username: &str, mac: &Mac) -> bool {
+        to_words(&self.mac(client_id, username)).ct_eq(&to_words(mac)).into()
     }
 }
 
 /// In the largest pieces that are compared in constant time at once.
-fn words(mac: &Mac) -> [u64; 4] {
+fn to_words(mac: &Mac) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(mac.as_chunks().0) {
         *word = u64::from_le_bytes(*bytes);
@@ -64,7 +64,7 @@ fn words(mac: &Mac) -> [u64; 4] {
 }
 
 /// The signature that a password is the text of. There is one text for each: other spellings in base64 are none.
-fn signature(password: &[u8]) -> Option<Mac> {
+fn decode_password(password: &[u8]) -> Option<Mac> {
     // A byte more than there is to be: the decoder may look for room before it counts.
     let mut decoded = [0; 33];
     let length = BASE64_STANDARD.decode_slice(password, &mut decoded).ok()?;
@@ -96,11 +96,11 @@ impl KeyRing {
     ///
     /// Every key is tried, also after one has matched: the time taken says nothing about which.
     #[must_use]
-    pub fn vouching_for(&self, client_id: &str, username: &str, password: &[u8]) -> Option<&Key> {
-        let mac = signature(password)?;
+    pub fn find_matching_key(&self, client_id: &str, username: &str, password: &[u8]) -> Option<&Key> {
+        let mac = decode_password(password)?;
         let mut found = None;
         for key in std::iter::once(&self.first).chain(&self.others) {
-            if key.vouches_for(client_id, username, &mac) {
+            if key.verify(client_id, username, &mac) {
                 found = found.or(Some(key));
             }
         }
@@ -118,25 +118,26 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_what_other_implementations_make() {
+    fn signature_matches_openssl() {
         // printf '%s' 'client|user' | openssl dgst -sha256 -hmac key -binary | base64
         assert_eq!(Key::new(None, b"key").sign("client", "user"), "n/pkOxN1HGlCNvRpODVwA54bHZuELuPhfs1zKRroXYw=");
     }
 
     #[test]
-    fn any_key_of_the_ring_vouches_and_is_named() {
+    fn finds_the_key_that_signed_the_password() {
         for (id, secret) in [("new", b"the new key"), ("old", b"the old key")] {
             let password = Key::new(None, secret).sign("c", "u");
-            let key = ring().vouching_for("c", "u", password.as_bytes()).and_then(|key| key.id().map(str::to_owned));
+            let key =
+                ring().find_matching_key("c", "u", password.as_bytes()).and_then(|key| key.id().map(str::to_owned));
             assert_eq!(key.as_deref(), Some(id));
         }
     }
 
     #[test]
-    fn a_password_is_good_for_its_text_alone() {
+    fn password_is_bound_to_client_id_and_username() {
         let good = ring().first().sign("c", "u");
         let is_good = |client_id, username, password: &str| {
-            ring().vouching_for(client_id, username, password.as_bytes()).is_some()
+            ring().find_matching_key(client_id, username, password.as_bytes()).is_some()
         };
         assert!(is_good("c", "u", &good));
         assert!(!is_good("d", "u", &good) && !is_good("c", "v", &good));
@@ -146,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn a_password_has_one_spelling() {
+    fn rejects_non_canonical_base64_passwords() {
         let good = Key::new(None, b"key").sign("client", "user");
-        assert!(signature(good.as_bytes()).is_some() && good.ends_with("Yw="));
+        assert!(decode_password(good.as_bytes()).is_some() && good.ends_with("Yw="));
         // The same 32 bytes, to a decoder that does not look closely.
         for other in [good.replace("Yw=", "Yx="), good.replace('=', ""), good.replace("Yw=", "Yw"), format!("{good}\n")]
         {
-            assert_eq!(signature(other.as_bytes()), None, "another spelling");
+            assert_eq!(decode_password(other.as_bytes()), None, "another spelling");
         }
     }
 }

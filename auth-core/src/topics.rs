@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_filter_of_the_device_covers_is_allowed_and_nothing_else() {
+    fn allows_exactly_what_the_device_filters_cover() {
         for (action, topic, allowed) in [
             (Action::Publish, "up/aa", true),
             (Action::Publish, "log/aa", true),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_at_the_beginning_leaves_the_brokers_own_topics_alone() {
+    fn leading_wildcard_excludes_dollar_topics() {
         let everything = Topics { publish: vec!["#".into()], subscribe: vec!["#".into(), "+/x".into()] };
         assert!(everything.allow(Action::Publish, "a/b") && everything.allow(Action::Subscribe, "#"));
         for own in ["$SYS/brokers", "$SYS/#", "$delayed/1/a", "$x/x"] {

@@ -21,12 +21,12 @@ pub enum Verdict {
     /// The device is who it says it is, and may connect.
     Allow(Grant),
     /// It may not.
-    Deny(Reason),
+    Deny(DenyReason),
 }
 
 /// Why a device was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum DenyReason {
     /// The client id is malformed, or its group is not let in.
     ClientIdentifierNotValid,
     /// The user name or the password is missing, malformed or wrong.
@@ -35,7 +35,7 @@ pub enum Reason {
 
 /// What a client that is connected wants to do. The broker says who it is, and nobody has proved it here.
 #[derive(Clone, Copy)]
-pub struct Wish<'a> {
+pub struct AuthorizeRequest<'a> {
     /// The client identifier.
     pub client_id: &'a str,
     /// The user name, if the broker tells it.
@@ -55,7 +55,7 @@ pub enum Action {
     Subscribe,
 }
 
-/// The answer to a wish.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// A device of this name may do it.

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The most bytes a user name may have.
-pub const MAX_USERNAME: usize = 4096;
+pub const MAX_USERNAME_BYTES: usize = 4096;
 
 /// Whether a user name is canonical padded base64 of a UTF-8 JSON object whose `ip` is a string.
 ///
@@ -16,7 +16,7 @@ pub const MAX_USERNAME: usize = 4096;
 /// object is let in: base64 with loose trailing bits, without its padding or with anything skipped is refused.
 #[must_use]
 pub fn is_well_formed(username: &str) -> bool {
-    if username.is_empty() || username.len() > MAX_USERNAME {
+    if username.is_empty() || username.len() > MAX_USERNAME_BYTES {
         return false;
     }
     // Nearly every one has its place on the stack.
@@ -24,14 +24,14 @@ pub fn is_well_formed(username: &str) -> bool {
     let decoded = if username.len() <= short.len() / 3 * 4 {
         &mut short[..]
     } else {
-        long.resize(MAX_USERNAME / 4 * 3, 0);
+        long.resize(MAX_USERNAME_BYTES / 4 * 3, 0);
         &mut long
     };
     let Ok(length) = BASE64_STANDARD.decode_slice(username, decoded) else {
         return false;
     };
     let bytes = decoded.get(..length).unwrap_or_default();
-    if is_usual(bytes) {
+    if is_common_form(bytes) {
         return true;
     }
     // Checked as a whole, because the JSON parser does not look into the strings it skips.
@@ -42,13 +42,13 @@ pub fn is_well_formed(username: &str) -> bool {
 }
 
 /// Whether this is what nearly every device sends, which needs no parser: `ip` alone, and text without escapes.
-fn is_usual(json: &[u8]) -> bool {
+fn is_common_form(json: &[u8]) -> bool {
     let text = json.strip_prefix(b"{\"ip\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
     let text = text.and_then(|text| text.strip_prefix(b"\"")?.strip_suffix(b"\"}"));
     text.is_some_and(|text| text.iter().all(|b| matches!(b, b' '..=b'~') && !b"\"\\".contains(b)))
 }
 
-/// The one fact about the object. Of several members called `ip` the last one counts, as it does for the generators
+/// The one fact about the object. Of several fields called `ip` the last one counts, as it does for the generators
 /// and validators in the field.
 struct UserName {
     ip_is_text: bool,
@@ -56,7 +56,7 @@ struct UserName {
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
-enum Member {
+enum Field {
     Ip,
     #[serde(other)]
     Other,
@@ -77,12 +77,12 @@ impl<'de> Visitor<'de> for UserNameVisitor {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UserName, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<UserName, A::Error> {
         let mut ip = None;
-        while let Some(member) = members.next_key()? {
-            match member {
-                Member::Ip => ip = Some(members.next_value::<&RawValue>()?),
-                Member::Other => drop(members.next_value::<IgnoredAny>()?),
+        while let Some(field) = fields.next_key()? {
+            match field {
+                Field::Ip => ip = Some(fields.next_value::<&RawValue>()?),
+                Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
         // Parsed, and not just looked at: `"\ud800"` is in quotes, and no text.
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_textual_ip_is_let_in() {
+    fn accepts_json_objects_with_a_string_ip() {
         for json in [
             r#"{"ip":"127.0.0.1"}"#,
             r#"{"ip": "unknown"}"#,
@@ -116,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_have_any_length_up_to_the_most() {
-        let longest = MAX_USERNAME / 4 * 3 - r#"{"ip":""}"#.len();
+    fn accepts_user_names_up_to_the_maximum_length() {
+        let longest = MAX_USERNAME_BYTES / 4 * 3 - r#"{"ip":""}"#.len();
         for length in (80..100).chain([longest]) {
             assert!(is_well_formed_json(format!(r#"{{"ip":"{}"}}"#, "x".repeat(length))), "{length}");
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn rejects_everything_else() {
         for json in [
             "",
             "{}",
@@ -156,12 +156,12 @@ mod tests {
             assert!(!is_well_formed_json(json), "{json}");
         }
         assert!(!is_well_formed_json(b"{\"ip\":\"1\",\"x\":\"\xff\"}"));
-        assert!(!is_well_formed_json(format!(r#"{{"ip":"1","x":"{}"}}"#, "y".repeat(MAX_USERNAME))));
+        assert!(!is_well_formed_json(format!(r#"{{"ip":"1","x":"{}"}}"#, "y".repeat(MAX_USERNAME_BYTES))));
         assert!(!is_well_formed_json(format!(r#"{{"ip":{}}}"#, "[".repeat(1500))));
     }
 
     #[test]
-    fn there_is_one_spelling_of_an_object() {
+    fn rejects_non_canonical_base64() {
         assert!(is_well_formed("eyJpcCI6IjEifQ=="));
         for other in
             ["eyJpcCI6IjEifQ", "eyJpcCI6IjEifR==", "eyJp cCI6IjEifQ==", "eyJpcCI6IjEifQ==\n", "eyJpcCI6IjEifQ==="]

@@ -3,22 +3,22 @@
 use crate::identity::{self, DeviceId};
 use crate::signature::KeyRing;
 use crate::types::{Access, UnixTime};
-use keys::key_ring;
-use topic_templates::Templates;
-use value::{flag, items, seconds};
+use keys::parse_keys;
+use topic_templates::TopicTemplates;
+use value::{list_items, parse_flag, parse_seconds};
 
 mod keys;
 mod topic_templates;
 mod value;
 
-pub use keys::MIN_KEY;
+pub use keys::MIN_KEY_BYTES;
 pub use value::SettingError;
 
 /// The settings of the policy. There are none without a usable key.
 pub struct Settings {
     pub(crate) keys: KeyRing,
     groups: Groups,
-    topics: Option<Templates>,
+    topics: Option<TopicTemplates>,
     session_seconds: Option<u32>,
     superusers: Vec<String>,
 }
@@ -30,13 +30,13 @@ impl Settings {
     /// The first setting that is missing or malformed.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let fails = |name| move |problem| SettingError { name, problem };
-        let insecure = flag(get("allow-insecure-key")).map_err(fails("allow-insecure-key"))?;
+        let insecure = parse_flag(get("allow-insecure-key")).map_err(fails("allow-insecure-key"))?;
         Ok(Self {
-            keys: key_ring(get("signature-keys"), insecure).map_err(fails("signature-keys"))?,
+            keys: parse_keys(get("signature-keys"), insecure).map_err(fails("signature-keys"))?,
             groups: Groups::parse(get("groups")).map_err(fails("groups"))?,
-            topics: Templates::parse(get("publish-topics"), get("subscribe-topics"))?,
-            session_seconds: seconds(get("session-seconds")).map_err(fails("session-seconds"))?,
-            superusers: superusers(get("superusers")).map_err(fails("superusers"))?,
+            topics: TopicTemplates::parse(get("publish-topics"), get("subscribe-topics"))?,
+            session_seconds: parse_seconds(get("session-seconds")).map_err(fails("session-seconds"))?,
+            superusers: parse_superusers(get("superusers")).map_err(fails("superusers"))?,
         })
     }
 
@@ -48,7 +48,7 @@ impl Settings {
 
     /// Whether devices of this group are let in.
     #[must_use]
-    pub fn lets_in(&self, group: &str) -> bool {
+    pub fn allows_group(&self, group: &str) -> bool {
         match &self.groups {
             Groups::Any => true,
             Groups::These(groups) => groups.iter().any(|one| one == group),
@@ -85,7 +85,7 @@ impl Groups {
         if text.trim() == "*" {
             return Ok(Self::Any);
         }
-        let groups: Vec<String> = items(&text).map(str::to_owned).collect();
+        let groups: Vec<String> = list_items(&text).map(str::to_owned).collect();
         if groups.is_empty() {
             return Err("empty; name the groups to let in, separated by commas, or `*` for any");
         }
@@ -96,10 +96,10 @@ impl Groups {
     }
 }
 
-fn superusers(text: Option<String>) -> Result<Vec<String>, &'static str> {
-    let superusers: Vec<String> = items(&text.unwrap_or_default()).map(str::to_owned).collect();
+fn parse_superusers(text: Option<String>) -> Result<Vec<String>, &'static str> {
+    let superusers: Vec<String> = list_items(&text.unwrap_or_default()).map(str::to_owned).collect();
     if superusers.iter().any(|client_id| DeviceId::parse(client_id).is_none()) {
-        return Err("holds something that is not a client id `group@@@mac@@@third`, so nobody could have it");
+        return Err("holds something that is not a client id `group@@@mac@@@suffix`, so nobody could have it");
     }
     Ok(superusers)
 }
@@ -117,13 +117,13 @@ mod tests {
     }
 
     /// What is said of a setting that stands beside a good key.
-    fn complaint(name: &str, value: &str) -> String {
+    fn error_for(name: &str, value: &str) -> String {
         read(&[("signature-keys", KEY), (name, value)]).err().unwrap_or_default()
     }
 
     #[test]
-    fn there_are_no_settings_without_a_usable_key() {
-        for (key, complaint) in [
+    fn rejects_missing_or_unusable_signature_keys() {
+        for (key, expected) in [
             ("", "missing"),
             ("null", "published"),
             ("test-signature-key-12345", "published"),
@@ -142,13 +142,13 @@ mod tests {
             (r#"[{"id":"a","key":"0123456789abcdef"},{"id":"a","key":"0123456789abcdeg"}]"#, "same id"),
         ] {
             let error = read(&[("signature-keys", key)]).err().unwrap_or_default();
-            assert!(error.starts_with("signature-keys: ") && error.contains(complaint), "{complaint}: {error}");
+            assert!(error.starts_with("signature-keys: ") && error.contains(expected), "{expected}: {error}");
         }
         assert!(read(&[]).is_err());
     }
 
     #[test]
-    fn an_insecure_key_is_taken_when_asked_for_and_an_empty_one_never() {
+    fn allow_insecure_key_accepts_weak_keys_but_never_empty_ones() {
         let insecure = ("allow-insecure-key", "true");
         for key in ["null", "k", r#"[{"id":"a","key":"k"}]"#] {
             assert!(read(&[("signature-keys", key), insecure]).is_ok(), "{key}");
@@ -156,29 +156,33 @@ mod tests {
         for key in ["", "[]", r#"[{"id":"a","key":""}]"#] {
             assert!(read(&[("signature-keys", key), insecure]).is_err(), "{key}");
         }
-        assert!(complaint("allow-insecure-key", "yes").contains("neither"));
+        assert!(error_for("allow-insecure-key", "yes").contains("neither"));
     }
 
     #[test]
-    fn a_key_is_never_trimmed() {
+    fn signature_key_is_not_trimmed() {
         let settings = read(&[("signature-keys", " a key with spaces around ")]).ok().unwrap();
         let expected = Key::new(None, b" a key with spaces around ").sign("c", "u");
-        assert!(settings.keys.vouching_for("c", "u", expected.as_bytes()).is_some());
+        assert!(settings.keys.find_matching_key("c", "u", expected.as_bytes()).is_some());
     }
 
     #[test]
-    fn groups_are_those_named() {
+    fn allows_only_listed_groups() {
         let with = |groups| read(&[("signature-keys", KEY), ("groups", groups)]).ok().unwrap();
-        assert!(with("a, b").lets_in("b") && !with("a, b").lets_in("c") && with("*").lets_in("c"));
+        assert!(with("a, b").allows_group("b") && !with("a, b").allows_group("c") && with("*").allows_group("c"));
         let default = read(&[("signature-keys", KEY)]).ok().unwrap();
-        assert!(default.lets_in("GID_test") && default.lets_in("GID_gateway") && !default.lets_in("GID_other"));
+        assert!(
+            default.allows_group("GID_test")
+                && default.allows_group("GID_gateway")
+                && !default.allows_group("GID_other")
+        );
         for bad in ["", " , ", "a b", "a,*", "ü"] {
-            assert!(complaint("groups", bad).starts_with("groups: "), "{bad}");
+            assert!(error_for("groups", bad).starts_with("groups: "), "{bad}");
         }
     }
 
     #[test]
-    fn malformed_settings_are_named() {
+    fn error_names_the_malformed_setting() {
         for (name, value) in [
             ("session-seconds", "0"),
             ("session-seconds", "-1"),
@@ -188,7 +192,7 @@ mod tests {
             ("publish-topics", "a/#/b"),
             ("subscribe-topics", "a/{mac"),
         ] {
-            assert!(complaint(name, value).starts_with(&format!("{name}: ")), "{name} = {value}");
+            assert!(error_for(name, value).starts_with(&format!("{name}: ")), "{name} = {value}");
         }
     }
 }

@@ -3,18 +3,18 @@
 //! The same filters go into a grant, for brokers that keep to it by themselves, and answer brokers that ask topic by
 //! topic, so that both ways give the same permission.
 
-use super::value::{SettingError, items};
+use super::value::{SettingError, list_items};
 use crate::filter::is_filter;
 use crate::identity::DeviceId;
 use crate::types::Topics;
 
 /// Topic filters with places to fill in, each checked to be a filter whatever is filled in.
-pub(crate) struct Templates {
+pub(crate) struct TopicTemplates {
     publish: Vec<Template>,
     subscribe: Vec<Template>,
 }
 
-impl Templates {
+impl TopicTemplates {
     /// Parses both settings; `None` if neither is set, which leaves topics to the broker's own rules.
     pub(crate) fn parse(publish: Option<String>, subscribe: Option<String>) -> Result<Option<Self>, SettingError> {
         if publish.is_none() && subscribe.is_none() {
@@ -22,7 +22,7 @@ impl Templates {
         }
         Ok(Some(Self {
             publish: Template::parse_list("publish-topics", publish, |_| Ok(()))?,
-            subscribe: Template::parse_list("subscribe-topics", subscribe, keeps_to_itself)?,
+            subscribe: Template::parse_list("subscribe-topics", subscribe, emqx_can_enforce)?,
         }))
     }
 
@@ -35,7 +35,7 @@ impl Templates {
 
 /// Whether EMQX keeps subscriptions to this filter. It compares level by level, so that a `+` at the end allows to
 /// subscribe to `#` in its place; the gate denies that by name, which it cannot when a name stands for an earlier `+`.
-fn keeps_to_itself(filter: &str) -> Result<(), &'static str> {
+fn emqx_can_enforce(filter: &str) -> Result<(), &'static str> {
     let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"));
     if before.is_some_and(|before| before.contains('+')) {
         return Err(
@@ -47,15 +47,15 @@ fn keeps_to_itself(filter: &str) -> Result<(), &'static str> {
 }
 
 /// With these a topic filter means something else to EMQX.
-const MEANINGS: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
+const EMQX_RESERVED_PREFIXES: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
 
-struct Template(Vec<Part>);
+struct Template(Vec<Segment>);
 
-enum Part {
+enum Segment {
     Text(String),
     Group,
     Mac,
-    Third,
+    Suffix,
     ClientId,
 }
 
@@ -65,29 +65,31 @@ impl Template {
         text: Option<String>,
         check: impl Fn(&str) -> Result<(), &'static str>,
     ) -> Result<Vec<Self>, SettingError> {
-        let fails = |problem| SettingError { name, problem };
-        let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(fails);
-        items(&text.unwrap_or_default()).map(parse).collect()
+        let error = |problem| SettingError { name, problem };
+        let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(error);
+        list_items(&text.unwrap_or_default()).map(parse).collect()
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.contains("${") || MEANINGS.iter().any(|begin| text.starts_with(begin)) {
+        if text.contains("${") || EMQX_RESERVED_PREFIXES.iter().any(|begin| text.starts_with(begin)) {
             return Err(
                 "EMQX reads more than a filter into one that begins with `eq `, $share/, $queue/ or $exclusive/, \
                         or holds `${`; write {mac} for the mac, and the filter alone for a shared subscription",
             );
         }
-        let mut parts = Vec::new();
+        let mut segments = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').ok_or("a `{` without its `}`")?;
-            parts.push(Part::Text(before.to_owned()));
-            parts.push(Part::named(name).ok_or("only {group}, {mac}, {id} and {client-id} can be filled in")?);
+            segments.push(Segment::Text(before.to_owned()));
+            segments.push(
+                Segment::placeholder(name).ok_or("only {group}, {mac}, {suffix} and {client-id} can be filled in")?,
+            );
             rest = after;
         }
-        parts.push(Part::Text(rest.to_owned()));
-        let template = Self(parts);
-        let example = DeviceId { client_id: "x", group: "x", mac: "x", third: "x" };
+        segments.push(Segment::Text(rest.to_owned()));
+        let template = Self(segments);
+        let example = DeviceId { client_id: "x", group: "x", mac: "x", suffix: "x" };
         if is_filter(&template.fill(&example)) {
             Ok(template)
         } else {
@@ -96,16 +98,16 @@ impl Template {
     }
 
     fn fill(&self, device: &DeviceId) -> String {
-        self.0.iter().map(|part| part.text(device)).collect()
+        self.0.iter().map(|segment| segment.text(device)).collect()
     }
 }
 
-impl Part {
-    fn named(name: &str) -> Option<Self> {
+impl Segment {
+    fn placeholder(name: &str) -> Option<Self> {
         Some(match name {
             "group" => Self::Group,
             "mac" => Self::Mac,
-            "id" => Self::Third,
+            "suffix" => Self::Suffix,
             "client-id" => Self::ClientId,
             _ => return None,
         })
@@ -116,7 +118,7 @@ impl Part {
             Self::Text(text) => text,
             Self::Group => device.group,
             Self::Mac => device.mac,
-            Self::Third => device.third,
+            Self::Suffix => device.suffix,
             Self::ClientId => device.client_id,
         }
     }
@@ -132,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_filled_in() {
+    fn fills_every_placeholder() {
         for (template, filter) in [
             ("devices/{mac}/up", "devices/AA_BB_CC_DD_EE_FF/up"),
-            ("{group}/{id}/+/#", "GID_test/uuid/+/#"),
+            ("{group}/{suffix}/+/#", "GID_test/uuid/+/#"),
             ("c/{client-id}", "c/GID_test@@@AA_BB_CC_DD_EE_FF@@@uuid"),
             ("pre-{mac}-post", "pre-AA_BB_CC_DD_EE_FF-post"),
             ("#", "#"),
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused() {
+    fn rejects_templates_that_are_not_topic_filters() {
         for bad in [
             "a/#/b",
             "a+",

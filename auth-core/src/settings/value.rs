@@ -19,7 +19,7 @@ impl fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
-pub(crate) fn flag(text: Option<String>) -> Result<bool, &'static str> {
+pub(crate) fn parse_flag(text: Option<String>) -> Result<bool, &'static str> {
     match text.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
@@ -27,12 +27,12 @@ pub(crate) fn flag(text: Option<String>) -> Result<bool, &'static str> {
     }
 }
 
-pub(crate) fn seconds(text: Option<String>) -> Result<Option<u32>, &'static str> {
+pub(crate) fn parse_seconds(text: Option<String>) -> Result<Option<u32>, &'static str> {
     let parse = |text: String| text.parse().ok().filter(|&seconds| seconds > 0);
     text.map(|text| parse(text).ok_or("not a whole number of seconds from 1 to 4294967295")).transpose()
 }
 
 /// The items of a comma-separated list, without the blank space around them and without empty ones.
-pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list_items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
