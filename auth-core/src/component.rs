@@ -1,4 +1,4 @@
-//! The edge of the component: the only file that reads the settings and looks at the clock.
+//! The component's exports. Only this file reads the settings from the host, and the clock.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../wit", world: "access-policy", generate_all });
 }
 
-/// The default policy, as a component exports it.
+/// The default policy as a component.
 pub struct Policy;
 
 #[cfg(target_arch = "wasm32")]
@@ -28,13 +28,13 @@ mod exports {
 }
 
 impl wit::Guest for Policy {
-    /// Asks for each setting by its name, so that the host can tell which ones are meant for this policy.
+    /// Validates the settings. Reads each setting by name, so that the host can report settings that no policy reads.
     fn check() -> Result<(), String> {
-        // A store that cannot answer is told apart from one that has no such setting: a missing group list has a default.
+        // A store that fails is an error. Treating it as a missing setting would silently apply the default.
         let unreadable = Cell::new(None);
         let settings = Settings::read(|name| {
             store::get(name).unwrap_or_else(|_| {
-                unreadable.set(Some(format!("{name}: the host cannot read this setting")));
+                unreadable.set(Some(format!("{name}: the host failed to read this setting; see the log of the host")));
                 None
             })
         });
@@ -74,15 +74,15 @@ impl authorizer::Guest for Policy {
     }
 }
 
-/// The settings, read and made ready once: an instance never sees others.
+/// Returns the settings. They are parsed once per instance, because they cannot change during its life.
 fn settings() -> Result<&'static Settings, String> {
     static SETTINGS: OnceLock<Result<Settings, String>> = OnceLock::new();
     SETTINGS.get_or_init(read_settings).as_ref().map_err(Clone::clone)
 }
 
-/// All at once: it is one call of the host, and an instance that judges a single login pays for it.
+/// Reads all settings with one host call, because an instance may serve only one login.
 fn read_settings() -> Result<Settings, String> {
-    let all = store::get_all().map_err(|_| "the host cannot read the settings")?;
+    let all = store::get_all().map_err(|_| "settings: the host failed to read them; see the log of the host")?;
     let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     Settings::read(get).map_err(|error| error.to_string())
 }

@@ -1,13 +1,16 @@
-//! The default policy of mqtt-gate: a device proves who it is by a signature over its client id and user name.
+//! The default policy of mqtt-gate: a device proves its identity by a signature over its client id and user name.
 //!
 //! ```text
-//! client id   group@@@mac@@@suffix                          identity.rs
-//! user name   base64 of a JSON object with the member `ip`  username.rs
+//! client id   group@@@mac@@@suffix                               identity.rs
+//! user name   base64 of a JSON object with the field `ip`        username.rs
 //! password    base64 of HMAC-SHA256(key, client id | user name)  signature.rs
 //! ```
 //!
-//! This is a library of pure functions; `component.rs` is the one file that touches the outside. Nothing here looks
-//! at a clock, keeps anything from one login to the next, or puts a credential or a key into an error.
+//! The library consists of pure functions. Only `component.rs` calls the host. Nothing here reads a clock, keeps state
+//! between two logins, or puts a credential or a key into an error.
+//!
+//! Each module imports only modules above it: `types`; `identity`, `username`, `signature`, `filter`; `topics`;
+//! `settings`; `policy`; `component`.
 
 #[cfg(feature = "component")]
 pub mod component;

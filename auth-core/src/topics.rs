@@ -1,19 +1,21 @@
-//! Which topics a device may use.
+//! Checks of publishes and subscribes against the topics of a device.
 
 use crate::filter::{covers, is_filter, unshared};
 use crate::types::{Action, Topics};
 
 impl Topics {
-    /// Whether a device with these topics may do this.
+    /// Whether a device with these topics may publish to the topic name, or subscribe to the topic filter, `topic`.
     #[must_use]
     pub fn allow(&self, action: Action, topic: &str) -> bool {
         match action {
             Action::Publish => {
-                !topic.contains(['+', '#']) && is_filter(topic) && self.publish.iter().any(|one| covers(one, topic))
+                !topic.contains(['+', '#'])
+                    && is_filter(topic)
+                    && self.publish.iter().any(|granted| covers(granted, topic))
             }
             Action::Subscribe => {
                 let filter = unshared(topic).filter(|filter| is_filter(filter));
-                filter.is_some_and(|filter| self.subscribe.iter().any(|one| covers(one, filter)))
+                filter.is_some_and(|filter| self.subscribe.iter().any(|granted| covers(granted, filter)))
             }
         }
     }

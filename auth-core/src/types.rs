@@ -1,98 +1,99 @@
-//! What goes into a judgement and what comes out of it.
+//! Requests to the policy and its answers.
 
-/// What a client sent in its CONNECT packet. Nothing in it has been verified.
+/// The credentials of a client, from its CONNECT packet. Not verified yet.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// The client identifier.
     pub client_id: &'a str,
-    /// The user name, if one was sent.
+    /// The user name, if the client sent one.
     pub username: Option<&'a str>,
-    /// The password, if one was sent.
+    /// The password, if the client sent one.
     pub password: Option<&'a [u8]>,
 }
 
-/// A moment, in seconds since 1970-01-01T00:00:00Z.
+/// A time, in seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub u64);
 
 /// The answer to a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The device is who it says it is, and may connect.
+    /// The credentials are genuine, and the device may connect.
     Allow(Grant),
-    /// It may not.
+    /// The device may not connect.
     Deny(DenyReason),
 }
 
-/// Why a device was turned away.
+/// The reason for a denied login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenyReason {
-    /// The client id is malformed, or its group is not let in.
+    /// The client id is malformed, or its group is not allowed.
     ClientIdentifierNotValid,
     /// The user name or the password is missing, malformed or wrong.
     BadUserNameOrPassword,
 }
 
-/// What a client that is connected wants to do. The broker says who it is, and nobody has proved it here.
+/// A publish or subscribe of a connected client. The broker reports the client's identity; it is not verified here.
 #[derive(Clone, Copy)]
 pub struct AuthorizeRequest<'a> {
     /// The client identifier.
     pub client_id: &'a str,
-    /// The user name, if the broker tells it.
+    /// The user name, if the broker reports it.
     pub username: Option<&'a str>,
-    /// Which way.
+    /// The operation.
     pub action: Action,
-    /// The topic name of a publish, or the topic filter of a subscribe. Empty: may a device of this name be connected?
+    /// The topic name of a publish, or the topic filter of a subscribe. Empty if the broker only asks whether a client
+    /// with this id may be connected.
     pub topic: &'a str,
 }
 
-/// What a device can do with a topic.
+/// An operation on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send to it.
+    /// Send messages to the topic.
     Publish,
-    /// Receive from it.
+    /// Receive messages from the topic.
     Subscribe,
 }
 
-/// The answer to a request.
+/// The answer to an [`AuthorizeRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// A device of this name may do it.
+    /// A device with this client id may do it.
     Allow,
-    /// It may not, or there can be no such device.
+    /// A device with this client id may not do it, or no such device can exist.
     Deny,
-    /// That is left to the broker's own rules.
+    /// The broker's own rules decide.
     Ignore,
 }
 
-/// What an admitted device gets.
+/// The rights of a device that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The topics it may use.
+    /// The topics that the device may use.
     pub access: Access,
-    /// When its session ends; `None`: never.
+    /// The end of the session; `None` means that it does not end.
     pub expires_at: Option<UnixTime>,
-    /// The id of the key that vouched for it. Never the key.
+    /// The id of the key that verified the password. Never the key itself.
     pub key_id: Option<String>,
 }
 
-/// Which topics a device may use.
+/// The topics that a device may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Every topic.
     Everything,
-    /// These and no others.
+    /// These topics and no others.
     Only(Topics),
-    /// Whatever the broker's own rules say.
+    /// The topics that the broker's own rules allow.
     BrokerRules,
 }
 
 /// The topics of one device, as MQTT topic filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topics {
-    /// What it may publish to.
+    /// The topics that the device may publish to.
     pub publish: Vec<String>,
-    /// What it may subscribe to.
+    /// The topics that the device may subscribe to.
     pub subscribe: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What a user name must look like.
+//! The format of a user name.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The most bytes a user name may have.
+/// Maximum length of a user name.
 pub const MAX_USERNAME_BYTES: usize = 4096;
 
 /// Whether a user name is canonical padded base64 of a UTF-8 JSON object whose `ip` is a string.
 ///
-/// The signature covers the text of the user name and not what it decodes to, so no second spelling of the same
-/// object is let in: base64 with loose trailing bits, without its padding or with anything skipped is refused.
+/// The signature covers the text of the user name, not the decoded object. So each object has one accepted encoding:
+/// base64 with loose trailing bits, without padding or with skipped characters is refused.
 #[must_use]
 pub fn is_well_formed(username: &str) -> bool {
     if username.is_empty() || username.len() > MAX_USERNAME_BYTES {
         return false;
     }
-    // Nearly every one has its place on the stack.
+    // Almost every user name fits the buffer on the stack.
     let (mut short, mut long) = ([0; 96], Vec::new());
     let decoded = if username.len() <= short.len() / 3 * 4 {
         &mut short[..]
@@ -34,22 +34,23 @@ pub fn is_well_formed(username: &str) -> bool {
     if is_common_form(bytes) {
         return true;
     }
-    // Checked as a whole, because the JSON parser does not look into the strings it skips.
+    // Check all bytes: the JSON parser does not validate the strings that it skips.
     let Ok(json) = str::from_utf8(bytes) else {
         return false;
     };
     serde_json::from_str::<UserName>(json).is_ok_and(|name| name.ip_is_text)
 }
 
-/// Whether this is what nearly every device sends, which needs no parser: `ip` alone, and text without escapes.
+/// Whether this is the form that almost every device sends: the field `ip` alone, printable ASCII without escapes. It
+/// needs no parser.
 fn is_common_form(json: &[u8]) -> bool {
     let text = json.strip_prefix(b"{\"ip\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
     let text = text.and_then(|text| text.strip_prefix(b"\"")?.strip_suffix(b"\"}"));
     text.is_some_and(|text| text.iter().all(|b| matches!(b, b' '..=b'~') && !b"\"\\".contains(b)))
 }
 
-/// The one fact about the object. Of several fields called `ip` the last one counts, as it does for the generators
-/// and validators in the field.
+/// The decoded JSON object. If there are several fields `ip`, the last one counts, as in the existing generators and
+/// validators.
 struct UserName {
     ip_is_text: bool,
 }
@@ -85,7 +86,7 @@ impl<'de> Visitor<'de> for UserNameVisitor {
                 Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
-        // Parsed, and not just looked at: `"\ud800"` is in quotes, and no text.
+        // Parse the string: `"\ud800"` is in quotes, but is not valid text.
         Ok(UserName { ip_is_text: ip.is_some_and(|ip| serde_json::from_str::<String>(ip.get()).is_ok()) })
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator wrote, parsed and judged.
+//! The settings of the policy, parsed and validated.
 
 use crate::identity::{self, DeviceId};
 use crate::signature::KeyRing;
@@ -14,7 +14,7 @@ mod value;
 pub use keys::MIN_KEY_BYTES;
 pub use value::SettingError;
 
-/// The settings of the policy. There are none without a usable key.
+/// The settings of the policy, with at least one usable key.
 pub struct Settings {
     pub(crate) keys: KeyRing,
     groups: Groups,
@@ -24,10 +24,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads every setting of this policy from `get`, which gives the value of a name.
+    /// Reads every setting of this policy. `get` returns the value of a setting by its name.
     ///
     /// # Errors
-    /// The first setting that is missing or malformed.
+    /// Returns the first setting that is missing or malformed.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let fails = |name| move |problem| SettingError { name, problem };
         let insecure = parse_flag(get("allow-insecure-key")).map_err(fails("allow-insecure-key"))?;
@@ -40,22 +40,22 @@ impl Settings {
         })
     }
 
-    /// The password of a device with this client id and user name, by the first key.
+    /// Computes the password for a client id and user name, with the first key.
     #[must_use]
     pub fn sign(&self, client_id: &str, username: &str) -> String {
         self.keys.first().sign(client_id, username)
     }
 
-    /// Whether devices of this group are let in.
+    /// Whether devices of this group may connect.
     #[must_use]
     pub fn allows_group(&self, group: &str) -> bool {
         match &self.groups {
             Groups::Any => true,
-            Groups::These(groups) => groups.iter().any(|one| one == group),
+            Groups::Only(groups) => groups.iter().any(|allowed| allowed == group),
         }
     }
 
-    /// What this device may use once it is let in.
+    /// The topics that this device may use.
     #[must_use]
     pub fn access(&self, device: &DeviceId) -> Access {
         if self.superusers.iter().any(|superuser| superuser == device.client_id) {
@@ -67,7 +67,7 @@ impl Settings {
         }
     }
 
-    /// When a session that begins now ends.
+    /// The end of a session that begins now; `None` if sessions do not expire.
     #[must_use]
     pub fn session_end(&self, now: impl FnOnce() -> UnixTime) -> Option<UnixTime> {
         self.session_seconds.map(|seconds| UnixTime(now().0.saturating_add(seconds.into())))
@@ -76,7 +76,7 @@ impl Settings {
 
 enum Groups {
     Any,
-    These(Vec<String>),
+    Only(Vec<String>),
 }
 
 impl Groups {
@@ -87,19 +87,20 @@ impl Groups {
         }
         let groups: Vec<String> = list_items(&text).map(str::to_owned).collect();
         if groups.is_empty() {
-            return Err("empty; name the groups to let in, separated by commas, or `*` for any");
+            return Err("empty; list the groups that may connect, separated by commas, or write `*` for any");
         }
         if !groups.iter().all(|group| identity::is_group(group)) {
-            return Err("a group is 1 to 64 of the characters A-Z a-z 0-9 _ -, and `*` stands alone");
+            return Err("contains an invalid group name; use 1 to 64 of the characters A-Z a-z 0-9 _ -, or `*` alone");
         }
-        Ok(Self::These(groups))
+        Ok(Self::Only(groups))
     }
 }
 
 fn parse_superusers(text: Option<String>) -> Result<Vec<String>, &'static str> {
     let superusers: Vec<String> = list_items(&text.unwrap_or_default()).map(str::to_owned).collect();
     if superusers.iter().any(|client_id| DeviceId::parse(client_id).is_none()) {
-        return Err("holds something that is not a client id `group@@@mac@@@suffix`, so nobody could have it");
+        return Err("contains an entry that is not a client id, so no device could match it; \
+                    write complete client ids, `group@@@mac@@@suffix`");
     }
     Ok(superusers)
 }
@@ -116,7 +117,7 @@ mod tests {
         Settings::read(get).map_err(|error| error.to_string())
     }
 
-    /// What is said of a setting that stands beside a good key.
+    /// The error of a setting beside a valid key.
     fn error_for(name: &str, value: &str) -> String {
         read(&[("signature-keys", KEY), (name, value)]).err().unwrap_or_default()
     }

@@ -1,21 +1,21 @@
-//! What a device may publish and subscribe to, from the operator's templates.
+//! The settings `publish-topics` and `subscribe-topics`: topic filters with placeholders.
 //!
-//! The same filters go into a grant, for brokers that keep to it by themselves, and answer brokers that ask topic by
-//! topic, so that both ways give the same permission.
+//! The resulting filters go into a grant, for brokers that enforce it themselves. They also answer brokers that check
+//! each topic, so both kinds of brokers get the same permissions.
 
 use super::value::{SettingError, list_items};
 use crate::filter::is_filter;
 use crate::identity::DeviceId;
 use crate::types::Topics;
 
-/// Topic filters with places to fill in, each checked to be a filter whatever is filled in.
+/// The templates of both settings. Each yields a valid topic filter for every device.
 pub(crate) struct TopicTemplates {
     publish: Vec<Template>,
     subscribe: Vec<Template>,
 }
 
 impl TopicTemplates {
-    /// Parses both settings; `None` if neither is set, which leaves topics to the broker's own rules.
+    /// Parses both settings; `None` if neither is set. Then the broker's own rules decide about topics.
     pub(crate) fn parse(publish: Option<String>, subscribe: Option<String>) -> Result<Option<Self>, SettingError> {
         if publish.is_none() && subscribe.is_none() {
             return Ok(None);
@@ -26,27 +26,30 @@ impl TopicTemplates {
         }))
     }
 
-    /// Fills in the templates. What is filled in holds no `+`, `#` or `/`: a [`DeviceId`] has none.
+    /// Returns the topics of one device. The inserted values contain no `+`, `#` or `/`, because no field of a
+    /// [`DeviceId`] does.
     pub(crate) fn fill(&self, device: &DeviceId) -> Topics {
         let fill = |templates: &[Template]| templates.iter().map(|template| template.fill(device)).collect();
         Topics { publish: fill(&self.publish), subscribe: fill(&self.subscribe) }
     }
 }
 
-/// Whether EMQX keeps subscriptions to this filter. It compares level by level, so that a `+` at the end allows to
-/// subscribe to `#` in its place; the gate denies that by name, which it cannot when a name stands for an earlier `+`.
+/// Checks that EMQX can enforce a subscribe filter.
+///
+/// EMQX compares filters level by level, so a granted `+` at the end also allows a subscription to `#` at that level.
+/// The gate adds a rule that denies that `#` filter by name. It cannot write such a rule if an earlier level is `+`.
 fn emqx_can_enforce(filter: &str) -> Result<(), &'static str> {
     let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"));
     if before.is_some_and(|before| before.contains('+')) {
         return Err(
-            "a `+` before a last level that is `+` too: EMQX lets such a subscription reach below that level; \
-                    end the filter with `#`, or name the earlier levels",
+            "a filter ends with `+` and has another `+` before it, so EMQX would also allow levels below the last one; \
+                    end the filter with `#`, or write the earlier levels without wildcards",
         );
     }
     Ok(())
 }
 
-/// With these a topic filter means something else to EMQX.
+/// Prefixes that change the meaning of a topic filter in EMQX.
 const EMQX_RESERVED_PREFIXES: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
 
 struct Template(Vec<Segment>);
@@ -65,25 +68,23 @@ impl Template {
         text: Option<String>,
         check: impl Fn(&str) -> Result<(), &'static str>,
     ) -> Result<Vec<Self>, SettingError> {
-        let error = |problem| SettingError { name, problem };
-        let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(error);
+        let to_error = |problem| SettingError { name, problem };
+        let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(to_error);
         list_items(&text.unwrap_or_default()).map(parse).collect()
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.contains("${") || EMQX_RESERVED_PREFIXES.iter().any(|begin| text.starts_with(begin)) {
-            return Err(
-                "EMQX reads more than a filter into one that begins with `eq `, $share/, $queue/ or $exclusive/, \
-                        or holds `${`; write {mac} for the mac, and the filter alone for a shared subscription",
-            );
+        if text.contains("${") || EMQX_RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return Err("a filter begins with `eq `, $share/, $queue/ or $exclusive/, or contains `${`, which have \
+                        a special meaning in EMQX; write placeholders as {mac}, and leave out $share/GROUP/");
         }
         let mut segments = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or("a `{` without its `}`")?;
+            let (name, after) = after.split_once('}').ok_or("a `{` has no matching `}`; add it, or remove the `{`")?;
             segments.push(Segment::Text(before.to_owned()));
             segments.push(
-                Segment::placeholder(name).ok_or("only {group}, {mac}, {suffix} and {client-id} can be filled in")?,
+                Segment::placeholder(name).ok_or("unknown placeholder; use {group}, {mac}, {suffix} or {client-id}")?,
             );
             rest = after;
         }
@@ -93,7 +94,7 @@ impl Template {
         if is_filter(&template.fill(&example)) {
             Ok(template)
         } else {
-            Err("not an MQTT topic filter: `+` and `#` are whole levels, `#` is the last one, there is no `}` alone")
+            Err("not an MQTT topic filter; `+` and `#` must be whole levels, `#` the last one, and `}` needs a `{`")
         }
     }
 
