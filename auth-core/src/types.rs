@@ -33,6 +33,17 @@ pub enum DenyReason {
     BadUserNameOrPassword,
 }
 
+impl DenyReason {
+    /// The name of the reason in logs: that of the case in `wit/`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
+            Self::BadUserNameOrPassword => "bad-user-name-or-password",
+        }
+    }
+}
+
 /// A publish or subscribe of a connected client. The broker reports the client's identity; it is not verified here.
 #[derive(Clone, Copy)]
 pub struct AuthorizeRequest<'a> {

@@ -11,20 +11,14 @@
 //! What a client sends ends in an answer or a closed connection, and never in a panic: a panic is a trap, and costs the
 //! worker it happens on every connection that it holds. `envoy.rs` has the calls of the SDK that panic, and why they do not.
 
-pub mod answer;
-mod clock;
 pub mod config;
-pub mod connack;
-pub mod connect;
-mod envoy;
-mod http;
-mod judge;
-mod mqtt;
-mod packet;
-mod properties;
+pub mod deadlines;
+mod evaluate;
+mod host_calls;
+pub mod http;
+mod log_once;
+pub mod mqtt;
 pub mod root;
-pub mod timetable;
-mod told;
 
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "the entry that Envoy calls is exported by its name")]

@@ -1,18 +1,15 @@
 //! The filter before there is a request or a connection: configured once on each worker, and ticking.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 
 use crate::config::{Config, Gate};
-use crate::http::{Http, Questions};
-use crate::mqtt::{Connections, Mqtt};
-use crate::{clock, envoy};
-
-/// How often connections are looked at that have to end.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+use crate::deadlines::TICK;
+use crate::host_calls;
+use crate::http::filter::{Http, Questions};
+use crate::mqtt::filter::{Connections, Mqtt};
 
 /// Most connections that one tick ends. The others are ended by the next ones.
 const MOST_ENDED: usize = 4_096;
@@ -38,17 +35,17 @@ impl Context for Root {}
 impl RootContext for Root {
     /// Without a good configuration, Envoy does not start.
     fn on_configure(&mut self, length: usize) -> bool {
-        let config = match Config::parse(&envoy::configuration(length)) {
+        let config = match Config::parse(&host_calls::configuration(length)) {
             Ok(config) => config,
             Err(error) => {
-                envoy::complain(&format!("cannot be configured: {error}"));
+                host_calls::complain(&format!("cannot be configured: {error}"));
                 return false;
             }
         };
         self.filter = Some(match config.gate {
             Gate::Http { body } => Filter::Http(Rc::new(Questions::new(config.settings, body))),
             Gate::Mqtt { cluster, connect, seconds } => {
-                envoy::tick_every(TICK);
+                host_calls::tick_every(TICK);
                 Filter::Mqtt(Rc::new(Connections::new(config.settings, cluster, connect, seconds)))
             }
         });
@@ -57,7 +54,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if let Some(Filter::Mqtt(connections)) = &self.filter {
-            connections.tick(clock::now(), MOST_ENDED).into_iter().for_each(envoy::close);
+            connections.tick(host_calls::now(), MOST_ENDED).into_iter().for_each(host_calls::close);
         }
     }
 

@@ -1,15 +1,7 @@
 //! Putting questions to the policy, which is a library here: it answers, and cannot fail.
 
-use auth_core::{Access, Permission, Settings, UnixTime, Verdict, Wish, authenticate, authorize};
+use auth_core::{Access, AuthorizeRequest, Permission, Settings, UnixTime, Verdict, authenticate, authorize};
 use brokers::{Action, Actions, Credentials, Grant};
-
-use crate::connect::Connect;
-
-/// May this client connect, which is at the door itself?
-pub(crate) fn client(client: &Connect, settings: &Settings, now: UnixTime) -> Verdict {
-    let Connect { client_id, username, password, .. } = *client;
-    authenticate(&auth_core::Credentials { client_id, username, password }, settings, || now)
-}
 
 /// May this client connect, of which a broker asks?
 pub(crate) fn login(who: &Credentials, settings: &Settings, now: UnixTime) -> Verdict {
@@ -28,9 +20,13 @@ pub(crate) fn actions(what: &Actions, settings: &Settings) -> Permission {
             Action::Publish => auth_core::Action::Publish,
             Action::Subscribe => auth_core::Action::Subscribe,
         };
-        let wish =
-            Wish { client_id: &what.client_id, username: what.username.as_deref(), action, topic: &wanted.topic };
-        authorize(&wish, settings)
+        let request = AuthorizeRequest {
+            client_id: &what.client_id,
+            username: what.username.as_deref(),
+            action,
+            topic: &wanted.topic,
+        };
+        authorize(&request, settings)
     };
     what.wanted.iter().map(one).reduce(strictest).unwrap_or(Permission::Deny)
 }

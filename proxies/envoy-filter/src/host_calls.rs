@@ -1,4 +1,4 @@
-//! What a filter asks of Envoy, and the one file that names the SDK's calls, but for the clock.
+//! What a filter asks of Envoy, and the one file that names the SDK's calls.
 //!
 //! Every call of the SDK panics on a status that it does not expect. By Envoy 1.40 these can be had as follows, and are
 //! never called otherwise:
@@ -17,8 +17,9 @@
 //! The dispatcher panics on a context that it does not know. It knows every one that Envoy has made and not deleted, unless
 //! the HTTP filter is put into the chain of a listener, or the other way round.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use auth_core::UnixTime;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 
@@ -128,6 +129,12 @@ fn push_length(message: &mut Vec<u8>, mut length: usize) {
         length = rest;
     }
     message.push((length & 0x7f) as u8);
+}
+
+/// Now. A clock that cannot be read is at its end: every grant has expired then.
+pub(crate) fn now() -> UnixTime {
+    let since = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
+    UnixTime(since.map_or(u64::MAX, |since| since.as_secs()))
 }
 
 /// Ends a connection, once what was sent to it is on its way. Only from a tick.

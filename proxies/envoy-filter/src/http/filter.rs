@@ -7,9 +7,9 @@ use brokers::{Errand, Head, Malformed};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::answer::{Answer, Arrived, Note, answer};
-use crate::told::Told;
-use crate::{clock, envoy};
+use super::handler::{Answer, Arrived, Note, answer};
+use crate::host_calls;
+use crate::log_once::Told;
 
 /// How much of a body that is too large is thrown away. Up to here the connection lives on, because others have requests
 /// waiting on it.
@@ -31,22 +31,22 @@ impl Questions {
     fn tell(&self, route: &'static str, note: Note) {
         let (kind, problem, remedy) = match &note {
             Note::Refused(client_id, reason) => {
-                return envoy::inform(&format!(
+                return host_calls::inform(&format!(
                     "refused: client_id={} reason={reason} route={route}",
-                    envoy::shown(client_id)
+                    host_calls::shown(client_id)
                 ));
             }
             Note::Unfit(client_id, fault) => {
-                return envoy::warn(&format!(
+                return host_calls::warn(&format!(
                     "refused without a verdict: client_id={} error={fault} route={route}",
-                    envoy::shown(client_id)
+                    host_calls::shown(client_id)
                 ));
             }
             Note::Malformed(problem) => (problem.kind(), problem.to_string(), problem.remedy()),
             Note::Mistake(mistake) => (mistake.kind(), mistake.to_string(), mistake.remedy()),
         };
         if self.told.is_new(route, kind) {
-            envoy::warn(&format!("{problem} (told once): kind={kind} route={route} remedy={remedy}"));
+            host_calls::warn(&format!("{problem} (told once): kind={kind} route={route} remedy={remedy}"));
         }
     }
 }
@@ -83,9 +83,9 @@ impl Http {
         let arrived = Arrived { errand: *errand, method, query, header: &header, body };
         let questions = &self.questions;
         let answer =
-            answer(&arrived, &questions.settings, clock::now(), &mut |route, note| questions.tell(route, note));
+            answer(&arrived, &questions.settings, host_calls::now(), &mut |route, note| questions.tell(route, note));
         let Answer { status, headers, body } = answer;
-        envoy::respond(status, headers, &body);
+        host_calls::respond(status, headers, &body);
     }
 
     /// Takes as much of the body as has arrived.
@@ -94,12 +94,12 @@ impl Http {
         if self.discarded > 0 || arrived > limit {
             self.kept = 0;
             self.discarded = self.discarded.saturating_add(arrived);
-            envoy::drop_request_body();
+            host_calls::drop_request_body();
             if is_whole || self.discarded > MOST_DISCARDED {
                 self.answer(Err(Malformed::TooLarge { limit }));
             }
         } else if is_whole {
-            self.answer(Ok(&envoy::request_body(arrived)));
+            self.answer(Ok(&host_calls::request_body(arrived)));
         } else {
             self.kept = arrived;
         }
@@ -110,7 +110,7 @@ impl Context for Http {}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, is_whole: bool) -> Action {
-        let headers = envoy::request_headers();
+        let headers = host_calls::request_headers();
         let target = text(&headers, ":path").unwrap_or_default();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let method = text(&headers, ":method").unwrap_or_default();

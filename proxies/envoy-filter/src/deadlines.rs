@@ -3,6 +3,10 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How often connections are looked at that have to end.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Connections by the moment at which they end.
 ///

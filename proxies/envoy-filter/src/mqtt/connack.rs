@@ -1,8 +1,8 @@
 //! The CONNACK that turns a client away.
 
-use auth_core::Reason;
+use auth_core::DenyReason;
 
-use crate::connect::Version;
+use super::connect::Version;
 
 /// Why a client is turned away, as far as it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub enum Refusal {
     Unavailable,
 }
 
-impl From<Reason> for Refusal {
-    fn from(reason: Reason) -> Self {
+impl From<DenyReason> for Refusal {
+    fn from(reason: DenyReason) -> Self {
         match reason {
-            Reason::ClientIdentifierNotValid => Self::ClientIdentifier,
-            Reason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
+            DenyReason::ClientIdentifierNotValid => Self::ClientIdentifier,
+            DenyReason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
         }
     }
 }

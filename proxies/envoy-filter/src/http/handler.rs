@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use auth_core::{Permission, Settings, UnixTime, Verdict};
 use brokers::{CROSS_ORIGIN, Errand, Malformed, Method, Mistake, Outcome, Question, Reply, Route, UnfitGrant};
 
-use crate::connack::Refusal;
-use crate::judge;
+use crate::evaluate;
 
 /// A request that has arrived, or as much of it as is looked at.
 pub struct Arrived<'a> {
@@ -111,8 +110,8 @@ fn decide(route: Route, question: &Question, settings: &Settings, now: UnixTime,
     let mut note = |note| notes(route.path(), note);
     let client_id = || question.client_id().to_owned();
     match question {
-        Question::Login(who) => match judge::login(who, settings, now) {
-            Verdict::Allow(grant) => match route.admit(&judge::told(grant), now.0) {
+        Question::Login(who) => match evaluate::login(who, settings, now) {
+            Verdict::Allow(grant) => match route.admit(&evaluate::told(grant), now.0) {
                 Ok(admission) => Outcome::Allow(admission),
                 // The one fault that there can be: it is refused.
                 Err(fault) => {
@@ -121,11 +120,11 @@ fn decide(route: Route, question: &Question, settings: &Settings, now: UnixTime,
                 }
             },
             Verdict::Deny(reason) => {
-                note(Note::Refused(client_id(), Refusal::from(reason).name()));
+                note(Note::Refused(client_id(), reason.name()));
                 Outcome::Deny
             }
         },
-        Question::Actions(what) => match judge::actions(what, settings) {
+        Question::Actions(what) => match evaluate::actions(what, settings) {
             Permission::Allow => Outcome::Allow(route.permit()),
             Permission::Deny => Outcome::Deny,
             Permission::Ignore => {

@@ -1,6 +1,6 @@
 //! The properties of MQTT 5, as far as one must read them to get past them.
 
-use crate::packet::{Misshapen, Rest};
+use super::packet::{Misshapen, Rest};
 
 /// Where properties stand. Each place has its own.
 #[derive(Clone, Copy, PartialEq, Eq)]

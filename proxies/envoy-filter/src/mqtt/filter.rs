@@ -7,15 +7,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use auth_core::{Grant, Settings, UnixTime, Verdict};
+use auth_core::{Grant, Settings, UnixTime, Verdict, authenticate};
 use proxy_wasm::traits::{Context, StreamContext};
 use proxy_wasm::types::Action;
 
-use crate::connack::Refusal;
-use crate::connect::{self, Connect, Problem, Version};
-use crate::root::TICK;
-use crate::timetable::{Appointment, Timetable};
-use crate::{clock, envoy, judge};
+use super::connack::Refusal;
+use super::connect::{self, Connect, Problem, Version};
+use crate::deadlines::{Appointment, TICK, Timetable};
+use crate::host_calls;
 
 /// What all connections have in common.
 pub(crate) struct Connections {
@@ -101,9 +100,9 @@ impl Mqtt {
 
     fn decide(&self, arrived: usize, is_last: bool) -> Decision {
         let limit = self.connections.most_connect;
-        let start = envoy::downstream(arrived.min(connect::LONGEST_START));
+        let start = host_calls::downstream(arrived.min(connect::LONGEST_START));
         let packet = match connect::length(&start, limit) {
-            Ok(Some(length)) if length <= arrived => envoy::downstream(length),
+            Ok(Some(length)) if length <= arrived => host_calls::downstream(length),
             Ok(_) if is_last => return Decision::Drop("cut"),
             Ok(_) => return Decision::Wait,
             Err(problem) => return Decision::of(problem),
@@ -115,8 +114,8 @@ impl Mqtt {
     }
 
     fn judge(&self, client: &Connect) -> Decision {
-        let now = clock::now();
-        match judge::client(client, &self.connections.settings, now) {
+        let now = host_calls::now();
+        match authenticate(&client.credentials(), &self.connections.settings, || now) {
             Verdict::Allow(Grant { expires_at: Some(end), .. }) if end <= now => {
                 self.refuse(client, Refusal::Unavailable)
             }
@@ -126,8 +125,8 @@ impl Mqtt {
     }
 
     fn refuse(&self, client: &Connect, refusal: Refusal) -> Decision {
-        let (client_id, reason, peer) = (envoy::shown(client.client_id), refusal.name(), envoy::peer());
-        envoy::inform(&format!("refused: client_id={client_id} reason={reason} peer={peer}"));
+        let (client_id, reason, peer) = (host_calls::shown(client.client_id), refusal.name(), host_calls::peer());
+        host_calls::inform(&format!("refused: client_id={client_id} reason={reason} peer={peer}"));
         Decision::Refuse(client.version, refusal)
     }
 
@@ -135,16 +134,16 @@ impl Mqtt {
     fn turn_away(&mut self, version: Version, refusal: Refusal) -> Action {
         self.state = State::Refused;
         self.end_in(self.connections.patience);
-        envoy::replace_downstream(&refusal.connack(version));
+        host_calls::replace_downstream(&refusal.connack(version));
         Action::Continue
     }
 
     /// Has a connection closed by the next tick, with nothing said.
     fn drop(&mut self, reason: &str) -> Action {
-        envoy::inform(&format!("closed: reason={reason} peer={}", envoy::peer()));
+        host_calls::inform(&format!("closed: reason={reason} peer={}", host_calls::peer()));
         self.state = State::Over;
         self.end_in(1);
-        envoy::replace_downstream(b"");
+        host_calls::replace_downstream(b"");
         Action::Pause
     }
 
@@ -152,13 +151,13 @@ impl Mqtt {
         match self.decide(arrived, is_last) {
             Decision::Wait => Action::Pause,
             // The one place where anybody is let in.
-            Decision::Admit { until, .. } if envoy::choose_cluster(&self.connections.cluster) => {
+            Decision::Admit { until, .. } if host_calls::choose_cluster(&self.connections.cluster) => {
                 self.state = State::Through(until);
                 self.end = until.map(|until| self.connections.sessions.enter(self.id, until.0));
                 Action::Continue
             }
             Decision::Admit { version, .. } => {
-                envoy::warn("refused: Envoy does not take the cluster of the broker for a connection");
+                host_calls::warn("refused: Envoy does not take the cluster of the broker for a connection");
                 self.turn_away(version, Refusal::Unavailable)
             }
             Decision::Refuse(version, refusal) => self.turn_away(version, refusal),
@@ -181,7 +180,7 @@ impl Decision {
 
 /// Whether the time of a session is over. Most have none, and no clock is looked at.
 fn has_ended(until: Option<UnixTime>) -> bool {
-    until.is_some_and(|until| until <= clock::now())
+    until.is_some_and(|until| until <= host_calls::now())
 }
 
 impl Context for Mqtt {}
@@ -195,13 +194,13 @@ impl StreamContext for Mqtt {
     fn on_downstream_data(&mut self, arrived: usize, is_last: bool) -> Action {
         match self.state {
             State::Through(until) if has_ended(until) => {
-                envoy::replace_downstream(b"");
+                host_calls::replace_downstream(b"");
                 Action::Pause
             }
             State::Through(_) => Action::Continue,
             State::Connecting => self.connecting(arrived, is_last),
             State::Refused | State::Over => {
-                envoy::replace_downstream(b"");
+                host_calls::replace_downstream(b"");
                 Action::Pause
             }
         }
@@ -213,7 +212,7 @@ impl StreamContext for Mqtt {
         if let State::Through(until) = self.state
             && has_ended(until)
         {
-            envoy::drop_upstream();
+            host_calls::drop_upstream();
             return Action::Pause;
         }
         if matches!(self.state, State::Refused) && arrived > 0 {

@@ -3,8 +3,10 @@
 //! First its [`length`], which the packet declares at its front, and once that much is there, the [`Connect`] itself, in
 //! one pass. So it makes no difference in which pieces it arrives, and each byte is looked at once.
 
-use crate::packet::{self, Misshapen, Rest};
-use crate::properties::{self, Place, Properties};
+use auth_core::Credentials;
+
+use super::packet::{self, Misshapen, Rest};
+use super::properties::{self, Place, Properties};
 
 /// What a client sent to be let in. Nothing in it has been verified.
 ///
@@ -72,6 +74,13 @@ pub fn length(start: &[u8], most: usize) -> Result<Option<usize>, Problem> {
 }
 
 impl<'a> Connect<'a> {
+    /// The part that the policy is asked about.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials<'a> {
+        let Self { client_id, username, password, .. } = *self;
+        Credentials { client_id, username, password }
+    }
+
     /// Reads a whole packet, of the length that it declares.
     ///
     /// # Errors

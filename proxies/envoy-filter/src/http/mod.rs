@@ -1,0 +1,4 @@
+//! The HTTP filter, which answers brokers.
+
+pub(crate) mod filter;
+pub mod handler;
