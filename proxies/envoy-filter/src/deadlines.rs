@@ -6,35 +6,35 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// How often connections are looked at that have to end.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Connections by the moment at which they end.
 ///
-/// Whoever enters one holds its [`Appointment`]; an entry never outlives that.
+/// Whoever enters one holds its [`Deadline`]; an entry never outlives that.
 #[derive(Default)]
-pub struct Timetable {
+pub struct DeadlineQueue {
     // Taken out and put back whole, so that no call can find it borrowed.
     entries: Cell<BTreeSet<(u64, u32)>>,
 }
 
-impl Timetable {
+impl DeadlineQueue {
     /// Enters a connection.
     #[must_use]
-    pub fn enter(self: &Rc<Self>, connection: u32, at: u64) -> Appointment {
-        self.change(|entries| entries.insert((at, connection)));
-        Appointment { table: Rc::clone(self), entry: (at, connection) }
+    pub fn add(self: &Rc<Self>, connection: u32, at: u64) -> Deadline {
+        self.with_entries(|entries| entries.insert((at, connection)));
+        Deadline { queue: Rc::clone(self), entry: (at, connection) }
     }
 
     /// Takes out the connections whose moment has come, the earliest first, and no more than `most`.
-    pub fn due(&self, now: u64, most: usize) -> Vec<u32> {
-        self.change(|entries| {
-            let due: Vec<_> = entries.iter().take(most).take_while(|(at, _)| *at <= now).copied().collect();
+    pub fn take_due(&self, now: u64, max: usize) -> Vec<u32> {
+        self.with_entries(|entries| {
+            let due: Vec<_> = entries.iter().take(max).take_while(|(at, _)| *at <= now).copied().collect();
             due.iter().for_each(|entry| _ = entries.remove(entry));
             due.into_iter().map(|(_, connection)| connection).collect()
         })
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut BTreeSet<(u64, u32)>) -> T) -> T {
+    fn with_entries<T>(&self, change: impl FnOnce(&mut BTreeSet<(u64, u32)>) -> T) -> T {
         let mut entries = self.entries.take();
         let result = change(&mut entries);
         self.entries.set(entries);
@@ -42,15 +42,15 @@ impl Timetable {
     }
 }
 
-/// A connection's entry in a timetable. Dropped, it is off the table.
-pub struct Appointment {
-    table: Rc<Timetable>,
+/// A connection's entry in a timetable. Dropped, it is off the queue.
+pub struct Deadline {
+    queue: Rc<DeadlineQueue>,
     entry: (u64, u32),
 }
 
-impl Drop for Appointment {
+impl Drop for Deadline {
     fn drop(&mut self) {
-        self.table.change(|entries| entries.remove(&self.entry));
+        self.queue.with_entries(|entries| entries.remove(&self.entry));
     }
 }
 
@@ -59,33 +59,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_due_comes_once_in_its_order_and_not_all_at_once() {
-        let table = Rc::new(Timetable::default());
-        let kept: Vec<_> = [(1, 30), (2, 10), (3, 20), (4, 21)].map(|(id, at)| table.enter(id, at)).into();
-        assert!(table.due(9, 10).is_empty());
-        assert_eq!(table.due(20, 1), [2]);
-        assert_eq!(table.due(20, 10), [3]);
-        assert!(table.due(20, 10).is_empty());
-        assert_eq!(table.due(u64::MAX, 10), [4, 1]);
+    fn takes_due_connections_once_in_order_and_at_most_max() {
+        let queue = Rc::new(DeadlineQueue::default());
+        let kept: Vec<_> = [(1, 30), (2, 10), (3, 20), (4, 21)].map(|(id, at)| queue.add(id, at)).into();
+        assert!(queue.take_due(9, 10).is_empty());
+        assert_eq!(queue.take_due(20, 1), [2]);
+        assert_eq!(queue.take_due(20, 10), [3]);
+        assert!(queue.take_due(20, 10).is_empty());
+        assert_eq!(queue.take_due(u64::MAX, 10), [4, 1]);
         drop(kept);
     }
 
     #[test]
-    fn an_entry_goes_with_its_appointment_and_is_entered_again_only_after_it() {
-        let table = Rc::new(Timetable::default());
-        let mut kept = Some(table.enter(1, 5));
+    fn connection_can_be_added_again_after_its_deadline_is_dropped() {
+        let queue = Rc::new(DeadlineQueue::default());
+        let mut kept = Some(queue.add(1, 5));
         drop(kept.take());
-        kept = Some(table.enter(1, 5));
-        assert_eq!(table.due(5, 10), [1]);
+        kept = Some(queue.add(1, 5));
+        assert_eq!(queue.take_due(5, 10), [1]);
         drop(kept);
     }
 
     #[test]
-    fn who_is_gone_is_off_the_table() {
-        let table = Rc::new(Timetable::default());
-        let (kept, gone) = (table.enter(1, 5), table.enter(2, 5));
+    fn dropped_deadline_is_removed_from_the_queue() {
+        let queue = Rc::new(DeadlineQueue::default());
+        let (kept, gone) = (queue.add(1, 5), queue.add(2, 5));
         drop(gone);
-        assert_eq!(table.due(5, 10), [1]);
+        assert_eq!(queue.take_due(5, 10), [1]);
         drop(kept);
     }
 }

@@ -1,34 +1,34 @@
 //! Putting questions to the policy, which is a library here: it answers, and cannot fail.
 
-use auth_core::{Access, AuthorizeRequest, Permission, Settings, UnixTime, Verdict, authenticate, authorize};
+use auth_core::{Access, AuthorizeRequest, Permission, Settings, UnixTime, Verdict};
 use brokers::{Action, Actions, Credentials, Grant};
 
 /// May this client connect, of which a broker asks?
-pub(crate) fn login(who: &Credentials, settings: &Settings, now: UnixTime) -> Verdict {
-    let who = auth_core::Credentials {
-        client_id: &who.client_id,
-        username: who.username.as_deref(),
-        password: who.password.as_deref(),
+pub(crate) fn authenticate(credentials: &Credentials, settings: &Settings, now: UnixTime) -> Verdict {
+    let credentials = auth_core::Credentials {
+        client_id: &credentials.client_id,
+        username: credentials.username.as_deref(),
+        password: credentials.password.as_deref(),
     };
-    authenticate(&who, settings, || now)
+    auth_core::authenticate(&credentials, settings, || now)
 }
 
 /// May this client, which is connected, do all of this? Who wants nothing is allowed nothing.
-pub(crate) fn actions(what: &Actions, settings: &Settings) -> Permission {
-    let one = |wanted: &brokers::Wanted| {
+pub(crate) fn authorize(request: &Actions, settings: &Settings) -> Permission {
+    let authorize_one = |wanted: &brokers::Wanted| {
         let action = match wanted.action {
             Action::Publish => auth_core::Action::Publish,
             Action::Subscribe => auth_core::Action::Subscribe,
         };
-        let request = AuthorizeRequest {
-            client_id: &what.client_id,
-            username: what.username.as_deref(),
+        let single = AuthorizeRequest {
+            client_id: &request.client_id,
+            username: request.username.as_deref(),
             action,
             topic: &wanted.topic,
         };
-        authorize(&request, settings)
+        auth_core::authorize(&single, settings)
     };
-    what.wanted.iter().map(one).reduce(strictest).unwrap_or(Permission::Deny)
+    request.wanted.iter().map(authorize_one).reduce(strictest).unwrap_or(Permission::Deny)
 }
 
 /// What comes of two answers, when both things are wanted.
@@ -41,7 +41,7 @@ fn strictest(one: Permission, other: Permission) -> Permission {
 }
 
 /// A grant as brokers are told it. It has no attributes: the policy grants none.
-pub(crate) fn told(grant: auth_core::Grant) -> Grant {
+pub(crate) fn to_broker_grant(grant: auth_core::Grant) -> Grant {
     Grant {
         access: match grant.access {
             Access::Everything => brokers::Access::Everything,

@@ -24,12 +24,12 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 
 /// Text from elsewhere is cut after this many characters.
-const MOST_SHOWN: usize = 128;
+const MAX_LOGGED_CHARS: usize = 128;
 
 /// Everything there is of a buffer.
-const ALL: usize = usize::MAX;
+const WHOLE_BUFFER: usize = usize::MAX;
 
-pub(crate) fn inform(line: &str) {
+pub(crate) fn info(line: &str) {
     let _ = hostcalls::log(LogLevel::Info, line);
 }
 
@@ -37,14 +37,14 @@ pub(crate) fn warn(line: &str) {
     let _ = hostcalls::log(LogLevel::Warn, line);
 }
 
-pub(crate) fn complain(line: &str) {
+pub(crate) fn error(line: &str) {
     let _ = hostcalls::log(LogLevel::Error, line);
 }
 
 /// Text that a client chose: escaped, so that it cannot start a line or steer a terminal, and cut.
-pub(crate) fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(MOST_SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MOST_SHOWN).is_some() {
+pub(crate) fn sanitize(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_LOGGED_CHARS).is_some() {
         shown.push('…');
     }
     shown
@@ -52,35 +52,35 @@ pub(crate) fn shown(text: &str) -> String {
 
 /// The plugin's configuration; empty if there is none.
 pub(crate) fn configuration(length: usize) -> Vec<u8> {
-    read(BufferType::PluginConfiguration, length)
+    read_buffer(BufferType::PluginConfiguration, length)
 }
 
 /// The first bytes that a client sent and nobody has taken yet.
-pub(crate) fn downstream(length: usize) -> Vec<u8> {
-    read(BufferType::DownstreamData, length)
+pub(crate) fn downstream_bytes(length: usize) -> Vec<u8> {
+    read_buffer(BufferType::DownstreamData, length)
 }
 
 /// Puts these bytes in the place of all that the client sent.
 pub(crate) fn replace_downstream(bytes: &[u8]) {
-    let _ = hostcalls::set_buffer(BufferType::DownstreamData, 0, ALL, bytes);
+    let _ = hostcalls::set_buffer(BufferType::DownstreamData, 0, WHOLE_BUFFER, bytes);
 }
 
 /// Throws away what there is of the broker's bytes.
 pub(crate) fn drop_upstream() {
-    let _ = hostcalls::set_buffer(BufferType::UpstreamData, 0, ALL, b"");
+    let _ = hostcalls::set_buffer(BufferType::UpstreamData, 0, WHOLE_BUFFER, b"");
 }
 
 /// The first bytes of a request's body.
 pub(crate) fn request_body(length: usize) -> Vec<u8> {
-    read(BufferType::HttpRequestBody, length)
+    read_buffer(BufferType::HttpRequestBody, length)
 }
 
 /// Throws away what there is of a request's body.
 pub(crate) fn drop_request_body() {
-    let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, ALL, b"");
+    let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, WHOLE_BUFFER, b"");
 }
 
-fn read(buffer: BufferType, length: usize) -> Vec<u8> {
+fn read_buffer(buffer: BufferType, length: usize) -> Vec<u8> {
     if length == 0 {
         return Vec::new();
     }
@@ -93,13 +93,13 @@ pub(crate) fn request_headers() -> Vec<(String, Vec<u8>)> {
 }
 
 /// Answers the request. Nothing of it goes any further.
-pub(crate) fn respond(status: u16, headers: Vec<(&str, &str)>, body: &str) {
+pub(crate) fn send_response(status: u16, headers: Vec<(&str, &str)>, body: &str) {
     let body = Some(body.as_bytes()).filter(|body| !body.is_empty());
     let _ = hostcalls::send_http_response(status.into(), headers, body);
 }
 
 /// The address of whoever is at the other end, without the port.
-pub(crate) fn peer() -> String {
+pub(crate) fn peer_address() -> String {
     let address = hostcalls::get_property(vec!["source", "address"]).ok().flatten().unwrap_or_default();
     let address = String::from_utf8(address).unwrap_or_default();
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
@@ -108,22 +108,22 @@ pub(crate) fn peer() -> String {
 
 /// Has the connection go to this cluster, instead of where it would go by itself. Whether that was heard.
 pub(crate) fn choose_cluster(name: &str) -> bool {
-    let arguments = filter_state("envoy.tcp_proxy.cluster", name);
+    let arguments = encode_filter_state("envoy.tcp_proxy.cluster", name);
     hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
 }
 
 /// The message `SetEnvoyFilterStateArguments` in the encoding of protocol buffers: path, value; for as long as the chain.
-fn filter_state(path: &str, value: &str) -> Vec<u8> {
+fn encode_filter_state(path: &str, value: &str) -> Vec<u8> {
     let mut message = Vec::new();
     for (tag, text) in [(0x0a, path), (0x12, value)] {
         message.push(tag);
-        push_length(&mut message, text.len());
+        push_varint(&mut message, text.len());
         message.extend_from_slice(text.as_bytes());
     }
     message
 }
 
-fn push_length(message: &mut Vec<u8>, mut length: usize) {
+fn push_varint(message: &mut Vec<u8>, mut length: usize) {
     while let Some(rest @ 1..) = length.checked_shr(7) {
         message.push((length & 0x7f) as u8 | 0x80);
         length = rest;
@@ -138,13 +138,13 @@ pub(crate) fn now() -> UnixTime {
 }
 
 /// Ends a connection, once what was sent to it is on its way. Only from a tick.
-pub(crate) fn close(connection: u32) {
+pub(crate) fn close_connection(connection: u32) {
     if hostcalls::set_effective_context(connection).is_ok() {
         let _ = hostcalls::close_downstream();
     }
 }
 
-pub(crate) fn tick_every(period: Duration) {
+pub(crate) fn set_tick_interval(period: Duration) {
     let _ = hostcalls::set_tick_period(period);
 }
 
@@ -153,15 +153,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_says_where_to() {
-        assert_eq!(filter_state("ab", "c"), b"\x0a\x02ab\x12\x01c");
+    fn encodes_filter_state_as_protobuf() {
+        assert_eq!(encode_filter_state("ab", "c"), b"\x0a\x02ab\x12\x01c");
         let long = "x".repeat(300);
-        assert_eq!(filter_state("", &long), [b"\x0a\0\x12\xac\x02", long.as_bytes()].concat());
+        assert_eq!(encode_filter_state("", &long), [b"\x0a\0\x12\xac\x02", long.as_bytes()].concat());
     }
 
     #[test]
-    fn what_a_client_chose_stays_on_its_line() {
-        assert_eq!(shown("a\n\u{1b}"), "a\\n\\u{1b}");
-        assert_eq!(shown(&"é".repeat(129)), "é".repeat(128) + "…");
+    fn sanitize_escapes_control_characters_and_truncates() {
+        assert_eq!(sanitize("a\n\u{1b}"), "a\\n\\u{1b}");
+        assert_eq!(sanitize(&"é".repeat(129)), "é".repeat(128) + "…");
     }
 }

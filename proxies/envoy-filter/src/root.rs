@@ -5,14 +5,14 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 
-use crate::config::{Config, Gate};
-use crate::deadlines::TICK;
+use crate::config::{Config, Mode};
+use crate::deadlines::TICK_INTERVAL;
 use crate::host_calls;
-use crate::http::filter::{Http, Questions};
-use crate::mqtt::filter::{Connections, Mqtt};
+use crate::http::filter::{HttpFilter, HttpRequest};
+use crate::mqtt::filter::{MqttConnection, MqttFilter};
 
-/// Most connections that one tick ends. The others are ended by the next ones.
-const MOST_ENDED: usize = 4_096;
+/// Most filter that one tick ends. The others are ended by the next ones.
+const MAX_CLOSED_PER_TICK: usize = 4_096;
 
 /// The filter, not configured yet.
 #[must_use]
@@ -26,8 +26,8 @@ struct Root {
 
 /// What the filter is.
 enum Filter {
-    Http(Rc<Questions>),
-    Mqtt(Rc<Connections>),
+    Http(Rc<HttpFilter>),
+    Mqtt(Rc<MqttFilter>),
 }
 
 impl Context for Root {}
@@ -38,23 +38,23 @@ impl RootContext for Root {
         let config = match Config::parse(&host_calls::configuration(length)) {
             Ok(config) => config,
             Err(error) => {
-                host_calls::complain(&format!("cannot be configured: {error}"));
+                host_calls::error(&format!("cannot be configured: {error}"));
                 return false;
             }
         };
-        self.filter = Some(match config.gate {
-            Gate::Http { body } => Filter::Http(Rc::new(Questions::new(config.settings, body))),
-            Gate::Mqtt { cluster, connect, seconds } => {
-                host_calls::tick_every(TICK);
-                Filter::Mqtt(Rc::new(Connections::new(config.settings, cluster, connect, seconds)))
+        self.filter = Some(match config.mode {
+            Mode::Http { max_body } => Filter::Http(Rc::new(HttpFilter::new(config.settings, max_body))),
+            Mode::Mqtt { cluster, max_connect, connect_seconds } => {
+                host_calls::set_tick_interval(TICK_INTERVAL);
+                Filter::Mqtt(Rc::new(MqttFilter::new(config.settings, cluster, max_connect, connect_seconds)))
             }
         });
         true
     }
 
     fn on_tick(&mut self) {
-        if let Some(Filter::Mqtt(connections)) = &self.filter {
-            connections.tick(host_calls::now(), MOST_ENDED).into_iter().for_each(host_calls::close);
+        if let Some(Filter::Mqtt(filter)) = &self.filter {
+            filter.tick(host_calls::now(), MAX_CLOSED_PER_TICK).into_iter().for_each(host_calls::close_connection);
         }
     }
 
@@ -67,14 +67,14 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         match self.filter.as_ref()? {
-            Filter::Http(questions) => Some(Box::new(Http::new(Rc::clone(questions)))),
+            Filter::Http(filter) => Some(Box::new(HttpRequest::new(Rc::clone(filter)))),
             Filter::Mqtt(_) => None,
         }
     }
 
     fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
         match self.filter.as_ref()? {
-            Filter::Mqtt(connections) => Some(Box::new(Mqtt::new(id, Rc::clone(connections)))),
+            Filter::Mqtt(filter) => Some(Box::new(MqttConnection::new(id, Rc::clone(filter)))),
             Filter::Http(_) => None,
         }
     }

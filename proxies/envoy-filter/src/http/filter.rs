@@ -3,143 +3,143 @@
 use std::rc::Rc;
 
 use auth_core::Settings;
-use brokers::{Errand, Head, Malformed};
+use brokers::{Errand, Head as RequestHead, Malformed};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::handler::{Answer, Arrived, Note, answer};
+use super::handler::{Event, Request, Response, handle};
 use crate::host_calls;
-use crate::log_once::Told;
+use crate::log_once::LogOnce;
 
 /// How much of a body that is too large is thrown away. Up to here the connection lives on, because others have requests
 /// waiting on it.
-const MOST_DISCARDED: usize = 4 << 20;
+const MAX_DISCARDED_BODY: usize = 4 << 20;
 
 /// What all requests have in common.
-pub(crate) struct Questions {
+pub(crate) struct HttpFilter {
     settings: Settings,
-    most_body: usize,
-    told: Told,
+    max_body: usize,
+    logged: LogOnce,
 }
 
-impl Questions {
-    pub(crate) fn new(settings: Settings, most_body: usize) -> Self {
-        Self { settings, most_body, told: Told::default() }
+impl HttpFilter {
+    pub(crate) fn new(settings: Settings, max_body: usize) -> Self {
+        Self { settings, max_body, logged: LogOnce::default() }
     }
 
     /// Tells the operator: of clients that are refused each time, of what is wrong once.
-    fn tell(&self, route: &'static str, note: Note) {
-        let (kind, problem, remedy) = match &note {
-            Note::Refused(client_id, reason) => {
-                return host_calls::inform(&format!(
+    fn log(&self, route: &'static str, event: Event) {
+        let (kind, problem, remedy) = match &event {
+            Event::Denied(client_id, reason) => {
+                return host_calls::info(&format!(
                     "refused: client_id={} reason={reason} route={route}",
-                    host_calls::shown(client_id)
+                    host_calls::sanitize(client_id)
                 ));
             }
-            Note::Unfit(client_id, fault) => {
+            Event::UnsupportedGrant(client_id, fault) => {
                 return host_calls::warn(&format!(
                     "refused without a verdict: client_id={} error={fault} route={route}",
-                    host_calls::shown(client_id)
+                    host_calls::sanitize(client_id)
                 ));
             }
-            Note::Malformed(problem) => (problem.kind(), problem.to_string(), problem.remedy()),
-            Note::Mistake(mistake) => (mistake.kind(), mistake.to_string(), mistake.remedy()),
+            Event::Malformed(problem) => (problem.kind(), problem.to_string(), problem.remedy()),
+            Event::ConfigWarning(mistake) => (mistake.kind(), mistake.to_string(), mistake.remedy()),
         };
-        if self.told.is_new(route, kind) {
-            host_calls::warn(&format!("{problem} (told once): kind={kind} route={route} remedy={remedy}"));
+        if self.logged.is_first(route, kind) {
+            host_calls::warn(&format!("{problem} (logged once): kind={kind} route={route} remedy={remedy}"));
         }
     }
 }
 
 /// One request.
-pub(crate) struct Http {
-    questions: Rc<Questions>,
-    head: Option<Taken>,
+pub(crate) struct HttpRequest {
+    filter: Rc<HttpFilter>,
+    head: Option<Head>,
     /// How much of the body Envoy keeps.
-    kept: usize,
+    buffered: usize,
     discarded: usize,
-    is_answered: bool,
+    has_responded: bool,
 }
 
 /// The head of a request.
-struct Taken {
+struct Head {
     headers: Vec<(String, Vec<u8>)>,
     errand: Errand,
 }
 
-impl Http {
-    pub(crate) fn new(questions: Rc<Questions>) -> Self {
-        Self { questions, head: None, kept: 0, discarded: 0, is_answered: false }
+impl HttpRequest {
+    pub(crate) fn new(filter: Rc<HttpFilter>) -> Self {
+        Self { filter, head: None, buffered: 0, discarded: 0, has_responded: false }
     }
 
-    fn answer(&mut self, body: Result<&[u8], Malformed>) {
-        if std::mem::replace(&mut self.is_answered, true) {
+    fn respond(&mut self, body: Result<&[u8], Malformed>) {
+        if std::mem::replace(&mut self.has_responded, true) {
             return;
         }
-        let Some(Taken { headers, errand }) = &self.head else { return };
-        let header = |name: &str| text(headers, name);
+        let Some(Head { headers, errand }) = &self.head else { return };
+        let header = |name: &str| header_str(headers, name);
         let query = header(":path").and_then(|target| target.split_once('?')).map(|(_, query)| query);
         let method = header(":method").unwrap_or_default();
-        let arrived = Arrived { errand: *errand, method, query, header: &header, body };
-        let questions = &self.questions;
-        let answer =
-            answer(&arrived, &questions.settings, host_calls::now(), &mut |route, note| questions.tell(route, note));
-        let Answer { status, headers, body } = answer;
-        host_calls::respond(status, headers, &body);
+        let request = Request { errand: *errand, method, query, header: &header, body };
+        let filter = &self.filter;
+        let response =
+            handle(&request, &filter.settings, host_calls::now(), &mut |route, event| filter.log(route, event));
+        let Response { status, headers, body } = response;
+        host_calls::send_response(status, headers, &body);
     }
 
     /// Takes as much of the body as has arrived.
-    fn take_body(&mut self, arrived: usize, is_whole: bool) {
-        let limit = self.questions.most_body;
+    fn take_body(&mut self, arrived: usize, is_complete: bool) {
+        let limit = self.filter.max_body;
         if self.discarded > 0 || arrived > limit {
-            self.kept = 0;
+            self.buffered = 0;
             self.discarded = self.discarded.saturating_add(arrived);
             host_calls::drop_request_body();
-            if is_whole || self.discarded > MOST_DISCARDED {
-                self.answer(Err(Malformed::TooLarge { limit }));
+            if is_complete || self.discarded > MAX_DISCARDED_BODY {
+                self.respond(Err(Malformed::TooLarge { limit }));
             }
-        } else if is_whole {
-            self.answer(Ok(&host_calls::request_body(arrived)));
+        } else if is_complete {
+            self.respond(Ok(&host_calls::request_body(arrived)));
         } else {
-            self.kept = arrived;
+            self.buffered = arrived;
         }
     }
 }
 
-impl Context for Http {}
+impl Context for HttpRequest {}
 
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _: usize, is_whole: bool) -> Action {
+impl HttpContext for HttpRequest {
+    fn on_http_request_headers(&mut self, _: usize, is_complete: bool) -> Action {
         let headers = host_calls::request_headers();
-        let target = text(&headers, ":path").unwrap_or_default();
+        let target = header_str(&headers, ":path").unwrap_or_default();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let method = text(&headers, ":method").unwrap_or_default();
-        let head = Head { method, path, has_query: query.is_some(), has_body: !is_whole };
+        let method = header_str(&headers, ":method").unwrap_or_default();
+        let head = RequestHead { method, path, has_query: query.is_some(), has_body: !is_complete };
         let errand = Errand::of(&head, headers.iter().map(|(name, _)| name.as_str()));
-        self.head = Some(Taken { headers, errand });
-        if is_whole {
-            self.answer(Ok(b""));
+        self.head = Some(Head { headers, errand });
+        if is_complete {
+            self.respond(Ok(b""));
         }
         Action::Pause
     }
 
-    fn on_http_request_body(&mut self, arrived: usize, is_whole: bool) -> Action {
-        if !self.is_answered {
-            self.take_body(arrived, is_whole);
+    fn on_http_request_body(&mut self, arrived: usize, is_complete: bool) -> Action {
+        if !self.has_responded {
+            self.take_body(arrived, is_complete);
         }
         Action::Pause
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if !self.is_answered {
-            self.take_body(self.kept, true);
+        if !self.has_responded {
+            self.take_body(self.buffered, true);
         }
         Action::Pause
     }
 }
 
 /// A header; the empty text if it is none.
-fn text<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a str> {
+fn header_str<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().find(|(known, _)| known == name)?;
     let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     Some(str::from_utf8(value).ok().filter(|_| is_text).unwrap_or_default())

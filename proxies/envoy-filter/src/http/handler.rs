@@ -7,8 +7,8 @@ use brokers::{CROSS_ORIGIN, Errand, Malformed, Method, Mistake, Outcome, Questio
 
 use crate::evaluate;
 
-/// A request that has arrived, or as much of it as is looked at.
-pub struct Arrived<'a> {
+/// A request that has request, or as much of it as is looked at.
+pub struct Request<'a> {
     /// What it comes for.
     pub errand: Errand,
     /// The method, as it was sent.
@@ -23,7 +23,7 @@ pub struct Arrived<'a> {
 
 /// An answer, ready to be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// The headers, but for those that Envoy adds.
@@ -33,103 +33,109 @@ pub struct Answer {
 }
 
 /// What the operator should know of a request.
-pub enum Note {
+pub enum Event {
     /// A client is turned away. Its identifier, and why.
-    Refused(String, &'static str),
+    Denied(String, &'static str),
     /// There is a verdict that this broker could not be told as it is meant.
-    Unfit(String, UnfitGrant),
+    UnsupportedGrant(String, UnfitGrant),
     /// The request asks nothing.
     Malformed(Malformed),
     /// The broker's configuration looks wrong.
-    Mistake(Mistake),
+    ConfigWarning(Mistake),
 }
 
-/// Where notes go, with the path of the route that they are about.
-pub type Notes<'a> = &'a mut dyn FnMut(&'static str, Note);
+/// Where events go, with the path of the route that they are about.
+pub type EventSink<'a> = &'a mut dyn FnMut(&'static str, Event);
 
-/// What notes call every path that is no route.
-const ELSEWHERE: &str = "(none)";
+/// What events call every path that is no route.
+const UNMATCHED_ROUTE: &str = "(none)";
 
-const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
+const PLAIN_TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
 
-const STATUS: &str = concat!(
+const STATUS_PAGE: &str = concat!(
     "mqtt-gate ",
     env!("CARGO_PKG_VERSION"),
     " is running, as a filter in Envoy\npolicy: auth-core, compiled in\nsignature key: set\n"
 );
 
 /// Answers a request by the settings, at this moment.
-pub fn answer(arrived: &Arrived, settings: &Settings, now: UnixTime, notes: Notes) -> Answer {
-    match arrived.errand {
+pub fn handle(request: &Request, settings: &Settings, now: UnixTime, events: EventSink) -> Response {
+    match request.errand {
         Errand::Ask(route, method) => {
-            let reply = ask(arrived, route, method, settings, now, notes);
-            let by_page = route == Route::MqttAuth && (arrived.header)("origin").is_some();
-            Answer::of(reply, route).with(if by_page { &CROSS_ORIGIN } else { &[] })
+            let reply = check(request, route, method, settings, now, events);
+            let is_cross_origin = route == Route::MqttAuth && (request.header)("origin").is_some();
+            Response::of(reply, route).with_headers(if is_cross_origin { &CROSS_ORIGIN } else { &[] })
         }
-        Errand::Look if arrived.method == "OPTIONS" => Answer::text(204, "", &CROSS_ORIGIN),
-        Errand::Look => Answer::text(200, STATUS, &[TEXT]).with(&CROSS_ORIGIN),
-        Errand::LikeEmqx => Answer::of(turn_down(Route::EmqxAuth, Malformed::Route, notes), Route::EmqxAuth),
+        Errand::Look if request.method == "OPTIONS" => Response::text(204, "", &CROSS_ORIGIN),
+        Errand::Look => Response::text(200, STATUS_PAGE, &[PLAIN_TEXT]).with_headers(&CROSS_ORIGIN),
+        Errand::LikeEmqx => Response::of(reject(Route::EmqxAuth, Malformed::Route, events), Route::EmqxAuth),
         Errand::Elsewhere => {
-            if arrived.method == "POST" {
-                notes(ELSEWHERE, Note::Malformed(Malformed::Route));
+            if request.method == "POST" {
+                events(UNMATCHED_ROUTE, Event::Malformed(Malformed::Route));
             }
-            Answer::text(404, brokers::no_such_route(), &[TEXT])
+            Response::text(404, brokers::no_such_route(), &[PLAIN_TEXT])
         }
     }
 }
 
-fn ask(
-    arrived: &Arrived,
+fn check(
+    request: &Request,
     route: Route,
     method: Option<Method>,
     settings: &Settings,
     now: UnixTime,
-    notes: Notes,
+    events: EventSink,
 ) -> Reply {
-    let asked = arrived.body.clone().and_then(|body| {
+    let asked = request.body.clone().and_then(|body| {
         let method = method.ok_or(Malformed::Method)?;
-        route.read(&brokers::Request { method, query: arrived.query, header: arrived.header, body })
+        route.read(&brokers::Request { method, query: request.query, header: request.header, body })
     });
     match asked {
         Ok(asked) => {
-            asked.mistakes.into_iter().for_each(|mistake| notes(route.path(), Note::Mistake(mistake)));
-            route.render(decide(route, &asked.question, settings, now, notes))
+            asked.mistakes.into_iter().for_each(|mistake| events(route.path(), Event::ConfigWarning(mistake)));
+            route.render(evaluate(route, &asked.question, settings, now, events))
         }
-        Err(problem) => turn_down(route, problem, notes),
+        Err(problem) => reject(route, problem, events),
     }
 }
 
-fn turn_down(route: Route, problem: Malformed, notes: Notes) -> Reply {
+fn reject(route: Route, problem: Malformed, events: EventSink) -> Reply {
     let reply = route.render(Outcome::Malformed(&problem));
-    notes(route.path(), Note::Malformed(problem));
+    events(route.path(), Event::Malformed(problem));
     reply
 }
 
 /// Puts a question to the policy.
-fn decide(route: Route, question: &Question, settings: &Settings, now: UnixTime, notes: Notes) -> Outcome<'static> {
-    let mut note = |note| notes(route.path(), note);
+fn evaluate(
+    route: Route,
+    question: &Question,
+    settings: &Settings,
+    now: UnixTime,
+    events: EventSink,
+) -> Outcome<'static> {
+    let mut report = |event| events(route.path(), event);
     let client_id = || question.client_id().to_owned();
     match question {
-        Question::Login(who) => match evaluate::login(who, settings, now) {
-            Verdict::Allow(grant) => match route.admit(&evaluate::told(grant), now.0) {
+        Question::Login(credentials) => match evaluate::authenticate(credentials, settings, now) {
+            Verdict::Allow(grant) => match route.admit(&evaluate::to_broker_grant(grant), now.0) {
                 Ok(admission) => Outcome::Allow(admission),
                 // The one fault that there can be: it is refused.
                 Err(fault) => {
-                    note(Note::Unfit(client_id(), fault));
+                    report(Event::UnsupportedGrant(client_id(), fault));
                     Outcome::NoVerdict
                 }
             },
             Verdict::Deny(reason) => {
-                note(Note::Refused(client_id(), reason.name()));
+                report(Event::Denied(client_id(), reason.name()));
                 Outcome::Deny
             }
         },
-        Question::Actions(what) => match evaluate::actions(what, settings) {
+        Question::Actions(request) => match evaluate::authorize(request, settings) {
             Permission::Allow => Outcome::Allow(route.permit()),
             Permission::Deny => Outcome::Deny,
             Permission::Ignore => {
                 if !route.passes_on() {
-                    note(Note::Mistake(Mistake::NobodyDecides));
+                    report(Event::ConfigWarning(Mistake::NobodyDecides));
                 }
                 Outcome::Ignore
             }
@@ -138,7 +144,7 @@ fn decide(route: Route, question: &Question, settings: &Settings, now: UnixTime,
     }
 }
 
-impl Answer {
+impl Response {
     fn of(reply: Reply, route: Route) -> Self {
         let mut headers = vec![("content-type", reply.content_type)];
         if reply.status == 405 {
@@ -151,7 +157,7 @@ impl Answer {
         Self { status, headers: headers.to_vec(), body: body.into() }
     }
 
-    fn with(mut self, headers: &[(&'static str, &'static str)]) -> Self {
+    fn with_headers(mut self, headers: &[(&'static str, &'static str)]) -> Self {
         self.headers.extend(headers);
         self
     }

@@ -6,11 +6,11 @@ use super::connect::Version;
 
 /// Why a client is turned away, as far as it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// Its version of MQTT is not let in.
-    ProtocolVersion,
+    UnsupportedProtocolVersion,
     /// Its client identifier is malformed, or its group is not let in.
-    ClientIdentifier,
+    ClientIdentifierNotValid,
     /// Its user name or password is missing, malformed or wrong.
     BadUserNameOrPassword,
     /// Its credentials are genuine, but not good for this. The default policy has no such reason; the contract has.
@@ -18,21 +18,21 @@ pub enum Refusal {
     /// It is barred. As the one before.
     Banned,
     /// It wants to prove who it is in a way that is not judged here.
-    AuthenticationMethod,
+    BadAuthenticationMethod,
     /// There is no verdict, or it could not be acted on. Not the client's fault.
-    Unavailable,
+    ServerUnavailable,
 }
 
-impl From<DenyReason> for Refusal {
+impl From<DenyReason> for Rejection {
     fn from(reason: DenyReason) -> Self {
         match reason {
-            DenyReason::ClientIdentifierNotValid => Self::ClientIdentifier,
+            DenyReason::ClientIdentifierNotValid => Self::ClientIdentifierNotValid,
             DenyReason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
         }
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// The packet.
     #[must_use]
     pub fn connack(self, version: Version) -> Vec<u8> {
@@ -46,36 +46,36 @@ impl Refusal {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::ProtocolVersion => "protocol-version",
-            Self::ClientIdentifier => "client-identifier-not-valid",
+            Self::UnsupportedProtocolVersion => "protocol-version",
+            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
             Self::BadUserNameOrPassword => "bad-user-name-or-password",
             Self::NotAuthorized => "not-authorized",
             Self::Banned => "banned",
-            Self::AuthenticationMethod => "authentication-method",
-            Self::Unavailable => "no-verdict",
+            Self::BadAuthenticationMethod => "authentication-method",
+            Self::ServerUnavailable => "no-verdict",
         }
     }
 
     /// MQTT 3.1.1. Of a client identifier, 2 would say that it should try another one.
     fn return_code(self) -> u8 {
         match self {
-            Self::ProtocolVersion => 1,
-            Self::Unavailable => 3,
+            Self::UnsupportedProtocolVersion => 1,
+            Self::ServerUnavailable => 3,
             Self::BadUserNameOrPassword => 4,
-            Self::ClientIdentifier | Self::NotAuthorized | Self::Banned | Self::AuthenticationMethod => 5,
+            Self::ClientIdentifierNotValid | Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
         }
     }
 
     /// MQTT 5.
     fn reason_code(self) -> u8 {
         match self {
-            Self::ProtocolVersion => 0x84,
-            Self::ClientIdentifier => 0x85,
+            Self::UnsupportedProtocolVersion => 0x84,
+            Self::ClientIdentifierNotValid => 0x85,
             Self::BadUserNameOrPassword => 0x86,
             Self::NotAuthorized => 0x87,
-            Self::Unavailable => 0x88,
+            Self::ServerUnavailable => 0x88,
             Self::Banned => 0x8a,
-            Self::AuthenticationMethod => 0x8c,
+            Self::BadAuthenticationMethod => 0x8c,
         }
     }
 }
@@ -85,18 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_has_its_code_in_both_versions() {
-        for (refusal, return_code, reason_code) in [
-            (Refusal::ProtocolVersion, 1, 0x84),
-            (Refusal::Unavailable, 3, 0x88),
-            (Refusal::BadUserNameOrPassword, 4, 0x86),
-            (Refusal::ClientIdentifier, 5, 0x85),
-            (Refusal::NotAuthorized, 5, 0x87),
-            (Refusal::Banned, 5, 0x8a),
-            (Refusal::AuthenticationMethod, 5, 0x8c),
+    fn connack_has_the_code_of_its_version() {
+        for (rejection, return_code, reason_code) in [
+            (Rejection::UnsupportedProtocolVersion, 1, 0x84),
+            (Rejection::ServerUnavailable, 3, 0x88),
+            (Rejection::BadUserNameOrPassword, 4, 0x86),
+            (Rejection::ClientIdentifierNotValid, 5, 0x85),
+            (Rejection::NotAuthorized, 5, 0x87),
+            (Rejection::Banned, 5, 0x8a),
+            (Rejection::BadAuthenticationMethod, 5, 0x8c),
         ] {
-            assert_eq!(refusal.connack(Version::V3), [0x20, 2, 0, return_code], "{refusal:?}");
-            assert_eq!(refusal.connack(Version::V5), [0x20, 3, 0, reason_code, 0], "{refusal:?}");
+            assert_eq!(rejection.connack(Version::V3), [0x20, 2, 0, return_code], "{rejection:?}");
+            assert_eq!(rejection.connack(Version::V5), [0x20, 3, 0, reason_code, 0], "{rejection:?}");
         }
     }
 }

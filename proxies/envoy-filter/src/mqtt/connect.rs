@@ -5,8 +5,8 @@
 
 use auth_core::Credentials;
 
-use super::packet::{self, Misshapen, Rest};
-use super::properties::{self, Place, Properties};
+use super::packet::{self, DecodeError, Reader};
+use super::properties::{self, Location, Properties};
 
 /// What a client sent to be let in. Nothing in it has been verified.
 ///
@@ -34,7 +34,7 @@ pub enum Version {
 
 /// Why something is no CONNECT that could be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum ConnectError {
     /// It is not a CONNECT at all, of whatever protocol.
     NotConnect,
     /// The packet says that it is longer than the gate takes.
@@ -42,35 +42,35 @@ pub enum Problem {
     /// It is not what a CONNECT should be.
     Malformed,
     /// A version that is not let in; a client of it understands answers of this one.
-    Version(Version),
+    UnsupportedVersion(Version),
     /// It wants to prove who it is by more packets than CONNECT: SCRAM, Kerberos, …
-    Authentication,
+    EnhancedAuthentication,
 }
 
-impl From<Misshapen> for Problem {
-    fn from(_: Misshapen) -> Self {
+impl From<DecodeError> for ConnectError {
+    fn from(_: DecodeError) -> Self {
         Self::Malformed
     }
 }
 
 /// The most bytes in front of a packet by which its length is known.
-pub const LONGEST_START: usize = 5;
+pub const MAX_FIXED_HEADER_BYTES: usize = 5;
 
 /// The first byte of a CONNECT: its kind, and flags that are all 0.
-const CONNECT: u8 = 0x10;
+const CONNECT_TYPE: u8 = 0x10;
 
 /// How long the packet is that starts so; `None` if that is not known yet.
 ///
 /// # Errors
-/// It is no CONNECT, or longer than `most`.
-pub fn length(start: &[u8], most: usize) -> Result<Option<usize>, Problem> {
-    let Some((&kind, rest)) = start.split_first() else { return Ok(None) };
-    if kind != CONNECT {
-        return Err(Problem::NotConnect);
+/// It is no CONNECT, or longer than `max`.
+pub fn packet_length(start: &[u8], max: usize) -> Result<Option<usize>, ConnectError> {
+    let Some((&kind, reader)) = start.split_first() else { return Ok(None) };
+    if kind != CONNECT_TYPE {
+        return Err(ConnectError::NotConnect);
     }
-    let Some((remaining, digits)) = packet::variable(rest)? else { return Ok(None) };
+    let Some((remaining, digits)) = packet::varint(reader)? else { return Ok(None) };
     let length = 1 + digits + remaining;
-    if length > most { Err(Problem::TooLong) } else { Ok(Some(length)) }
+    if length > max { Err(ConnectError::TooLong) } else { Ok(Some(length)) }
 }
 
 impl<'a> Connect<'a> {
@@ -85,54 +85,54 @@ impl<'a> Connect<'a> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(packet: &'a [u8]) -> Result<Self, Problem> {
-        let mut rest = Rest(packet);
-        if rest.byte()? != CONNECT {
-            return Err(Problem::NotConnect);
+    pub fn decode(packet: &'a [u8]) -> Result<Self, ConnectError> {
+        let mut reader = Reader(packet);
+        if reader.read_u8()? != CONNECT_TYPE {
+            return Err(ConnectError::NotConnect);
         }
-        if rest.variable()? != rest.0.len() {
-            return Err(Problem::Malformed);
+        if reader.read_varint()? != reader.0.len() {
+            return Err(ConnectError::Malformed);
         }
-        let version = read_version(&mut rest)?;
-        let flags = Flags::read(rest.byte()?, version)?;
+        let version = decode_version(&mut reader)?;
+        let flags = Flags::decode(reader.read_u8()?, version)?;
         // How often it will at least be heard of.
-        rest.two_bytes()?;
-        if read_properties(&mut rest, version, Place::Connect)?.has_method {
-            return Err(Problem::Authentication);
+        reader.read_u16()?;
+        if decode_properties(&mut reader, version, Location::Connect)?.has_authentication_method {
+            return Err(ConnectError::EnhancedAuthentication);
         }
-        let connect = Self::read_payload(&mut rest, version, flags)?;
-        if rest.is_empty() { Ok(connect) } else { Err(Problem::Malformed) }
+        let connect = Self::decode_payload(&mut reader, version, flags)?;
+        if reader.is_empty() { Ok(connect) } else { Err(ConnectError::Malformed) }
     }
 
-    fn read_payload(rest: &mut Rest<'a>, version: Version, flags: Flags) -> Result<Self, Misshapen> {
-        let client_id = rest.text()?;
+    fn decode_payload(reader: &mut Reader<'a>, version: Version, flags: Flags) -> Result<Self, DecodeError> {
+        let client_id = reader.read_string()?;
         if flags.will {
-            read_properties(rest, version, Place::Will)?;
-            rest.text()?;
-            rest.data()?;
+            decode_properties(reader, version, Location::Will)?;
+            reader.read_string()?;
+            reader.read_binary()?;
         }
-        let username = flags.username.then(|| rest.text()).transpose()?;
-        let password = flags.password.then(|| rest.data()).transpose()?;
+        let username = flags.username.then(|| reader.read_string()).transpose()?;
+        let password = flags.password.then(|| reader.read_binary()).transpose()?;
         Ok(Self { version, client_id, username, password })
     }
 }
 
 /// The name of the protocol and its level. MQTT 3.1 has another name, and is not let in.
-fn read_version(rest: &mut Rest) -> Result<Version, Problem> {
-    match (rest.data()?, rest.byte()?) {
+fn decode_version(reader: &mut Reader) -> Result<Version, ConnectError> {
+    match (reader.read_binary()?, reader.read_u8()?) {
         (b"MQTT", 4) => Ok(Version::V3),
         (b"MQTT", 5) => Ok(Version::V5),
-        (b"MQTT", 6..0x80) => Err(Problem::Version(Version::V5)),
+        (b"MQTT", 6..0x80) => Err(ConnectError::UnsupportedVersion(Version::V5)),
         // Bridges of mosquitto set the highest bit at first, and do without when they are told so.
-        (b"MQTT" | b"MQIsdp", _) => Err(Problem::Version(Version::V3)),
-        _ => Err(Problem::NotConnect),
+        (b"MQTT" | b"MQIsdp", _) => Err(ConnectError::UnsupportedVersion(Version::V3)),
+        _ => Err(ConnectError::NotConnect),
     }
 }
 
-fn read_properties(rest: &mut Rest, version: Version, place: Place) -> Result<Properties, Misshapen> {
+fn decode_properties(reader: &mut Reader, version: Version, place: Location) -> Result<Properties, DecodeError> {
     match version {
         Version::V3 => Ok(Properties::default()),
-        Version::V5 => properties::read(rest, place),
+        Version::V5 => properties::decode(reader, place),
     }
 }
 
@@ -145,15 +145,15 @@ struct Flags {
 }
 
 impl Flags {
-    fn read(flags: u8, version: Version) -> Result<Self, Misshapen> {
+    fn decode(flags: u8, version: Version) -> Result<Self, DecodeError> {
         let has = |bit: u8| flags & bit != 0;
         let (will, retain, username, password) = (has(0x04), has(0x20), has(0x80), has(0x40));
-        let quality = flags >> 3 & 3;
+        let qos = flags >> 3 & 3;
         let is_reserved = has(0x01);
-        let is_will_good = if will { quality < 3 } else { quality == 0 && !retain };
-        let is_password_good = username || !password || version == Version::V5;
-        if is_reserved || !is_will_good || !is_password_good {
-            return Err(Misshapen);
+        let is_will_valid = if will { qos < 3 } else { qos == 0 && !retain };
+        let is_password_valid = username || !password || version == Version::V5;
+        if is_reserved || !is_will_valid || !is_password_valid {
+            return Err(DecodeError);
         }
         Ok(Self { will, username, password })
     }

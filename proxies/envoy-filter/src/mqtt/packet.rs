@@ -2,82 +2,82 @@
 
 /// The bytes are not what they should be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Misshapen;
+pub(crate) struct DecodeError;
 
 /// Bytes that have not been looked at yet. Whatever is taken from them was there.
 #[derive(Clone, Copy)]
-pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> Reader<'a> {
     pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Misshapen> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Misshapen)?;
+    pub(crate) fn read_bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, Misshapen> {
-        self.array().map(|[byte]| byte)
+    pub(crate) fn read_u8(&mut self) -> Result<u8, DecodeError> {
+        self.read_array().map(|[byte]| byte)
     }
 
-    pub(crate) fn two_bytes(&mut self) -> Result<u16, Misshapen> {
-        self.array().map(u16::from_be_bytes)
+    pub(crate) fn read_u16(&mut self) -> Result<u16, DecodeError> {
+        self.read_array().map(u16::from_be_bytes)
     }
 
-    pub(crate) fn four_bytes(&mut self) -> Result<u32, Misshapen> {
-        self.array().map(u32::from_be_bytes)
+    pub(crate) fn read_u32(&mut self) -> Result<u32, DecodeError> {
+        self.read_array().map(u32::from_be_bytes)
     }
 
     /// A number of one to four bytes, in the fewest that hold it.
-    pub(crate) fn variable(&mut self) -> Result<usize, Misshapen> {
-        let (number, length) = variable(self.0)?.ok_or(Misshapen)?;
-        self.take(length)?;
+    pub(crate) fn read_varint(&mut self) -> Result<usize, DecodeError> {
+        let (number, length) = varint(self.0)?.ok_or(DecodeError)?;
+        self.read_bytes(length)?;
         Ok(number)
     }
 
     /// Bytes that follow their length.
-    pub(crate) fn data(&mut self) -> Result<&'a [u8], Misshapen> {
-        let length = self.two_bytes()?;
-        self.take(length.into())
+    pub(crate) fn read_binary(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.read_u16()?;
+        self.read_bytes(length.into())
     }
 
     /// UTF-8 that follows its length, without U+0000.
-    pub(crate) fn text(&mut self) -> Result<&'a str, Misshapen> {
-        let text = str::from_utf8(self.data()?).map_err(|_| Misshapen)?;
-        if text.contains('\0') { Err(Misshapen) } else { Ok(text) }
+    pub(crate) fn read_string(&mut self) -> Result<&'a str, DecodeError> {
+        let text = str::from_utf8(self.read_binary()?).map_err(|_| DecodeError)?;
+        if text.contains('\0') { Err(DecodeError) } else { Ok(text) }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Misshapen> {
-        self.take(N)?.try_into().map_err(|_| Misshapen)
+    fn read_array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.read_bytes(N)?.try_into().map_err(|_| DecodeError)
     }
 }
 
 /// A number of one to four bytes at the front, and how many it takes; `None` if it does not end yet.
-pub(crate) fn variable(bytes: &[u8]) -> Result<Option<(usize, usize)>, Misshapen> {
+pub(crate) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
     let mut number = 0;
-    for (at, &byte) in bytes.iter().take(LONGEST_NUMBER).enumerate() {
-        number |= usize::from(byte & 0x7f) << (7 * at);
+    for (index, &byte) in bytes.iter().take(MAX_VARINT_BYTES).enumerate() {
+        number |= usize::from(byte & 0x7f) << (7 * index);
         match byte {
-            0 if at > 0 => return Err(Misshapen),
-            0..0x80 => return Ok(Some((number, at + 1))),
+            0 if index > 0 => return Err(DecodeError),
+            0..0x80 => return Ok(Some((number, index + 1))),
             _ => {}
         }
     }
-    if bytes.len() < LONGEST_NUMBER { Ok(None) } else { Err(Misshapen) }
+    if bytes.len() < MAX_VARINT_BYTES { Ok(None) } else { Err(DecodeError) }
 }
 
 /// The most bytes that a number of variable length has.
-const LONGEST_NUMBER: usize = 4;
+const MAX_VARINT_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_the_fewest_bytes_that_hold_it() {
+    fn varint_uses_the_fewest_bytes() {
         for (bytes, number) in [
             (&[0][..], 0),
             (&[0x7f], 127),
@@ -86,19 +86,19 @@ mod tests {
             (&[0xff, 0xff, 0x7f], 2_097_151),
             (&[0xff, 0xff, 0xff, 0x7f], 268_435_455),
         ] {
-            assert_eq!(variable(bytes), Ok(Some((number, bytes.len()))));
-            assert_eq!(variable(&bytes[..bytes.len() - 1]), Ok(None));
+            assert_eq!(varint(bytes), Ok(Some((number, bytes.len()))));
+            assert_eq!(varint(&bytes[..bytes.len() - 1]), Ok(None));
         }
         for bytes in [&[0x80, 0][..], &[0xff, 0xff, 0xff, 0xff], &[0x80, 0x80, 0x80, 0]] {
-            assert_eq!(variable(bytes), Err(Misshapen));
+            assert_eq!(varint(bytes), Err(DecodeError));
         }
     }
 
     #[test]
-    fn a_text_is_utf_8_without_u_0000() {
-        assert_eq!(Rest(b"\0\x02\xc3\xa9").text(), Ok("é"));
+    fn string_is_utf8_without_nul() {
+        assert_eq!(Reader(b"\0\x02\xc3\xa9").read_string(), Ok("é"));
         for bytes in [&b"\0\x01\0"[..], b"\0\x01\xff", b"\0\x03\xed\xa0\x80", b"\0\x02a", b"\0"] {
-            assert_eq!(Rest(bytes).text(), Err(Misshapen), "{bytes:?}");
+            assert_eq!(Reader(bytes).read_string(), Err(DecodeError), "{bytes:?}");
         }
     }
 }

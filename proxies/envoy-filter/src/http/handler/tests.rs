@@ -17,8 +17,8 @@ struct Sent<'a> {
 }
 
 impl Sent<'_> {
-    /// The answer, and the kinds of the notes, under these settings beside the key.
-    fn answer_with(&self, settings: &[(&str, &str)]) -> (Answer, Vec<String>) {
+    /// The response, and the kinds of the notes, under these settings beside the key.
+    fn send_with(&self, settings: &[(&str, &str)]) -> (Response, Vec<String>) {
         let get = |name: &str| settings.iter().chain(&[("signature-keys", KEY)]).find(|(known, _)| *known == name);
         let settings = Settings::read(|name| get(name).map(|(_, value)| (*value).to_owned())).unwrap();
         let (path, query) =
@@ -28,22 +28,22 @@ impl Sent<'_> {
         let errand = Errand::of(&head, self.headers.iter().map(|(name, _)| *name));
         let header = |name: &str| self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let body = self.body.clone().map(str::as_bytes);
-        let mut noted = Vec::new();
-        let mut notes = |_, note: Note| {
-            noted.push(match note {
-                Note::Refused(client_id, reason) => format!("{reason} {client_id}"),
-                Note::Unfit(_, fault) => fault.to_string(),
-                Note::Malformed(problem) => problem.kind().to_owned(),
-                Note::Mistake(mistake) => mistake.kind().to_owned(),
+        let mut logged = Vec::new();
+        let mut events = |_, event: Event| {
+            logged.push(match event {
+                Event::Denied(client_id, reason) => format!("{reason} {client_id}"),
+                Event::UnsupportedGrant(_, fault) => fault.to_string(),
+                Event::Malformed(problem) => problem.kind().to_owned(),
+                Event::ConfigWarning(mistake) => mistake.kind().to_owned(),
             });
         };
-        let answer =
-            answer(&Arrived { errand, method: self.method, query, header: &header, body }, &settings, NOW, &mut notes);
-        (answer, noted)
+        let response =
+            handle(&Request { errand, method: self.method, query, header: &header, body }, &settings, NOW, &mut events);
+        (response, logged)
     }
 
-    fn answer(&self) -> (Answer, Vec<String>) {
-        self.answer_with(&[])
+    fn send(&self) -> (Response, Vec<String>) {
+        self.send_with(&[])
     }
 }
 
@@ -62,55 +62,55 @@ fn post<'a>(target: &'a str, body: &'a str) -> Sent<'a> {
 }
 
 #[test]
-fn a_login_is_judged_and_a_refusal_noted() {
-    let (answer, noted) = post("/mqtt/auth", &good()).answer();
-    assert_eq!((answer.status, &*answer.body), (200, r#"{"result":"allow"}"#));
-    assert_eq!((answer.headers, noted.len()), (vec![("content-type", "application/json")], 0));
-    let (answer, noted) = post("/mqtt/auth", &login("wrong")).answer();
-    assert_eq!((answer.status, &*answer.body), (401, r#"{"result":"deny"}"#));
-    assert_eq!(noted, [format!("bad-user-name-or-password {CLIENT_ID}")]);
-    let (answer, _) = post("/emqx/auth", &login("wrong")).answer();
-    assert_eq!((answer.status, &*answer.body), (200, r#"{"result":"deny"}"#));
+fn authenticates_and_reports_denied_logins() {
+    let (response, logged) = post("/mqtt/auth", &good()).send();
+    assert_eq!((response.status, &*response.body), (200, r#"{"result":"allow"}"#));
+    assert_eq!((response.headers, logged.len()), (vec![("content-type", "application/json")], 0));
+    let (response, logged) = post("/mqtt/auth", &login("wrong")).send();
+    assert_eq!((response.status, &*response.body), (401, r#"{"result":"deny"}"#));
+    assert_eq!(logged, [format!("bad-user-name-or-password {CLIENT_ID}")]);
+    let (response, _) = post("/emqx/auth", &login("wrong")).send();
+    assert_eq!((response.status, &*response.body), (200, r#"{"result":"deny"}"#));
 }
 
 #[test]
-fn a_grant_is_told() {
+fn allow_reply_contains_the_grant() {
     let settings = [("session-seconds", "60"), ("publish-topics", "up/{mac}")];
-    let (answer, _) = post("/emqx/auth", &good()).answer_with(&settings);
-    assert!(answer.body.contains(r#""expire_at":1800000060"#) && answer.body.contains("up/AA_BB_CC_DD_EE_FF"));
+    let (response, _) = post("/emqx/auth", &good()).send_with(&settings);
+    assert!(response.body.contains(r#""expire_at":1800000060"#) && response.body.contains("up/AA_BB_CC_DD_EE_FF"));
 }
 
 #[test]
-fn an_action_is_judged_by_the_topics_of_the_grant() {
+fn authorizes_by_the_topics_of_the_grant() {
     let ask = |topic: &str| {
         let body = format!(r#"{{"client_id":"{CLIENT_ID}","topic":"{topic}","action":"publish"}}"#);
-        let with = post("/mqtt/acl", &body).answer_with(&[("publish-topics", "up/{mac}")]);
-        (with.0.status, post("/mqtt/acl", &body).answer())
+        let with = post("/mqtt/acl", &body).send_with(&[("publish-topics", "up/{mac}")]);
+        (with.0.status, post("/mqtt/acl", &body).send())
     };
     assert_eq!((ask("up/AA_BB_CC_DD_EE_FF").0, ask("up/x").0), (200, 401));
-    let (_, (answer, noted)) = ask("up/x");
-    assert_eq!((answer.status, noted), (401, vec!["nobody-decides".to_owned()]));
-    let (answer, _) =
-        Sent { method: "GET", target: "/mosquitto/superuser?username=x", headers: &[], body: Ok("") }.answer();
-    assert_ne!(answer.status, 200);
+    let (_, (response, logged)) = ask("up/x");
+    assert_eq!((response.status, logged), (401, vec!["nobody-decides".to_owned()]));
+    let (response, _) =
+        Sent { method: "GET", target: "/mosquitto/superuser?username=x", headers: &[], body: Ok("") }.send();
+    assert_ne!(response.status, 200);
 }
 
 #[test]
-fn what_asks_nothing_is_refused_and_noted() {
-    let (answer, noted) = post("/mqtt/auth", "{}").answer();
-    assert_eq!((answer.status, noted), (400, vec!["empty".to_owned()]));
-    let (answer, _) = Sent { method: "DELETE", target: "/rabbitmq/user", headers: &[], body: Ok("") }.answer();
-    assert_eq!(answer.status, 200);
-    let (answer, _) = Sent { method: "DELETE", target: "/mqtt/acl", headers: &[], body: Ok("") }.answer();
-    assert!(answer.status == 405 && answer.headers.contains(&("allow", "GET, POST")));
+fn rejects_and_reports_malformed_requests() {
+    let (response, logged) = post("/mqtt/auth", "{}").send();
+    assert_eq!((response.status, logged), (400, vec!["empty".to_owned()]));
+    let (response, _) = Sent { method: "DELETE", target: "/rabbitmq/user", headers: &[], body: Ok("") }.send();
+    assert_eq!(response.status, 200);
+    let (response, _) = Sent { method: "DELETE", target: "/mqtt/acl", headers: &[], body: Ok("") }.send();
+    assert!(response.status == 405 && response.headers.contains(&("allow", "GET, POST")));
     let too_large =
         Sent { method: "POST", target: "/mqtt/auth", headers: JSON, body: Err(Malformed::TooLarge { limit: 9 }) };
-    assert_eq!(too_large.answer().0.status, 413);
+    assert_eq!(too_large.send().0.status, 413);
 }
 
 #[test]
-fn people_and_pages_are_answered_too() {
-    let look = |method| Sent { method, target: "/mqtt/auth", headers: &[("user-agent", "x")], body: Ok("") }.answer().0;
+fn serves_the_status_page_and_cross_origin_requests() {
+    let look = |method| Sent { method, target: "/mqtt/auth", headers: &[("user-agent", "x")], body: Ok("") }.send().0;
     assert!(look("GET").status == 200 && look("GET").body.contains("as a filter in Envoy"));
     assert!(look("OPTIONS").status == 204 && look("OPTIONS").body.is_empty());
     assert!(
@@ -119,16 +119,16 @@ fn people_and_pages_are_answered_too() {
             .all(|header| look("GET").headers.contains(header) && look("OPTIONS").headers.contains(header))
     );
     let headers = [JSON[0], ("origin", "http://page")];
-    let (answer, _) = Sent { method: "POST", target: "/mqtt/auth", headers: &headers, body: Ok(&good()) }.answer();
-    assert!(answer.status == 200 && CROSS_ORIGIN.iter().all(|header| answer.headers.contains(header)));
+    let (response, _) = Sent { method: "POST", target: "/mqtt/auth", headers: &headers, body: Ok(&good()) }.send();
+    assert!(response.status == 200 && CROSS_ORIGIN.iter().all(|header| response.headers.contains(header)));
 }
 
 #[test]
-fn what_misses_the_routes_is_told_them_but_for_what_may_come_from_emqx() {
-    let (answer, noted) = post("/", &good()).answer();
-    assert!(answer.status == 404 && answer.body.contains("/emqx/auth"));
-    assert_eq!(noted, ["no-such-route"]);
-    let (answer, noted) = post("/api/emqx/auth", &good()).answer();
-    assert_eq!((answer.status, noted.len()), (200, 1));
-    assert!(answer.body.contains(r#""result":"deny""#));
+fn unmatched_paths_get_404_but_emqx_like_paths_get_deny() {
+    let (response, logged) = post("/", &good()).send();
+    assert!(response.status == 404 && response.body.contains("/emqx/auth"));
+    assert_eq!(logged, ["no-such-route"]);
+    let (response, logged) = post("/api/emqx/auth", &good()).send();
+    assert_eq!((response.status, logged.len()), (200, 1));
+    assert!(response.body.contains(r#""result":"deny""#));
 }
