@@ -106,7 +106,7 @@ impl Std {
             "auto" | "rustup" if is_installed()? => Ok(Self::Installed),
             "auto" | "debian" if has_debian => Ok(Self::Debian(debian)),
             choice @ ("auto" | "rustup" | "debian") => bail!(
-                "no standard library for {TARGET} (WASM_STD is `{choice}`): run `make setup` or `rustup target add {TARGET}`"
+                "no standard library for {TARGET} (WASM_STD={choice}): run `make setup`, or `rustup target add {TARGET}`"
             ),
             other => bail!("WASM_STD is `{other}`: set it to auto, rustup or debian"),
         }
@@ -146,8 +146,8 @@ fn package_name(id: &str) -> Option<&str> {
     Some(version.split_once('@').map_or(directory, |(name, _)| name))
 }
 
-/// The directories of the local crates in the output of `cargo tree`: `brokers v0.1.0 (/…/brokers)`, with ` (*)` after it
-/// if it was listed before.
+/// The directories of the local crates in the output of `cargo tree`: `brokers v0.1.0 (/…/brokers)`, with ` (*)` after
+/// it if it was listed before.
 fn crate_directories(tree: &str) -> impl Iterator<Item = &Path> {
     let in_parentheses = tree.lines().flat_map(|line| line.split(" (")).filter_map(|part| part.strip_suffix(')'));
     in_parentheses.map(Path::new).filter(|path| path.is_absolute())

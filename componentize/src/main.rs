@@ -1,5 +1,5 @@
-//! `componentize CRATE... [--module CRATE...]`: builds each crate as a component, those after `--module` as modules, and
-//! prints the path of each file.
+//! `componentize CRATE... [--module CRATE...]`: builds each crate as a component, those after `--module` as modules.
+//! Prints the path of each file.
 
 use std::path::Path;
 

@@ -1,11 +1,11 @@
-//! What the operator wrote into the plugin's configuration, parsed and judged.
+//! The plugin's configuration, parsed and validated.
 //!
 //! ```json
 //! { "mode": "mqtt", "cluster": "broker", "settings": { "signature-keys": "…" }, "limits": { "connect": 65536 } }
 //! ```
 //!
-//! Nothing that is not known is passed over: it is a slip, and might have been a limit or a group. What is wrong is told by
-//! its name and never by its value, so nothing here uses serde's own messages, which quote what they found.
+//! An unknown field is an error: it is a typo, and could have been a limit or a group. Errors name the field and never
+//! contain its value. So this module does not show serde's messages, which quote the value.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,34 +13,34 @@ use std::fmt;
 use auth_core::Settings;
 use serde_json::{Map, Value};
 
-/// The configuration of one filter. There is none without settings that the policy can work with.
+/// The configuration of one filter, with valid settings of the policy.
 pub struct Config {
-    /// What the filter is.
+    /// The kind of filter.
     pub mode: Mode,
     /// The settings of the policy.
     pub settings: Settings,
 }
 
-/// What the filter is, by the field `mode`, with what is said for that alone.
+/// The kind of filter, from the field `mode`, with the fields of that kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `"http"`: an HTTP filter that answers brokers.
+    /// `"http"`: an HTTP filter that answers the requests of brokers.
     Http {
-        /// The most bytes of a body: `limits.body`.
+        /// Maximum size of a request body, in bytes: `limits.body`.
         max_body: usize,
     },
-    /// `"mqtt"`: a TCP filter that reads CONNECT.
+    /// `"mqtt"`: a TCP filter that checks CONNECT packets.
     Mqtt {
-        /// Where those go who are let in: `cluster`.
+        /// The cluster of the broker, for clients that are allowed: `cluster`.
         cluster: String,
-        /// The most bytes of a CONNECT: `limits.connect`.
+        /// Maximum size of a CONNECT packet, in bytes: `limits.connect`.
         max_connect: usize,
-        /// The time that a client has for its CONNECT, in seconds: `limits.connect-seconds`.
+        /// Time for a client to send its CONNECT packet, in seconds: `limits.connect-seconds`.
         connect_seconds: u64,
     },
 }
 
-/// What is wrong with a configuration. Names the field, and never tells its value.
+/// An invalid configuration. Names the field, and never contains its value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     field: String,
@@ -56,12 +56,13 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads the plugin's configuration.
+    /// Parses the plugin's configuration.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// Returns the first field that is missing or invalid.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
-        let json = serde_json::from_slice(text).map_err(|_| error("configuration", "missing, or not JSON"))?;
+        let json = serde_json::from_slice(text)
+            .map_err(|_| error("configuration", "missing, or not JSON; write it as a `StringValue`"))?;
         let mut fields = Fields::of(json, "configuration", String::new())?;
         let mut limits = match fields.take("limits") {
             Some(limits) => Fields::of(limits, "limits", "limits.".to_owned())?,
@@ -70,17 +71,19 @@ impl Config {
         let mode = match fields.text("mode")?.as_deref() {
             Some("http") => Mode::Http { max_body: limits.size("body")? },
             Some("mqtt") => Mode::Mqtt {
-                cluster: fields.text("cluster")?.filter(|name| !name.is_empty()).ok_or_else(|| {
-                    error("cluster", "missing; name the cluster of the broker, where those go who are let in")
-                })?,
+                cluster: fields
+                    .text("cluster")?
+                    .filter(|name| !name.is_empty())
+                    .ok_or_else(|| error("cluster", "missing; set it to the name of the broker's cluster"))?,
                 max_connect: limits.size("connect")?,
                 connect_seconds: limits
                     .number("connect-seconds", 1..=300, "not a whole number from 1 to 300")?
                     .unwrap_or(10),
             },
-            _ => return Err(error("mode", "neither `http` nor `mqtt`")),
+            _ => return Err(error("mode", "neither `http` nor `mqtt`; set it to one of them")),
         };
-        let settings = fields.take("settings").ok_or_else(|| error("settings", "missing"))?;
+        let settings =
+            fields.take("settings").ok_or_else(|| error("settings", "missing; add an object with `signature-keys`"))?;
         let settings = read_settings(Fields::of(settings, "settings", "settings.".to_owned())?)?;
         limits.finish()?;
         fields.finish()?;
@@ -88,9 +91,10 @@ impl Config {
     }
 }
 
-/// The settings of the policy; those that it does not ask for are slips, because no other policy could be served here.
+/// Parses the settings of the policy. A setting that the policy does not read is an error, because this filter runs no
+/// other policy.
 fn read_settings(mut fields: Fields) -> Result<Settings, ConfigError> {
-    let names: Vec<String> = fields.fields.keys().cloned().collect();
+    let names: Vec<String> = fields.remaining.keys().cloned().collect();
     let mut texts = Vec::new();
     for name in names {
         let text = fields.text(&name)?;
@@ -101,7 +105,7 @@ fn read_settings(mut fields: Fields) -> Result<Settings, ConfigError> {
         known_names.try_borrow_mut().ok()?.push(name.to_owned());
         texts.iter().find(|(known, _)| known == name).and_then(|(_, text)| text.clone())
     });
-    let settings = settings.map_err(|wrong| error(&format!("settings.{}", wrong.name), wrong.problem))?;
+    let settings = settings.map_err(|invalid| error(&format!("settings.{}", invalid.name), invalid.problem))?;
     let known_names = known_names.into_inner();
     match texts.iter().find(|(name, _)| !known_names.contains(name)) {
         Some((name, _)) => Err(error(&format!("settings.{name}"), UNKNOWN)),
@@ -109,29 +113,29 @@ fn read_settings(mut fields: Fields) -> Result<Settings, ConfigError> {
     }
 }
 
-const UNKNOWN: &str = "not known";
+const UNKNOWN: &str = "not known; correct its name or remove it";
 
-/// The sizes that a limit can have, in bytes. Envoy keeps 1 MiB for a connection unless it is told otherwise.
+/// Valid limits, in bytes. Envoy buffers 1 MiB per connection by default.
 const SIZE_RANGE: std::ops::RangeInclusive<u64> = 1_024..=1_048_576;
 const DEFAULT_SIZE: u64 = 65_536;
 
-/// The fields of an object, taken out as they are read.
+/// The fields of a JSON object. Reading a field removes it.
 #[derive(Default)]
 struct Fields {
     prefix: String,
-    fields: Map<String, Value>,
+    remaining: Map<String, Value>,
 }
 
 impl Fields {
     fn of(value: Value, name: &str, prefix: String) -> Result<Self, ConfigError> {
         match value {
-            Value::Object(fields) => Ok(Self { prefix, fields }),
-            _ => Err(error(name, "not an object")),
+            Value::Object(remaining) => Ok(Self { prefix, remaining }),
+            _ => Err(error(name, "not an object; write it as { … }")),
         }
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
-        self.fields.remove(name)
+        self.remaining.remove(name)
     }
 
     fn text(&mut self, name: &str) -> Result<Option<String>, ConfigError> {
@@ -158,9 +162,9 @@ impl Fields {
         value.as_u64().filter(|number| range.contains(number)).map(Some).ok_or_else(|| self.error(name, problem))
     }
 
-    /// Nothing is left that was not read.
+    /// Checks that every field has been read.
     fn finish(&self) -> Result<(), ConfigError> {
-        match self.fields.keys().next() {
+        match self.remaining.keys().next() {
             Some(name) => Err(self.error(name, UNKNOWN)),
             None => Ok(()),
         }

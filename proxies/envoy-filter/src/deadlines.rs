@@ -1,31 +1,31 @@
-//! What is to be ended when, kept by the tick: connections have no timers of their own here.
+//! Deadlines of connections. Envoy gives a filter no timer per connection, so the tick checks a queue.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How often connections are looked at that have to end.
+/// The interval at which deadlines are checked.
 pub(crate) const TICK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connections by the moment at which they end.
+/// The deadlines of connections, earliest first. An entry exists as long as its [`Deadline`].
 ///
-/// Whoever enters one holds its [`Deadline`]; an entry never outlives that.
+/// Times are in a unit of the caller's choice, such as ticks or seconds.
 #[derive(Default)]
 pub struct DeadlineQueue {
-    // Taken out and put back whole, so that no call can find it borrowed.
+    // A `Cell` cannot panic, as a `RefCell` could on a nested borrow.
     entries: Cell<BTreeSet<(u64, u32)>>,
 }
 
 impl DeadlineQueue {
-    /// Enters a connection.
+    /// Adds the deadline of a connection.
     #[must_use]
     pub fn add(self: &Rc<Self>, connection: u32, at: u64) -> Deadline {
         self.with_entries(|entries| entries.insert((at, connection)));
         Deadline { queue: Rc::clone(self), entry: (at, connection) }
     }
 
-    /// Takes out the connections whose moment has come, the earliest first, and no more than `most`.
+    /// Removes and returns the connections whose deadline has passed: at most `max`, the earliest first.
     pub fn take_due(&self, now: u64, max: usize) -> Vec<u32> {
         self.with_entries(|entries| {
             let due: Vec<_> = entries.iter().take(max).take_while(|(at, _)| *at <= now).copied().collect();
@@ -42,7 +42,7 @@ impl DeadlineQueue {
     }
 }
 
-/// A connection's entry in a timetable. Dropped, it is off the queue.
+/// The deadline of a connection. Dropping it removes it from the queue.
 pub struct Deadline {
     queue: Rc<DeadlineQueue>,
     entry: (u64, u32),

@@ -1,9 +1,9 @@
-//! Putting questions to the policy, which is a library here: it answers, and cannot fail.
+//! Evaluates requests with the policy. It is a library here, so a call cannot fail.
 
 use auth_core::{Access, AuthorizeRequest, Permission, Settings, UnixTime, Verdict};
 use brokers::{Action, Actions, Credentials, Grant};
 
-/// May this client connect, of which a broker asks?
+/// Decides whether a client may connect.
 pub(crate) fn authenticate(credentials: &Credentials, settings: &Settings, now: UnixTime) -> Verdict {
     let credentials = auth_core::Credentials {
         client_id: &credentials.client_id,
@@ -13,7 +13,7 @@ pub(crate) fn authenticate(credentials: &Credentials, settings: &Settings, now: 
     auth_core::authenticate(&credentials, settings, || now)
 }
 
-/// May this client, which is connected, do all of this? Who wants nothing is allowed nothing.
+/// Decides whether a connected client may perform all operations of the request. Denies a request without operations.
 pub(crate) fn authorize(request: &Actions, settings: &Settings) -> Permission {
     let authorize_one = |wanted: &brokers::Wanted| {
         let action = match wanted.action {
@@ -31,7 +31,7 @@ pub(crate) fn authorize(request: &Actions, settings: &Settings) -> Permission {
     request.wanted.iter().map(authorize_one).reduce(strictest).unwrap_or(Permission::Deny)
 }
 
-/// What comes of two answers, when both things are wanted.
+/// The stricter of two permissions.
 fn strictest(one: Permission, other: Permission) -> Permission {
     match (one, other) {
         (Permission::Deny, _) | (_, Permission::Deny) => Permission::Deny,
@@ -40,7 +40,7 @@ fn strictest(one: Permission, other: Permission) -> Permission {
     }
 }
 
-/// A grant as brokers are told it. It has no attributes: the policy grants none.
+/// Converts a grant. It has no attributes, because the policy grants none.
 pub(crate) fn to_broker_grant(grant: auth_core::Grant) -> Grant {
     Grant {
         access: match grant.access {

@@ -1,21 +1,21 @@
-//! What a filter asks of Envoy, and the one file that names the SDK's calls.
+//! Calls to Envoy. Only this file uses the SDK's `hostcalls`.
 //!
-//! Every call of the SDK panics on a status that it does not expect. By Envoy 1.40 these can be had as follows, and are
-//! never called otherwise:
+//! Every call of the SDK panics on a status that it does not expect. The table shows why none of them does, as of
+//! Envoy 1.40:
 //!
-//! | call | what it would panic on | why that does not happen |
+//! | call | panics on | why that does not happen |
 //! | --- | --- | --- |
-//! | `get_buffer` | a buffer of another callback, a range past 32 bits | called in the callback of the data; sizes are Envoy's own, or bounded by limits |
-//! | `set_buffer` | as above; a start or length within the data | called in the callback of the data; replaces all of it |
-//! | `get_map_bytes` | a header's name that is not UTF-8 | Envoy answers such a request itself: 400 |
-//! | `get_map`, `get_map_value` | a header's value that is not UTF-8 | not called |
-//! | `close_downstream` | calls back: the dispatcher has the connections borrowed in their own callbacks | called by the tick, which has not |
-//! | `send_http_response` | a status code that is none | ours |
-//! | `call_foreign_function`, `get_property`, `set_effective_context` | statuses other than "not found" and "bad argument" | they give no others |
-//! | `log`, `get_current_time`, `set_tick_period` | any failure | they have none |
+//! | `get_buffer` | a buffer of another callback, a range past 32 bits | called in the callback of the data; sizes come from Envoy, or are bounded by limits |
+//! | `set_buffer` | as above; a start or length within the data | called in the callback of the data; replaces the whole buffer |
+//! | `get_map_bytes` | a header name that is not UTF-8 | Envoy answers such a request with 400 |
+//! | `get_map`, `get_map_value` | a header value that is not UTF-8 | not called |
+//! | `close_downstream` | a callback while the dispatcher has the connections borrowed | called from the tick, where it has not |
+//! | `send_http_response` | an invalid status code | all codes are constants |
+//! | `call_foreign_function`, `get_property`, `set_effective_context` | statuses other than "not found" and "bad argument" | Envoy returns no others |
+//! | `log`, `get_current_time`, `set_tick_period` | any failure | they cannot fail |
 //!
-//! The dispatcher panics on a context that it does not know. It knows every one that Envoy has made and not deleted, unless
-//! the HTTP filter is put into the chain of a listener, or the other way round.
+//! The dispatcher panics on an unknown context. It knows every context that Envoy has created and not deleted, unless
+//! the HTTP filter is configured as a network filter, or the other way round.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,10 +23,10 @@ use auth_core::UnixTime;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 
-/// Text from elsewhere is cut after this many characters.
+/// Maximum length of client text in a log line. Longer text is truncated.
 const MAX_LOGGED_CHARS: usize = 128;
 
-/// Everything there is of a buffer.
+/// A length that includes the whole buffer.
 const WHOLE_BUFFER: usize = usize::MAX;
 
 pub(crate) fn info(line: &str) {
@@ -41,7 +41,8 @@ pub(crate) fn error(line: &str) {
     let _ = hostcalls::log(LogLevel::Error, line);
 }
 
-/// Text that a client chose: escaped, so that it cannot start a line or steer a terminal, and cut.
+/// Makes client text safe for the log: escapes control characters, so that it cannot start a line or control a
+/// terminal, and truncates it.
 pub(crate) fn sanitize(text: &str) -> String {
     let mut shown: String = text.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().nth(MAX_LOGGED_CHARS).is_some() {
@@ -50,32 +51,32 @@ pub(crate) fn sanitize(text: &str) -> String {
     shown
 }
 
-/// The plugin's configuration; empty if there is none.
+/// Returns the plugin's configuration; empty if there is none.
 pub(crate) fn configuration(length: usize) -> Vec<u8> {
     read_buffer(BufferType::PluginConfiguration, length)
 }
 
-/// The first bytes that a client sent and nobody has taken yet.
+/// Returns the first `length` bytes that the client sent and this filter has not forwarded.
 pub(crate) fn downstream_bytes(length: usize) -> Vec<u8> {
     read_buffer(BufferType::DownstreamData, length)
 }
 
-/// Puts these bytes in the place of all that the client sent.
+/// Replaces all buffered bytes of the client.
 pub(crate) fn replace_downstream(bytes: &[u8]) {
     let _ = hostcalls::set_buffer(BufferType::DownstreamData, 0, WHOLE_BUFFER, bytes);
 }
 
-/// Throws away what there is of the broker's bytes.
+/// Discards all buffered bytes of the broker.
 pub(crate) fn drop_upstream() {
     let _ = hostcalls::set_buffer(BufferType::UpstreamData, 0, WHOLE_BUFFER, b"");
 }
 
-/// The first bytes of a request's body.
+/// Returns the first `length` bytes of the request body.
 pub(crate) fn request_body(length: usize) -> Vec<u8> {
     read_buffer(BufferType::HttpRequestBody, length)
 }
 
-/// Throws away what there is of a request's body.
+/// Discards the buffered part of the request body.
 pub(crate) fn drop_request_body() {
     let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, WHOLE_BUFFER, b"");
 }
@@ -87,18 +88,18 @@ fn read_buffer(buffer: BufferType, length: usize) -> Vec<u8> {
     hostcalls::get_buffer(buffer, 0, length).ok().flatten().unwrap_or_default()
 }
 
-/// The headers of a request, with their names in lower case.
+/// Returns the headers of the request, with names in lower case.
 pub(crate) fn request_headers() -> Vec<(String, Vec<u8>)> {
     hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
 }
 
-/// Answers the request. Nothing of it goes any further.
+/// Answers the request. Envoy does not forward it.
 pub(crate) fn send_response(status: u16, headers: Vec<(&str, &str)>, body: &str) {
     let body = Some(body.as_bytes()).filter(|body| !body.is_empty());
     let _ = hostcalls::send_http_response(status.into(), headers, body);
 }
 
-/// The address of whoever is at the other end, without the port.
+/// Returns the client's address, without the port.
 pub(crate) fn peer_address() -> String {
     let address = hostcalls::get_property(vec!["source", "address"]).ok().flatten().unwrap_or_default();
     let address = String::from_utf8(address).unwrap_or_default();
@@ -106,13 +107,14 @@ pub(crate) fn peer_address() -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
-/// Has the connection go to this cluster, instead of where it would go by itself. Whether that was heard.
+/// Routes the connection to this cluster instead of the default one. Returns whether Envoy accepted it.
 pub(crate) fn choose_cluster(name: &str) -> bool {
     let arguments = encode_filter_state("envoy.tcp_proxy.cluster", name);
     hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
 }
 
-/// The message `SetEnvoyFilterStateArguments` in the encoding of protocol buffers: path, value; for as long as the chain.
+/// Encodes the protobuf message `SetEnvoyFilterStateArguments` with path and value. The state lives as long as the filter
+/// chain, by default.
 fn encode_filter_state(path: &str, value: &str) -> Vec<u8> {
     let mut message = Vec::new();
     for (tag, text) in [(0x0a, path), (0x12, value)] {
@@ -131,13 +133,13 @@ fn push_varint(message: &mut Vec<u8>, mut length: usize) {
     message.push((length & 0x7f) as u8);
 }
 
-/// Now. A clock that cannot be read is at its end: every grant has expired then.
+/// Returns the current time. If the clock cannot be read, returns the maximum, so that every grant has expired.
 pub(crate) fn now() -> UnixTime {
     let since = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
     UnixTime(since.map_or(u64::MAX, |since| since.as_secs()))
 }
 
-/// Ends a connection, once what was sent to it is on its way. Only from a tick.
+/// Closes a connection after its pending writes. Call it only from the tick.
 pub(crate) fn close_connection(connection: u32) {
     if hostcalls::set_effective_context(connection).is_ok() {
         let _ = hostcalls::close_downstream();

@@ -1,4 +1,4 @@
-//! The filter before there is a request or a connection: configured once on each worker, and ticking.
+//! The root context: one per worker thread. Reads the configuration, creates the filter, closes connections on ticks.
 
 use std::rc::Rc;
 
@@ -11,10 +11,10 @@ use crate::host_calls;
 use crate::http::filter::{HttpFilter, HttpRequest};
 use crate::mqtt::filter::{MqttConnection, MqttFilter};
 
-/// Most filter that one tick ends. The others are ended by the next ones.
+/// Maximum number of connections that one tick closes, so that a tick stays short. The next tick closes more.
 const MAX_CLOSED_PER_TICK: usize = 4_096;
 
-/// The filter, not configured yet.
+/// Creates the root context, which Envoy then configures.
 #[must_use]
 pub fn root() -> Box<dyn RootContext> {
     Box::new(Root { filter: None })
@@ -24,7 +24,7 @@ struct Root {
     filter: Option<Filter>,
 }
 
-/// What the filter is.
+/// The configured filter.
 enum Filter {
     Http(Rc<HttpFilter>),
     Mqtt(Rc<MqttFilter>),
@@ -33,12 +33,12 @@ enum Filter {
 impl Context for Root {}
 
 impl RootContext for Root {
-    /// Without a good configuration, Envoy does not start.
+    /// Envoy does not start if this returns false.
     fn on_configure(&mut self, length: usize) -> bool {
         let config = match Config::parse(&host_calls::configuration(length)) {
             Ok(config) => config,
             Err(error) => {
-                host_calls::error(&format!("cannot be configured: {error}"));
+                host_calls::error(&format!("invalid configuration: {error}"));
                 return false;
             }
         };

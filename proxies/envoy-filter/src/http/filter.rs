@@ -1,4 +1,4 @@
-//! The HTTP filter: takes a request as it arrives, and has it answered once it is whole.
+//! Receives a request from Envoy, and answers it when it is complete.
 
 use std::rc::Rc;
 
@@ -11,11 +11,11 @@ use super::handler::{Event, Request, Response, handle};
 use crate::host_calls;
 use crate::log_once::LogOnce;
 
-/// How much of a body that is too large is thrown away. Up to here the connection lives on, because others have requests
-/// waiting on it.
+/// Maximum number of bytes to discard of a body that is too large. Up to this limit, the filter waits for the end of
+/// the body and the connection stays open, because other requests may be waiting on it.
 const MAX_DISCARDED_BODY: usize = 4 << 20;
 
-/// What all requests have in common.
+/// The state that all requests of a worker thread share.
 pub(crate) struct HttpFilter {
     settings: Settings,
     max_body: usize,
@@ -27,36 +27,40 @@ impl HttpFilter {
         Self { settings, max_body, logged: LogOnce::default() }
     }
 
-    /// Tells the operator: of clients that are refused each time, of what is wrong once.
+    /// Logs an event. Each denied login is logged; every other problem is logged once.
     fn log(&self, route: &'static str, event: Event) {
-        let (kind, problem, remedy) = match &event {
-            Event::Denied(client_id, reason) => {
+        let (event, kind, problem, hint) = match &event {
+            Event::Denied { client_id, reason } => {
                 return host_calls::info(&format!(
-                    "refused: client_id={} reason={reason} route={route}",
+                    "denied: client_id={} reason={reason} route={route}",
                     host_calls::sanitize(client_id)
                 ));
             }
-            Event::UnsupportedGrant(client_id, fault) => {
+            Event::UnsupportedGrant { client_id, error } => {
                 return host_calls::warn(&format!(
-                    "refused without a verdict: client_id={} error={fault} route={route}",
+                    "error: client_id={} reason=unsupported-grant error=\"{error}\" route={route}",
                     host_calls::sanitize(client_id)
                 ));
             }
-            Event::Malformed(problem) => (problem.kind(), problem.to_string(), problem.remedy()),
-            Event::ConfigWarning(mistake) => (mistake.kind(), mistake.to_string(), mistake.remedy()),
+            Event::Malformed(error) => ("malformed request", error.kind(), error.to_string(), error.remedy()),
+            Event::ConfigWarning(warning) => {
+                ("broker configuration warning", warning.kind(), warning.to_string(), warning.remedy())
+            }
         };
         if self.logged.is_first(route, kind) {
-            host_calls::warn(&format!("{problem} (logged once): kind={kind} route={route} remedy={remedy}"));
+            let fields = format!("route={route} kind={kind} problem={problem:?} hint={hint:?}");
+            host_calls::warn(&format!("{event} (logged once): {fields}"));
         }
     }
 }
 
-/// One request.
+/// A request.
 pub(crate) struct HttpRequest {
     filter: Rc<HttpFilter>,
     head: Option<Head>,
-    /// How much of the body Envoy keeps.
+    /// Bytes of the body that Envoy buffers.
     buffered: usize,
+    /// Bytes of the body that have been discarded.
     discarded: usize,
     has_responded: bool,
 }
@@ -64,7 +68,7 @@ pub(crate) struct HttpRequest {
 /// The head of a request.
 struct Head {
     headers: Vec<(String, Vec<u8>)>,
-    errand: Errand,
+    kind: Errand,
 }
 
 impl HttpRequest {
@@ -72,15 +76,16 @@ impl HttpRequest {
         Self { filter, head: None, buffered: 0, discarded: 0, has_responded: false }
     }
 
+    /// Answers the request, at most once.
     fn respond(&mut self, body: Result<&[u8], Malformed>) {
         if std::mem::replace(&mut self.has_responded, true) {
             return;
         }
-        let Some(Head { headers, errand }) = &self.head else { return };
+        let Some(Head { headers, kind }) = &self.head else { return };
         let header = |name: &str| header_str(headers, name);
         let query = header(":path").and_then(|target| target.split_once('?')).map(|(_, query)| query);
         let method = header(":method").unwrap_or_default();
-        let request = Request { errand: *errand, method, query, header: &header, body };
+        let request = Request { kind: *kind, method, query, header: &header, body };
         let filter = &self.filter;
         let response =
             handle(&request, &filter.settings, host_calls::now(), &mut |route, event| filter.log(route, event));
@@ -88,7 +93,7 @@ impl HttpRequest {
         host_calls::send_response(status, headers, &body);
     }
 
-    /// Takes as much of the body as has arrived.
+    /// Handles the part of the body that has arrived: `arrived` bytes are buffered.
     fn take_body(&mut self, arrived: usize, is_complete: bool) {
         let limit = self.filter.max_body;
         if self.discarded > 0 || arrived > limit {
@@ -115,8 +120,8 @@ impl HttpContext for HttpRequest {
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let method = header_str(&headers, ":method").unwrap_or_default();
         let head = RequestHead { method, path, has_query: query.is_some(), has_body: !is_complete };
-        let errand = Errand::of(&head, headers.iter().map(|(name, _)| name.as_str()));
-        self.head = Some(Head { headers, errand });
+        let kind = Errand::of(&head, headers.iter().map(|(name, _)| name.as_str()));
+        self.head = Some(Head { headers, kind });
         if is_complete {
             self.respond(Ok(b""));
         }
@@ -138,7 +143,7 @@ impl HttpContext for HttpRequest {
     }
 }
 
-/// A header; the empty text if it is none.
+/// Returns a header; an empty string if its value is not text.
 fn header_str<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().find(|(known, _)| known == name)?;
     let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));

@@ -1,4 +1,4 @@
-//! What a request is answered: the routes, as the native host serves them. Nothing here knows of Envoy.
+//! Answers requests on the same routes as the native host. Independent of Envoy.
 
 use std::borrow::Cow;
 
@@ -7,47 +7,57 @@ use brokers::{CROSS_ORIGIN, Errand, Malformed, Method, Mistake, Outcome, Questio
 
 use crate::evaluate;
 
-/// A request that has request, or as much of it as is looked at.
+/// The parts of a request that the handler reads.
 pub struct Request<'a> {
-    /// What it comes for.
-    pub errand: Errand,
-    /// The method, as it was sent.
+    /// The kind of request, from method, path and headers.
+    pub kind: Errand,
+    /// The method, as sent.
     pub method: &'a str,
-    /// What follows the `?` of the address.
+    /// The part of the target after `?`.
     pub query: Option<&'a str>,
-    /// A header by its name in lower case. One that is not text is the empty text.
+    /// Returns a header by its name in lower case; an empty string if its value is not text.
     pub header: &'a dyn Fn(&str) -> Option<&'a str>,
-    /// The whole body; an error, if there is too much of it.
+    /// The complete body; an error if it is too large.
     pub body: Result<&'a [u8], Malformed>,
 }
 
-/// An answer, ready to be sent.
+/// The response to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The headers, but for those that Envoy adds.
+    /// The headers, without those that Envoy adds.
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
     pub body: Cow<'static, str>,
 }
 
-/// What the operator should know of a request.
+/// An event for the operator's log.
 pub enum Event {
-    /// A client is turned away. Its identifier, and why.
-    Denied(String, &'static str),
-    /// There is a verdict that this broker could not be told as it is meant.
-    UnsupportedGrant(String, UnfitGrant),
-    /// The request asks nothing.
+    /// A login is denied.
+    Denied {
+        /// The client identifier.
+        client_id: String,
+        /// The name of the reason.
+        reason: &'static str,
+    },
+    /// A login is denied because the broker cannot express the grant of the policy.
+    UnsupportedGrant {
+        /// The client identifier.
+        client_id: String,
+        /// The part that the broker cannot express.
+        error: UnfitGrant,
+    },
+    /// The request is malformed.
     Malformed(Malformed),
-    /// The broker's configuration looks wrong.
+    /// The broker's configuration is probably wrong.
     ConfigWarning(Mistake),
 }
 
-/// Where events go, with the path of the route that they are about.
+/// Receives events, each with the path of its route.
 pub type EventSink<'a> = &'a mut dyn FnMut(&'static str, Event);
 
-/// What events call every path that is no route.
+/// The route of events about requests that match no route.
 const UNMATCHED_ROUTE: &str = "(none)";
 
 const PLAIN_TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
@@ -58,9 +68,9 @@ const STATUS_PAGE: &str = concat!(
     " is running, as a filter in Envoy\npolicy: auth-core, compiled in\nsignature key: set\n"
 );
 
-/// Answers a request by the settings, at this moment.
+/// Answers a request. `now` is the time of the login.
 pub fn handle(request: &Request, settings: &Settings, now: UnixTime, events: EventSink) -> Response {
-    match request.errand {
+    match request.kind {
         Errand::Ask(route, method) => {
             let reply = check(request, route, method, settings, now, events);
             let is_cross_origin = route == Route::MqttAuth && (request.header)("origin").is_some();
@@ -78,6 +88,7 @@ pub fn handle(request: &Request, settings: &Settings, now: UnixTime, events: Eve
     }
 }
 
+/// Parses the request of a broker, evaluates it and renders the reply.
 fn check(
     request: &Request,
     route: Route,
@@ -86,26 +97,27 @@ fn check(
     now: UnixTime,
     events: EventSink,
 ) -> Reply {
-    let asked = request.body.clone().and_then(|body| {
+    let parsed = request.body.clone().and_then(|body| {
         let method = method.ok_or(Malformed::Method)?;
         route.read(&brokers::Request { method, query: request.query, header: request.header, body })
     });
-    match asked {
-        Ok(asked) => {
-            asked.mistakes.into_iter().for_each(|mistake| events(route.path(), Event::ConfigWarning(mistake)));
-            route.render(evaluate(route, &asked.question, settings, now, events))
+    match parsed {
+        Ok(parsed) => {
+            parsed.mistakes.into_iter().for_each(|warning| events(route.path(), Event::ConfigWarning(warning)));
+            route.render(evaluate(route, &parsed.question, settings, now, events))
         }
-        Err(problem) => reject(route, problem, events),
+        Err(error) => reject(route, error, events),
     }
 }
 
-fn reject(route: Route, problem: Malformed, events: EventSink) -> Reply {
-    let reply = route.render(Outcome::Malformed(&problem));
-    events(route.path(), Event::Malformed(problem));
+/// Answers a malformed request and reports it.
+fn reject(route: Route, error: Malformed, events: EventSink) -> Reply {
+    let reply = route.render(Outcome::Malformed(&error));
+    events(route.path(), Event::Malformed(error));
     reply
 }
 
-/// Puts a question to the policy.
+/// Evaluates a request with the policy.
 fn evaluate(
     route: Route,
     question: &Question,
@@ -119,14 +131,14 @@ fn evaluate(
         Question::Login(credentials) => match evaluate::authenticate(credentials, settings, now) {
             Verdict::Allow(grant) => match route.admit(&evaluate::to_broker_grant(grant), now.0) {
                 Ok(admission) => Outcome::Allow(admission),
-                // The one fault that there can be: it is refused.
-                Err(fault) => {
-                    report(Event::UnsupportedGrant(client_id(), fault));
+                // The only fault that can occur. It fails closed.
+                Err(error) => {
+                    report(Event::UnsupportedGrant { client_id: client_id(), error });
                     Outcome::NoVerdict
                 }
             },
             Verdict::Deny(reason) => {
-                report(Event::Denied(client_id(), reason.name()));
+                report(Event::Denied { client_id: client_id(), reason: reason.name() });
                 Outcome::Deny
             }
         },

@@ -1,25 +1,25 @@
-//! The CONNACK that turns a client away.
+//! The CONNACK packet that rejects a client.
 
 use auth_core::DenyReason;
 
 use super::connect::Version;
 
-/// Why a client is turned away, as far as it is told.
+/// The reason for a rejection, as the client receives it. Named after the reason codes of MQTT 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Its version of MQTT is not let in.
+    /// The protocol version is not supported.
     UnsupportedProtocolVersion,
-    /// Its client identifier is malformed, or its group is not let in.
+    /// The client identifier is malformed, or its group is not allowed.
     ClientIdentifierNotValid,
-    /// Its user name or password is missing, malformed or wrong.
+    /// The user name or the password is missing, malformed or wrong.
     BadUserNameOrPassword,
-    /// Its credentials are genuine, but not good for this. The default policy has no such reason; the contract has.
+    /// The credentials are genuine but do not allow this connection. The default policy does not use this reason.
     NotAuthorized,
-    /// It is barred. As the one before.
+    /// The client is banned. The default policy does not use this reason.
     Banned,
-    /// It wants to prove who it is in a way that is not judged here.
+    /// The client requests enhanced authentication, which is not supported.
     BadAuthenticationMethod,
-    /// There is no verdict, or it could not be acted on. Not the client's fault.
+    /// There is no verdict, or the filter could not act on it. Not the client's fault.
     ServerUnavailable,
 }
 
@@ -33,7 +33,7 @@ impl From<DenyReason> for Rejection {
 }
 
 impl Rejection {
-    /// The packet.
+    /// Encodes the packet.
     #[must_use]
     pub fn connack(self, version: Version) -> Vec<u8> {
         match version {
@@ -42,13 +42,13 @@ impl Rejection {
         }
     }
 
-    /// The name of the reason in the log: that of the contract, where it is one.
+    /// The name of the reason in logs; that of the contract, if the contract has it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::UnsupportedProtocolVersion => "protocol-version",
-            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
-            Self::BadUserNameOrPassword => "bad-user-name-or-password",
+            Self::ClientIdentifierNotValid => DenyReason::ClientIdentifierNotValid.name(),
+            Self::BadUserNameOrPassword => DenyReason::BadUserNameOrPassword.name(),
             Self::NotAuthorized => "not-authorized",
             Self::Banned => "banned",
             Self::BadAuthenticationMethod => "authentication-method",
@@ -56,7 +56,7 @@ impl Rejection {
         }
     }
 
-    /// MQTT 3.1.1. Of a client identifier, 2 would say that it should try another one.
+    /// The return code of MQTT 3.1.1. Code 2 (identifier rejected) is not used: clients would try another identifier.
     fn return_code(self) -> u8 {
         match self {
             Self::UnsupportedProtocolVersion => 1,
@@ -66,7 +66,7 @@ impl Rejection {
         }
     }
 
-    /// MQTT 5.
+    /// The reason code of MQTT 5.
     fn reason_code(self) -> u8 {
         match self {
             Self::UnsupportedProtocolVersion => 0x84,

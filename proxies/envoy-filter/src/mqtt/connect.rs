@@ -1,29 +1,30 @@
-//! The CONNECT packet of MQTT 3.1.1 and 5: who wants in.
+//! The CONNECT packet of MQTT 3.1.1 and MQTT 5.
 //!
-//! First its [`length`], which the packet declares at its front, and once that much is there, the [`Connect`] itself, in
-//! one pass. So it makes no difference in which pieces it arrives, and each byte is looked at once.
+//! [`packet_length`] reads the length from the start of the packet. When that many bytes have arrived,
+//! [`Connect::decode`] decodes them in one pass. So the result does not depend on how TCP splits the packet, and each byte
+//! is decoded once.
 
 use auth_core::Credentials;
 
 use super::packet::{self, DecodeError, Reader};
 use super::properties::{self, Location, Properties};
 
-/// What a client sent to be let in. Nothing in it has been verified.
+/// A decoded CONNECT packet. Its content is not verified.
 ///
-/// It has no `Debug`: it holds a password.
+/// It has no `Debug`, because it contains a password.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Connect<'a> {
-    /// The version that it speaks.
+    /// The protocol version of the client.
     pub version: Version,
     /// The client identifier. May be empty.
     pub client_id: &'a str,
-    /// The user name, if there is one.
+    /// The user name, if the client sent one.
     pub username: Option<&'a str>,
-    /// The password, if there is one.
+    /// The password, if the client sent one.
     pub password: Option<&'a [u8]>,
 }
 
-/// The versions of MQTT whose clients are let in.
+/// The supported protocol versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// MQTT 3.1.1.
@@ -32,18 +33,18 @@ pub enum Version {
     V5,
 }
 
-/// Why something is no CONNECT that could be judged.
+/// The reason why a CONNECT packet cannot be evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
-    /// It is not a CONNECT at all, of whatever protocol.
+    /// Not a CONNECT packet, or not MQTT.
     NotConnect,
-    /// The packet says that it is longer than the gate takes.
+    /// Longer than the limit.
     TooLong,
-    /// It is not what a CONNECT should be.
+    /// A malformed CONNECT packet.
     Malformed,
-    /// A version that is not let in; a client of it understands answers of this one.
+    /// An unsupported protocol version. A client of that version understands a CONNACK of the version given here.
     UnsupportedVersion(Version),
-    /// It wants to prove who it is by more packets than CONNECT: SCRAM, Kerberos, …
+    /// Enhanced authentication, such as SCRAM or Kerberos, which needs more packets than CONNECT.
     EnhancedAuthentication,
 }
 
@@ -53,16 +54,16 @@ impl From<DecodeError> for ConnectError {
     }
 }
 
-/// The most bytes in front of a packet by which its length is known.
+/// Maximum number of bytes needed to know the length of a packet: its type, and four bytes of length.
 pub const MAX_FIXED_HEADER_BYTES: usize = 5;
 
-/// The first byte of a CONNECT: its kind, and flags that are all 0.
+/// The first byte of a CONNECT packet: its type, and flags that are all 0.
 const CONNECT_TYPE: u8 = 0x10;
 
-/// How long the packet is that starts so; `None` if that is not known yet.
+/// Returns the length of the packet with this start; `None` if more bytes are needed.
 ///
 /// # Errors
-/// It is no CONNECT, or longer than `max`.
+/// Fails if it is not a CONNECT packet, or longer than `max`.
 pub fn packet_length(start: &[u8], max: usize) -> Result<Option<usize>, ConnectError> {
     let Some((&kind, reader)) = start.split_first() else { return Ok(None) };
     if kind != CONNECT_TYPE {
@@ -74,17 +75,17 @@ pub fn packet_length(start: &[u8], max: usize) -> Result<Option<usize>, ConnectE
 }
 
 impl<'a> Connect<'a> {
-    /// The part that the policy is asked about.
+    /// The credentials, for the policy.
     #[must_use]
     pub fn credentials(&self) -> Credentials<'a> {
         let Self { client_id, username, password, .. } = *self;
         Credentials { client_id, username, password }
     }
 
-    /// Reads a whole packet, of the length that it declares.
+    /// Decodes a complete packet.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails if the packet is malformed, or its version or kind of authentication is not supported.
     pub fn decode(packet: &'a [u8]) -> Result<Self, ConnectError> {
         let mut reader = Reader(packet);
         if reader.read_u8()? != CONNECT_TYPE {
@@ -95,7 +96,7 @@ impl<'a> Connect<'a> {
         }
         let version = decode_version(&mut reader)?;
         let flags = Flags::decode(reader.read_u8()?, version)?;
-        // How often it will at least be heard of.
+        // Keep alive.
         reader.read_u16()?;
         if decode_properties(&mut reader, version, Location::Connect)?.has_authentication_method {
             return Err(ConnectError::EnhancedAuthentication);
@@ -117,13 +118,13 @@ impl<'a> Connect<'a> {
     }
 }
 
-/// The name of the protocol and its level. MQTT 3.1 has another name, and is not let in.
+/// Decodes protocol name and level. MQTT 3.1 has another name, `MQIsdp`, and is not supported.
 fn decode_version(reader: &mut Reader) -> Result<Version, ConnectError> {
     match (reader.read_binary()?, reader.read_u8()?) {
         (b"MQTT", 4) => Ok(Version::V3),
         (b"MQTT", 5) => Ok(Version::V5),
         (b"MQTT", 6..0x80) => Err(ConnectError::UnsupportedVersion(Version::V5)),
-        // Bridges of mosquitto set the highest bit at first, and do without when they are told so.
+        // Bridges of mosquitto set the highest bit in their first attempt, and clear it after this error.
         (b"MQTT" | b"MQIsdp", _) => Err(ConnectError::UnsupportedVersion(Version::V3)),
         _ => Err(ConnectError::NotConnect),
     }
@@ -136,7 +137,7 @@ fn decode_properties(reader: &mut Reader, version: Version, place: Location) -> 
     }
 }
 
-/// What there is in the payload.
+/// The connect flags: which fields the payload contains.
 #[derive(Clone, Copy)]
 struct Flags {
     will: bool,

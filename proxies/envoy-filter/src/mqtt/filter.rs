@@ -1,8 +1,16 @@
-//! The TCP filter: holds what a client sends until there is a whole CONNECT, and lets it go on to the broker, or not.
+//! The TCP filter: buffers the bytes of a client until its CONNECT packet is complete, and then forwards or rejects it.
 //!
-//! Envoy's `tcp_proxy`, which comes behind this filter, connects to a cluster once bytes reach it. By itself that is a
-//! cluster of Envoy's own that sends back whatever it gets; only a client that is let in is sent to the broker's. One that
-//! is turned away has its bytes replaced by a CONNACK, which comes back to it from there.
+//! Envoy's `tcp_proxy`, the next filter, connects to a cluster when it receives bytes. By default that is an internal
+//! cluster that echoes all bytes. This filter routes only allowed clients to the broker's cluster. It replaces the bytes
+//! of a rejected client by a CONNACK packet, which the internal cluster echoes back to the client.
+//!
+//! ```text
+//! AwaitingConnect ─┬─► Forwarding             a valid CONNECT packet; closed when the session expires
+//!                  ├─► Rejecting ─► Closing   a CONNECT packet that is denied; Closing when its CONNACK has come back
+//!                  └─► Closing                bytes that are not a CONNECT packet, or are too many
+//! ```
+//!
+//! A tick closes connections in `Closing`, and those that stay too long in `AwaitingConnect` or `Rejecting`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,16 +24,18 @@ use super::connect::{Connect, ConnectError, MAX_FIXED_HEADER_BYTES, Version, pac
 use crate::deadlines::{Deadline, DeadlineQueue, TICK_INTERVAL};
 use crate::host_calls;
 
-/// What all filter have in common.
+const CLUSTER_HINT: &str = "use a version of Envoy that has the foreign function set_envoy_filter_state";
+
+/// The state that all connections of a worker thread share.
 pub(crate) struct MqttFilter {
     settings: Settings,
     cluster: String,
     max_connect: usize,
     connect_ticks: u64,
     ticks: Cell<u64>,
-    /// MqttFilter that may not last, by the tick at which they end.
+    /// Connections that are not forwarded, by the tick at which they are closed.
     closings: Rc<DeadlineQueue>,
-    /// Those that were let in until some time, by that time.
+    /// Forwarded connections whose session expires, by the Unix time of the expiry.
     sessions: Rc<DeadlineQueue>,
 }
 
@@ -43,7 +53,7 @@ impl MqttFilter {
         }
     }
 
-    /// Counts a tick: those who are to be ended now.
+    /// Counts a tick. Returns at most `max` connections to close now.
     pub(crate) fn tick(&self, now: UnixTime, max: usize) -> Vec<u32> {
         let tick = self.ticks.get().saturating_add(1);
         self.ticks.set(tick);
@@ -53,35 +63,36 @@ impl MqttFilter {
     }
 }
 
-/// One connection.
+/// A connection of a client.
 pub(crate) struct MqttConnection {
     id: u32,
     filter: Rc<MqttFilter>,
     state: State,
-    /// When it ends, if that is known.
+    /// The time at which the connection is closed, if there is one.
     deadline: Option<Deadline>,
 }
 
+/// The state of a connection.
 enum State {
-    /// Its CONNECT has not arrived whole.
+    /// The CONNECT packet is not complete.
     AwaitingConnect,
-    /// It is let in until then, and nothing that it sends is looked at any more.
+    /// The client is allowed until this time, if there is one. Its bytes are forwarded unread.
     Forwarding(Option<UnixTime>),
-    /// It is turned away, and its CONNACK is on the way. Nothing more that it sends goes any further.
+    /// The client is rejected, and its CONNACK is on the way. Its bytes are discarded.
     Rejecting,
-    /// The next tick ends it. Nothing that it sends goes any further.
+    /// The next tick closes the connection. The client's bytes are discarded.
     Closing,
 }
 
-/// What is to be done with a client.
+/// The decision about a client.
 enum Decision {
-    /// There is not all of its CONNECT.
+    /// The CONNECT packet is not complete.
     Wait,
-    /// It is let in, until then.
+    /// Forward the client, until this time if there is one.
     Allow { version: Version, until: Option<UnixTime> },
-    /// It is told that it is not.
+    /// Answer with a CONNACK packet.
     Reject(Version, Rejection),
-    /// It is told nothing, because it would not understand it.
+    /// Close without an answer, for this reason: the peer would not understand a CONNACK packet.
     Close(&'static str),
 }
 
@@ -90,10 +101,10 @@ impl MqttConnection {
         Self { id, filter, state: State::AwaitingConnect, deadline: None }
     }
 
-    /// Enters the end of this connection, instead of the one that there was.
+    /// Sets the time at which this connection is closed, in ticks from now. Replaces the previous one.
     fn close_in(&mut self, ticks: u64) {
         let at = self.filter.ticks.get().saturating_add(ticks);
-        // First of all: the entry that there was may be the same, and is taken off the table with its appointment.
+        // Drop the previous deadline first. It removes its entry, which may equal the new one.
         self.deadline = None;
         self.deadline = Some(self.filter.closings.add(self.id, at));
     }
@@ -103,7 +114,7 @@ impl MqttConnection {
         let start = host_calls::downstream_bytes(arrived.min(MAX_FIXED_HEADER_BYTES));
         let packet = match packet_length(&start, limit) {
             Ok(Some(length)) if length <= arrived => host_calls::downstream_bytes(length),
-            Ok(_) if is_last => return Decision::Close("cut"),
+            Ok(_) if is_last => return Decision::Close("truncated"),
             Ok(_) => return Decision::Wait,
             Err(error) => return Decision::from_error(error),
         };
@@ -127,11 +138,11 @@ impl MqttConnection {
     fn deny(&self, client: &Connect, rejection: Rejection) -> Decision {
         let (client_id, reason, peer) =
             (host_calls::sanitize(client.client_id), rejection.name(), host_calls::peer_address());
-        host_calls::info(&format!("refused: client_id={client_id} reason={reason} peer={peer}"));
+        host_calls::info(&format!("denied: client_id={client_id} reason={reason} peer={peer}"));
         Decision::Reject(client.version, rejection)
     }
 
-    /// Has a client turned away: its bytes are not the broker's to see.
+    /// Rejects the client with a CONNACK packet. The broker never sees its bytes.
     fn reject(&mut self, version: Version, rejection: Rejection) -> Action {
         self.state = State::Rejecting;
         self.close_in(self.filter.connect_ticks);
@@ -139,7 +150,7 @@ impl MqttConnection {
         Action::Continue
     }
 
-    /// Has a connection closed by the next tick, with nothing said.
+    /// Closes the connection at the next tick, without an answer.
     fn close(&mut self, reason: &str) -> Action {
         host_calls::info(&format!("closed: reason={reason} peer={}", host_calls::peer_address()));
         self.state = State::Closing;
@@ -151,14 +162,17 @@ impl MqttConnection {
     fn on_connect(&mut self, arrived: usize, is_last: bool) -> Action {
         match self.decide(arrived, is_last) {
             Decision::Wait => Action::Pause,
-            // The one place where anybody is let in.
+            // The only place where a client is forwarded to the broker.
             Decision::Allow { until, .. } if host_calls::choose_cluster(&self.filter.cluster) => {
                 self.state = State::Forwarding(until);
                 self.deadline = until.map(|until| self.filter.sessions.add(self.id, until.0));
                 Action::Continue
             }
             Decision::Allow { version, .. } => {
-                host_calls::warn("refused: Envoy does not take the cluster of the broker for a connection");
+                host_calls::warn(&format!(
+                    "error: cannot route the client to the broker: peer={} hint=\"{CLUSTER_HINT}\"",
+                    host_calls::peer_address()
+                ));
                 self.reject(version, Rejection::ServerUnavailable)
             }
             Decision::Reject(version, rejection) => self.reject(version, rejection),
@@ -179,8 +193,8 @@ impl Decision {
     }
 }
 
-/// Whether the time of a session is over. Most have none, and no clock is looked at.
-fn has_ended(until: Option<UnixTime>) -> bool {
+/// Whether the session has expired. Reads the clock only if the session has an end.
+fn has_expired(until: Option<UnixTime>) -> bool {
     until.is_some_and(|until| until <= host_calls::now())
 }
 
@@ -194,7 +208,7 @@ impl StreamContext for MqttConnection {
 
     fn on_downstream_data(&mut self, arrived: usize, is_last: bool) -> Action {
         match self.state {
-            State::Forwarding(until) if has_ended(until) => {
+            State::Forwarding(until) if has_expired(until) => {
                 host_calls::replace_downstream(b"");
                 Action::Pause
             }
@@ -207,11 +221,11 @@ impl StreamContext for MqttConnection {
         }
     }
 
-    /// To a client that is turned away, this is its CONNACK. Envoy closes a connection only once it has sent what it holds
-    /// for it: to one whose time is over, nothing more is added to that.
+    /// For a rejected client, these bytes are its CONNACK packet. Bytes for an expired session are discarded, because
+    /// Envoy closes a connection only after it has sent everything that it buffers.
     fn on_upstream_data(&mut self, arrived: usize, _: bool) -> Action {
         if let State::Forwarding(until) = self.state
-            && has_ended(until)
+            && has_expired(until)
         {
             host_calls::drop_upstream();
             return Action::Pause;

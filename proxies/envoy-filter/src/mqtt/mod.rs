@@ -1,4 +1,4 @@
-//! The TCP filter, which keeps clients with bad credentials from a broker.
+//! The TCP filter: forwards only clients with valid credentials to the broker.
 
 pub mod connack;
 pub mod connect;

@@ -1,10 +1,10 @@
-//! What MQTT packets are made of: numbers, texts and data, taken from the front of some bytes.
+//! Decoding of the data types in MQTT packets (MQTT 5.0, section 1.5).
 
-/// The bytes are not what they should be.
+/// Malformed or truncated data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DecodeError;
 
-/// Bytes that have not been looked at yet. Whatever is taken from them was there.
+/// The remaining bytes of a packet. Each method removes a value from their front.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -14,8 +14,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn read_bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError)?;
-        self.0 = rest;
+        let (taken, remaining) = self.0.split_at_checked(length).ok_or(DecodeError)?;
+        self.0 = remaining;
         Ok(taken)
     }
 
@@ -31,20 +31,20 @@ impl<'a> Reader<'a> {
         self.read_array().map(u32::from_be_bytes)
     }
 
-    /// A number of one to four bytes, in the fewest that hold it.
+    /// Reads a variable byte integer. It must have the fewest bytes possible.
     pub(crate) fn read_varint(&mut self) -> Result<usize, DecodeError> {
         let (number, length) = varint(self.0)?.ok_or(DecodeError)?;
         self.read_bytes(length)?;
         Ok(number)
     }
 
-    /// Bytes that follow their length.
+    /// Reads binary data with a length prefix.
     pub(crate) fn read_binary(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.read_u16()?;
         self.read_bytes(length.into())
     }
 
-    /// UTF-8 that follows its length, without U+0000.
+    /// Reads a UTF-8 string with a length prefix. It must not contain U+0000.
     pub(crate) fn read_string(&mut self) -> Result<&'a str, DecodeError> {
         let text = str::from_utf8(self.read_binary()?).map_err(|_| DecodeError)?;
         if text.contains('\0') { Err(DecodeError) } else { Ok(text) }
@@ -55,7 +55,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number of one to four bytes at the front, and how many it takes; `None` if it does not end yet.
+/// Decodes a variable byte integer at the front of `bytes`. Returns its value and its length, or `None` if more bytes
+/// are needed.
 pub(crate) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
     let mut number = 0;
     for (index, &byte) in bytes.iter().take(MAX_VARINT_BYTES).enumerate() {
@@ -69,7 +70,7 @@ pub(crate) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError
     if bytes.len() < MAX_VARINT_BYTES { Ok(None) } else { Err(DecodeError) }
 }
 
-/// The most bytes that a number of variable length has.
+/// Maximum length of a variable byte integer.
 const MAX_VARINT_BYTES: usize = 4;
 
 #[cfg(test)]

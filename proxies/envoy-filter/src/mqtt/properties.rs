@@ -1,33 +1,36 @@
-//! The properties of MQTT 5, as far as one must read them to get past them.
+//! Validation of MQTT 5 properties (MQTT 5.0, section 2.2.2). Their values are skipped.
 
 use super::packet::{DecodeError, Reader};
 
-/// Where properties stand. Each location has its own.
+/// A part of the packet that has properties. Each part allows different ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// In the head of a CONNECT.
+    /// The header of CONNECT.
     Connect,
-    /// Before the topic of its will.
+    /// The will.
     Will,
 }
 
-/// What they say that matters here.
+/// The relevant facts about the properties.
 #[derive(Default)]
 pub(crate) struct Properties {
-    /// A method of authentication that takes more packets than CONNECT.
+    /// Whether the client requests enhanced authentication, which needs more packets than CONNECT.
     pub(crate) has_authentication_method: bool,
 }
 
-/// A property that may stand there any number of times.
+/// The only property that may occur more than once.
 const USER_PROPERTY: u8 = 0x26;
 const AUTHENTICATION_METHOD: u8 = 0x15;
 const AUTHENTICATION_DATA: u8 = 0x16;
 
-/// Reads the properties of a location. There are none that do not belong there, and none twice.
+/// Decodes the properties at a location.
+///
+/// # Errors
+/// Fails if a property is not allowed there, occurs twice or is malformed.
 pub(crate) fn decode(reader: &mut Reader, location: Location) -> Result<Properties, DecodeError> {
     let length = reader.read_varint()?;
     let mut properties = Reader(reader.read_bytes(length)?);
-    // Every identifier is below 64.
+    // One bit per identifier: all are below 64.
     let mut seen = 0_u64;
     while !properties.is_empty() {
         let identifier = properties.read_u8()?;
@@ -45,23 +48,23 @@ pub(crate) fn decode(reader: &mut Reader, location: Location) -> Result<Properti
     Ok(Properties { has_authentication_method: has(AUTHENTICATION_METHOD) })
 }
 
-/// Gets past the value of a property.
+/// Validates and skips the value of a property.
 fn skip_value(properties: &mut Reader, location: Location, identifier: u8) -> Result<(), DecodeError> {
     use Location::{Connect, Will};
     let is_valid = match (location, identifier) {
-        // Of a session: its expiry. Of a will: the expiry of the message, the delay.
+        // Session expiry interval. Will: message expiry interval, will delay interval.
         (Connect, 0x11) | (Will, 0x02 | 0x18) => properties.read_u32().map(|_| true),
-        // The largest packet.
+        // Maximum packet size.
         (Connect, 0x27) => properties.read_u32().map(|size| size > 0),
-        // How many messages at once.
+        // Receive maximum.
         (Connect, 0x21) => properties.read_u16().map(|count| count > 0),
-        // How many aliases of topics.
+        // Topic alias maximum.
         (Connect, 0x22) => properties.read_u16().map(|_| true),
-        // Whether to say more in answers. Of a will: whether it is text.
+        // Request problem information, request response information. Will: payload format indicator.
         (Connect, 0x17 | 0x19) | (Will, 0x01) => properties.read_u8().map(|flag| flag <= 1),
-        // Of a will: what kind of content, and where to answer.
+        // Will: content type, response topic.
         (Connect, AUTHENTICATION_METHOD) | (Will, 0x03 | 0x08) => properties.read_string().map(|_| true),
-        // Of a will: what the answer belongs to.
+        // Will: correlation data.
         (Connect, AUTHENTICATION_DATA) | (Will, 0x09) => properties.read_binary().map(|_| true),
         (_, USER_PROPERTY) => properties.read_string().and_then(|_| properties.read_string()).map(|_| true),
         _ => Err(DecodeError),

@@ -8,16 +8,16 @@ const CLIENT_ID: &str = "GID_test@@@AA_BB_CC_DD_EE_FF@@@1";
 const USERNAME: &str = "eyJpcCI6IjEifQ==";
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-/// What is asked, as a broker or a person would.
-struct Sent<'a> {
+/// An HTTP request.
+struct TestRequest<'a> {
     method: &'a str,
     target: &'a str,
     headers: &'a [(&'a str, &'a str)],
     body: Result<&'a str, Malformed>,
 }
 
-impl Sent<'_> {
-    /// The response, and the kinds of the notes, under these settings beside the key.
+impl TestRequest<'_> {
+    /// Sends the request to a handler with these settings and a key. Returns the response and the reported events.
     fn send_with(&self, settings: &[(&str, &str)]) -> (Response, Vec<String>) {
         let get = |name: &str| settings.iter().chain(&[("signature-keys", KEY)]).find(|(known, _)| *known == name);
         let settings = Settings::read(|name| get(name).map(|(_, value)| (*value).to_owned())).unwrap();
@@ -25,21 +25,21 @@ impl Sent<'_> {
             self.target.split_once('?').map_or((self.target, None), |(path, query)| (path, Some(query)));
         let has_body = self.body != Ok("");
         let head = Head { method: self.method, path, has_query: query.is_some(), has_body };
-        let errand = Errand::of(&head, self.headers.iter().map(|(name, _)| *name));
+        let kind = Errand::of(&head, self.headers.iter().map(|(name, _)| *name));
         let header = |name: &str| self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let body = self.body.clone().map(str::as_bytes);
-        let mut logged = Vec::new();
+        let mut reported = Vec::new();
         let mut events = |_, event: Event| {
-            logged.push(match event {
-                Event::Denied(client_id, reason) => format!("{reason} {client_id}"),
-                Event::UnsupportedGrant(_, fault) => fault.to_string(),
-                Event::Malformed(problem) => problem.kind().to_owned(),
-                Event::ConfigWarning(mistake) => mistake.kind().to_owned(),
+            reported.push(match event {
+                Event::Denied { client_id, reason } => format!("{reason} {client_id}"),
+                Event::UnsupportedGrant { error, .. } => error.to_string(),
+                Event::Malformed(error) => error.kind().to_owned(),
+                Event::ConfigWarning(warning) => warning.kind().to_owned(),
             });
         };
         let response =
-            handle(&Request { errand, method: self.method, query, header: &header, body }, &settings, NOW, &mut events);
-        (response, logged)
+            handle(&Request { kind, method: self.method, query, header: &header, body }, &settings, NOW, &mut events);
+        (response, reported)
     }
 
     fn send(&self) -> (Response, Vec<String>) {
@@ -57,18 +57,18 @@ fn good() -> String {
     login(&Key::new(None, KEY.as_bytes()).sign(CLIENT_ID, USERNAME))
 }
 
-fn post<'a>(target: &'a str, body: &'a str) -> Sent<'a> {
-    Sent { method: "POST", target, headers: JSON, body: Ok(body) }
+fn post<'a>(target: &'a str, body: &'a str) -> TestRequest<'a> {
+    TestRequest { method: "POST", target, headers: JSON, body: Ok(body) }
 }
 
 #[test]
 fn authenticates_and_reports_denied_logins() {
-    let (response, logged) = post("/mqtt/auth", &good()).send();
+    let (response, reported) = post("/mqtt/auth", &good()).send();
     assert_eq!((response.status, &*response.body), (200, r#"{"result":"allow"}"#));
-    assert_eq!((response.headers, logged.len()), (vec![("content-type", "application/json")], 0));
-    let (response, logged) = post("/mqtt/auth", &login("wrong")).send();
+    assert_eq!((response.headers, reported.len()), (vec![("content-type", "application/json")], 0));
+    let (response, reported) = post("/mqtt/auth", &login("wrong")).send();
     assert_eq!((response.status, &*response.body), (401, r#"{"result":"deny"}"#));
-    assert_eq!(logged, [format!("bad-user-name-or-password {CLIENT_ID}")]);
+    assert_eq!(reported, [format!("bad-user-name-or-password {CLIENT_ID}")]);
     let (response, _) = post("/emqx/auth", &login("wrong")).send();
     assert_eq!((response.status, &*response.body), (200, r#"{"result":"deny"}"#));
 }
@@ -88,47 +88,53 @@ fn authorizes_by_the_topics_of_the_grant() {
         (with.0.status, post("/mqtt/acl", &body).send())
     };
     assert_eq!((ask("up/AA_BB_CC_DD_EE_FF").0, ask("up/x").0), (200, 401));
-    let (_, (response, logged)) = ask("up/x");
-    assert_eq!((response.status, logged), (401, vec!["nobody-decides".to_owned()]));
+    let (_, (response, reported)) = ask("up/x");
+    assert_eq!((response.status, reported), (401, vec!["nobody-decides".to_owned()]));
     let (response, _) =
-        Sent { method: "GET", target: "/mosquitto/superuser?username=x", headers: &[], body: Ok("") }.send();
+        TestRequest { method: "GET", target: "/mosquitto/superuser?username=x", headers: &[], body: Ok("") }.send();
     assert_ne!(response.status, 200);
 }
 
 #[test]
 fn rejects_and_reports_malformed_requests() {
-    let (response, logged) = post("/mqtt/auth", "{}").send();
-    assert_eq!((response.status, logged), (400, vec!["empty".to_owned()]));
-    let (response, _) = Sent { method: "DELETE", target: "/rabbitmq/user", headers: &[], body: Ok("") }.send();
+    let (response, reported) = post("/mqtt/auth", "{}").send();
+    assert_eq!((response.status, reported), (400, vec!["empty".to_owned()]));
+    let (response, _) = TestRequest { method: "DELETE", target: "/rabbitmq/user", headers: &[], body: Ok("") }.send();
     assert_eq!(response.status, 200);
-    let (response, _) = Sent { method: "DELETE", target: "/mqtt/acl", headers: &[], body: Ok("") }.send();
+    let (response, _) = TestRequest { method: "DELETE", target: "/mqtt/acl", headers: &[], body: Ok("") }.send();
     assert!(response.status == 405 && response.headers.contains(&("allow", "GET, POST")));
-    let too_large =
-        Sent { method: "POST", target: "/mqtt/auth", headers: JSON, body: Err(Malformed::TooLarge { limit: 9 }) };
+    let too_large = TestRequest {
+        method: "POST",
+        target: "/mqtt/auth",
+        headers: JSON,
+        body: Err(Malformed::TooLarge { limit: 9 }),
+    };
     assert_eq!(too_large.send().0.status, 413);
 }
 
 #[test]
 fn serves_the_status_page_and_cross_origin_requests() {
-    let look = |method| Sent { method, target: "/mqtt/auth", headers: &[("user-agent", "x")], body: Ok("") }.send().0;
-    assert!(look("GET").status == 200 && look("GET").body.contains("as a filter in Envoy"));
-    assert!(look("OPTIONS").status == 204 && look("OPTIONS").body.is_empty());
+    let status_page =
+        |method| TestRequest { method, target: "/mqtt/auth", headers: &[("user-agent", "x")], body: Ok("") }.send().0;
+    assert!(status_page("GET").status == 200 && status_page("GET").body.contains("as a filter in Envoy"));
+    assert!(status_page("OPTIONS").status == 204 && status_page("OPTIONS").body.is_empty());
     assert!(
-        CROSS_ORIGIN
-            .iter()
-            .all(|header| look("GET").headers.contains(header) && look("OPTIONS").headers.contains(header))
+        CROSS_ORIGIN.iter().all(
+            |header| status_page("GET").headers.contains(header) && status_page("OPTIONS").headers.contains(header)
+        )
     );
     let headers = [JSON[0], ("origin", "http://page")];
-    let (response, _) = Sent { method: "POST", target: "/mqtt/auth", headers: &headers, body: Ok(&good()) }.send();
+    let (response, _) =
+        TestRequest { method: "POST", target: "/mqtt/auth", headers: &headers, body: Ok(&good()) }.send();
     assert!(response.status == 200 && CROSS_ORIGIN.iter().all(|header| response.headers.contains(header)));
 }
 
 #[test]
 fn unmatched_paths_get_404_but_emqx_like_paths_get_deny() {
-    let (response, logged) = post("/", &good()).send();
+    let (response, reported) = post("/", &good()).send();
     assert!(response.status == 404 && response.body.contains("/emqx/auth"));
-    assert_eq!(logged, ["no-such-route"]);
-    let (response, logged) = post("/api/emqx/auth", &good()).send();
-    assert_eq!((response.status, logged.len()), (200, 1));
+    assert_eq!(reported, ["no-such-route"]);
+    let (response, reported) = post("/api/emqx/auth", &good()).send();
+    assert_eq!((response.status, reported.len()), (200, 1));
     assert!(response.body.contains(r#""result":"deny""#));
 }

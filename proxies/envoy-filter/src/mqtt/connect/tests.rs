@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a packet is made of.
+/// The fields of a packet to encode.
 #[derive(Clone, Debug)]
 struct Parts {
     name: Vec<u8>,
@@ -27,7 +27,7 @@ struct Will {
 const V3: u8 = 4;
 const V5: u8 = 5;
 
-/// A client with everything that a client can have, as the version of this level has it.
+/// A packet of this protocol level with all optional fields.
 fn parts(level: u8) -> Parts {
     let will = Will { properties: Vec::new(), topic: b"gone".into(), message: b"\0\xff".into() };
     Parts {
@@ -83,7 +83,7 @@ fn error(packet: &[u8]) -> Option<ConnectError> {
     Connect::decode(packet).err()
 }
 
-/// What comes of a packet of this level once it is changed so.
+/// The error for a packet of this level after a change.
 fn error_of(level: u8, change: impl FnOnce(&mut Parts)) -> Option<ConnectError> {
     let mut parts = parts(level);
     change(&mut parts);
@@ -164,7 +164,7 @@ fn rejects_contradictory_flags() {
         for flags in [0x01, 0x18 | 0x04] {
             assert_eq!(error_of(level, |parts| parts.flags |= flags), Some(ConnectError::Malformed), "{flags:#x}");
         }
-        // Of a will that there is not.
+        // Flags of a will in a packet without a will.
         for flags in [0x08, 0x10, 0x20] {
             let change = |parts: &mut Parts| {
                 parts.will = None;
@@ -195,7 +195,7 @@ fn rejects_truncated_packets_and_trailing_bytes() {
             assert!(error(&packet(&body[..cut])).is_some(), "cut at {cut}");
         }
         assert_eq!(error(&packet(&[&body[..], b"\0"].concat())), Some(ConnectError::Malformed));
-        // Bytes behind the packet are not the packet's.
+        // Bytes after the packet.
         assert_eq!(error(&[&packet(&body)[..], b"\0"].concat()), Some(ConnectError::Malformed));
     }
 }
@@ -284,9 +284,9 @@ proptest! {
         prop_assert!(client.password == parts.password.as_deref());
     }
 
-    /// The length of a packet is not known before its head is there, and the same ever after.
+    /// The length is unknown until the start of the packet has arrived, and does not change after that.
     #[test]
-    fn packet_length_does_not_depend_on_how_the_packet_is_split(parts in clients(), behind in bytes(), piece in 1_usize..9) {
+    fn packet_length_does_not_depend_on_fragmentation(parts in clients(), behind in bytes(), piece in 1_usize..9) {
         let packet = parts.packet();
         let stream = [&packet[..], &behind].concat();
         let mut lengths = Vec::new();
@@ -309,12 +309,17 @@ proptest! {
         let _ = Connect::decode(&packet(&bytes));
     }
 
-    /// As the one before, but for what is nearly right.
+    /// Packets with one wrong byte reach parts of the parser that random bytes do not.
     #[test]
-    fn parser_survives_mutated_packets(parts in clients(), at in any::<prop::sample::Index>(), byte in any::<u8>(), properties in bytes()) {
+    fn parser_survives_mutated_packets(
+        parts in clients(),
+        position in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        properties in bytes(),
+    ) {
         let mut packet = Parts { properties, ..parts }.packet();
-        let at = at.index(packet.len());
-        packet[at] = byte;
+        let position = position.index(packet.len());
+        packet[position] = byte;
         let _ = packet_length(&packet, 65_536);
         if let Ok(client) = Connect::decode(&packet) {
             prop_assert!(!client.client_id.contains('\0'));
