@@ -43,6 +43,7 @@ struct KeyEntry {
     key: String,
 }
 
+/// Whether the id can be a key id in a grant. The host checks the same format before it logs one.
 fn is_key_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
