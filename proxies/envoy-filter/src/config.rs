@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use auth_core::Settings;
+use brokers::DEFAULT_MAX_BODY;
 use serde_json::{Map, Value};
 
 /// The configuration of one filter, with valid settings of the policy.
@@ -69,13 +70,13 @@ impl Config {
             None => Fields::default(),
         };
         let mode = match fields.text("mode")?.as_deref() {
-            Some("http") => Mode::Http { max_body: limits.size("body")? },
+            Some("http") => Mode::Http { max_body: limits.size("body", DEFAULT_MAX_BODY)? },
             Some("mqtt") => Mode::Mqtt {
                 cluster: fields
                     .text("cluster")?
                     .filter(|name| !name.is_empty())
                     .ok_or_else(|| error("cluster", "missing; set it to the name of the broker's cluster"))?,
-                max_connect: limits.size("connect")?,
+                max_connect: limits.size("connect", DEFAULT_MAX_CONNECT)?,
                 connect_seconds: limits
                     .number("connect-seconds", 1..=300, "not a whole number from 1 to 300")?
                     .unwrap_or(10),
@@ -117,7 +118,9 @@ const UNKNOWN: &str = "not known; correct its name or remove it";
 
 /// Valid limits, in bytes. Envoy buffers 1 MiB per connection by default.
 const SIZE_RANGE: std::ops::RangeInclusive<u64> = 1_024..=1_048_576;
-const DEFAULT_SIZE: u64 = 65_536;
+
+/// Default of `limits.connect`: far more than the longest valid credentials (about 5 KiB), so that a will fits too.
+const DEFAULT_MAX_CONNECT: usize = 65_536;
 
 /// The fields of a JSON object. Reading a field removes it.
 #[derive(Default)]
@@ -146,9 +149,9 @@ impl Fields {
         }
     }
 
-    fn size(&mut self, name: &str) -> Result<usize, ConfigError> {
+    fn size(&mut self, name: &str, default: usize) -> Result<usize, ConfigError> {
         let problem = "not a whole number of bytes from 1024 to 1048576";
-        let size = self.number(name, SIZE_RANGE, problem)?.unwrap_or(DEFAULT_SIZE);
+        let Some(size) = self.number(name, SIZE_RANGE, problem)? else { return Ok(default) };
         usize::try_from(size).map_err(|_| self.error(name, problem))
     }
 

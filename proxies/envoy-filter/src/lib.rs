@@ -1,7 +1,7 @@
 //! The default policy as a proxy-wasm filter for Envoy. One module contains two filters; the configuration selects one.
 //!
 //! ```text
-//! HTTP filter   broker's request ─► http/filter.rs ─► http/handler.rs: brokers ─► evaluate.rs: auth-core ─► local reply
+//! HTTP filter   broker's request ─► http/filter.rs ─► brokers::respond ─► http/policy.rs: auth-core ─► local reply
 //! TCP filter    client's CONNECT ─► mqtt/filter.rs ─► mqtt/connect.rs ─► auth-core ─► to the broker, or mqtt/connack.rs
 //! ```
 //!
@@ -11,14 +11,12 @@
 //! No input of a client causes a panic: it gets an answer, or its connection is closed. A panic is a trap, and closes
 //! every connection of the worker thread. `host_calls.rs` lists the SDK calls that panic, and why they do not here.
 //!
-//! Each module imports only modules above it: `host_calls`, `log_once`, `deadlines`; `config`; `evaluate`; `http`,
-//! `mqtt`; `root`.
+//! Each module imports only modules above it: `host_calls`, `log_once`, `deadlines`; `config`; `http`, `mqtt`; `root`.
 
 pub mod config;
 pub mod deadlines;
-mod evaluate;
 mod host_calls;
-pub mod http;
+mod http;
 mod log_once;
 pub mod mqtt;
 pub mod root;

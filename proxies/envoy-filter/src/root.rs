@@ -8,7 +8,7 @@ use proxy_wasm::types::ContextType;
 use crate::config::{Config, Mode};
 use crate::deadlines::TICK_INTERVAL;
 use crate::host_calls;
-use crate::http::filter::{HttpFilter, HttpRequest};
+use crate::http::filter::{HttpFilter, HttpStream};
 use crate::mqtt::filter::{MqttConnection, MqttFilter};
 
 /// Maximum number of connections that one tick closes, so that a tick stays short. The next tick closes more.
@@ -67,7 +67,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         match self.filter.as_ref()? {
-            Filter::Http(filter) => Some(Box::new(HttpRequest::new(Rc::clone(filter)))),
+            Filter::Http(filter) => Some(Box::new(HttpStream::new(Rc::clone(filter)))),
             Filter::Mqtt(_) => None,
         }
     }

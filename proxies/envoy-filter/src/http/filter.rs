@@ -3,17 +3,13 @@
 use std::rc::Rc;
 
 use auth_core::Settings;
-use brokers::{Errand, Head as RequestHead, Malformed};
+use brokers::{HttpRequest, HttpResponse, MAX_DISCARDED_BODY, RequestError, RequestHead, RequestKind};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::handler::{Event, Request, Response, handle};
+use super::policy::{LinkedPolicy, PolicyEvent};
 use crate::host_calls;
 use crate::log_once::LogOnce;
-
-/// Maximum number of bytes to discard of a body that is too large. Up to this limit, the filter waits for the end of
-/// the body and the connection stays open, because other requests may be waiting on it.
-const MAX_DISCARDED_BODY: usize = 4 << 20;
 
 /// The state that all requests of a worker thread share.
 pub(crate) struct HttpFilter {
@@ -27,35 +23,41 @@ impl HttpFilter {
         Self { settings, max_body, logged: LogOnce::default() }
     }
 
-    /// Logs an event. Each denied login is logged; every other problem is logged once.
-    fn log(&self, route: &'static str, event: Event) {
-        let (event, kind, problem, hint) = match &event {
-            Event::Denied { client_id, reason } => {
-                return host_calls::info(&format!(
-                    "denied: client_id={} reason={reason} route={route}",
-                    host_calls::sanitize(client_id)
-                ));
-            }
-            Event::UnsupportedGrant { client_id, error } => {
-                return host_calls::warn(&format!(
-                    "error: client_id={} reason=unsupported-grant error=\"{error}\" route={route}",
-                    host_calls::sanitize(client_id)
-                ));
-            }
-            Event::Malformed(error) => ("malformed request", error.kind(), error.to_string(), error.remedy()),
-            Event::ConfigWarning(warning) => {
-                ("broker configuration warning", warning.kind(), warning.to_string(), warning.remedy())
-            }
+    /// Logs an event. Each denied login is logged; every other problem of a request is logged once.
+    fn log(&self, route: &'static str, event: PolicyEvent) {
+        let kind = match event {
+            PolicyEvent::Malformed(error) => Some(error.kind()),
+            PolicyEvent::Warning(warning) => Some(warning.kind()),
+            PolicyEvent::Denied { .. } | PolicyEvent::Error { .. } => None,
         };
-        if self.logged.is_first(route, kind) {
-            let fields = format!("route={route} kind={kind} problem={problem:?} hint={hint:?}");
-            host_calls::warn(&format!("{event} (logged once): {fields}"));
+        if kind.is_some_and(|kind| !self.logged.is_first(route, kind)) {
+            return;
         }
+        let line = log_line(route, &event);
+        if matches!(event, PolicyEvent::Denied { .. }) { host_calls::info(&line) } else { host_calls::warn(&line) }
     }
 }
 
-/// A request.
-pub(crate) struct HttpRequest {
+fn log_line(route: &str, event: &PolicyEvent) -> String {
+    let once = |event: &str, kind: &str, problem: &dyn std::fmt::Display, hint: &str| {
+        format!("{event} (logged once): route={route} kind={kind} problem=\"{problem}\" hint=\"{hint}\"")
+    };
+    match event {
+        PolicyEvent::Denied { client_id, reason } => {
+            let (client_id, reason) = (host_calls::sanitize(client_id), reason.name());
+            format!("denied: client_id={client_id} reason={reason} route={route}")
+        }
+        PolicyEvent::Error { client_id, error } => {
+            let client_id = host_calls::sanitize(client_id);
+            format!("error: client_id={client_id} reason=unsupported-grant error=\"{error}\" route={route}")
+        }
+        PolicyEvent::Malformed(error) => once("malformed request", error.kind(), error, error.hint()),
+        PolicyEvent::Warning(warning) => once("broker configuration warning", warning.kind(), warning, warning.hint()),
+    }
+}
+
+/// An HTTP stream: one request and its response.
+pub(crate) struct HttpStream {
     filter: Rc<HttpFilter>,
     head: Option<Head>,
     /// Bytes of the body that Envoy buffers.
@@ -68,28 +70,27 @@ pub(crate) struct HttpRequest {
 /// The head of a request.
 struct Head {
     headers: Vec<(String, Vec<u8>)>,
-    kind: Errand,
+    kind: RequestKind,
 }
 
-impl HttpRequest {
+impl HttpStream {
     pub(crate) fn new(filter: Rc<HttpFilter>) -> Self {
         Self { filter, head: None, buffered: 0, discarded: 0, has_responded: false }
     }
 
     /// Answers the request, at most once.
-    fn respond(&mut self, body: Result<&[u8], Malformed>) {
+    fn respond(&mut self, body: Result<&[u8], RequestError>) {
         if std::mem::replace(&mut self.has_responded, true) {
             return;
         }
         let Some(Head { headers, kind }) = &self.head else { return };
         let header = |name: &str| header_str(headers, name);
-        let query = header(":path").and_then(|target| target.split_once('?')).map(|(_, query)| query);
+        let (_, query) = brokers::split_target(header(":path").unwrap_or_default());
         let method = header(":method").unwrap_or_default();
-        let request = Request { kind: *kind, method, query, header: &header, body };
-        let filter = &self.filter;
-        let response =
-            handle(&request, &filter.settings, host_calls::now(), &mut |route, event| filter.log(route, event));
-        let Response { status, headers, body } = response;
+        let request = HttpRequest { kind: *kind, method, query, header: &header, body };
+        let log = |route, event: PolicyEvent| self.filter.log(route, event);
+        let policy = LinkedPolicy { settings: &self.filter.settings, now: host_calls::now(), log: &log };
+        let HttpResponse { status, headers, body } = brokers::respond(&request, &policy);
         host_calls::send_response(status, headers, &body);
     }
 
@@ -101,7 +102,7 @@ impl HttpRequest {
             self.discarded = self.discarded.saturating_add(arrived);
             host_calls::drop_request_body();
             if is_complete || self.discarded > MAX_DISCARDED_BODY {
-                self.respond(Err(Malformed::TooLarge { limit }));
+                self.respond(Err(RequestError::TooLarge { limit }));
             }
         } else if is_complete {
             self.respond(Ok(&host_calls::request_body(arrived)));
@@ -111,16 +112,15 @@ impl HttpRequest {
     }
 }
 
-impl Context for HttpRequest {}
+impl Context for HttpStream {}
 
-impl HttpContext for HttpRequest {
+impl HttpContext for HttpStream {
     fn on_http_request_headers(&mut self, _: usize, is_complete: bool) -> Action {
         let headers = host_calls::request_headers();
-        let target = header_str(&headers, ":path").unwrap_or_default();
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let (path, query) = brokers::split_target(header_str(&headers, ":path").unwrap_or_default());
         let method = header_str(&headers, ":method").unwrap_or_default();
         let head = RequestHead { method, path, has_query: query.is_some(), has_body: !is_complete };
-        let kind = Errand::of(&head, headers.iter().map(|(name, _)| name.as_str()));
+        let kind = RequestKind::of(&head, headers.iter().map(|(name, _)| name.as_str()));
         self.head = Some(Head { headers, kind });
         if is_complete {
             self.respond(Ok(b""));
@@ -146,6 +146,39 @@ impl HttpContext for HttpRequest {
 /// Returns a header; an empty string if its value is not text.
 fn header_str<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().find(|(known, _)| known == name)?;
-    let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-    Some(str::from_utf8(value).ok().filter(|_| is_text).unwrap_or_default())
+    Some(brokers::header_text(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use auth_core::DenyReason;
+    use brokers::{ConfigWarning, UnsupportedGrant};
+
+    use super::*;
+
+    #[test]
+    fn log_lines_name_the_event_and_escape_client_text() {
+        let client_id = "a\nb";
+        for (event, start) in [
+            (
+                PolicyEvent::Denied { client_id, reason: DenyReason::BadUserNameOrPassword },
+                "denied: client_id=a\\nb reason=bad-user-name-or-password route=/mqtt/auth",
+            ),
+            (
+                PolicyEvent::Error { client_id, error: UnsupportedGrant::InvalidFilter },
+                "error: client_id=a\\nb reason=unsupported-grant error=\"",
+            ),
+            (
+                PolicyEvent::Malformed(&RequestError::Empty),
+                "malformed request (logged once): route=/mqtt/auth kind=empty problem=\"",
+            ),
+            (
+                PolicyEvent::Warning(&ConfigWarning::NoFallbackRules),
+                "broker configuration warning (logged once): route=/mqtt/auth kind=no-fallback-rules problem=\"",
+            ),
+        ] {
+            let line = log_line("/mqtt/auth", &event);
+            assert!(line.starts_with(start) && !line.contains('\n'), "{line}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
 //! The HTTP filter: answers the requests of brokers.
 
 pub(crate) mod filter;
-pub mod handler;
+mod policy;

@@ -1,20 +1,20 @@
 //! What requests come for, by their heads.
 
-use brokers::{Errand, Head, Method, Route};
+use brokers::{Method, RequestHead, RequestKind, Route};
 
-fn errand(method: &str, target: &str, header_names: &[&str], has_body: bool) -> Errand {
+fn errand(method: &str, target: &str, header_names: &[&str], has_body: bool) -> RequestKind {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    let head = Head { method, path, has_query: query.is_some(), has_body };
-    Errand::of(&head, header_names.iter().copied())
+    let head = RequestHead { method, path, has_query: query.is_some(), has_body };
+    RequestKind::of(&head, header_names.iter().copied())
 }
 
 #[test]
 fn people_look_and_brokers_ask() {
-    let asks = |method| Errand::Ask(Route::MqttAuth, method);
+    let asks = |method| RequestKind::Check(Route::MqttAuth, method);
     for (method, target, header_names, expected) in [
-        ("GET", "/mqtt/auth", &["host", "accept"][..], Errand::Look),
-        ("HEAD", "/mqtt/auth", &["user-agent"], Errand::Look),
-        ("OPTIONS", "/mqtt/auth", &[], Errand::Look),
+        ("GET", "/mqtt/auth", &["host", "accept"][..], RequestKind::StatusPage),
+        ("HEAD", "/mqtt/auth", &["user-agent"], RequestKind::StatusPage),
+        ("OPTIONS", "/mqtt/auth", &[], RequestKind::StatusPage),
         ("GET", "/mqtt/auth", &["host", "connection", "content-length"], asks(Some(Method::Get))),
         ("GET", "/mqtt/auth", &[":authority", "x-request-id", "x-forwarded-proto"], asks(Some(Method::Get))),
         ("GET", "/mqtt/auth", &["host", "via", "traceparent", "b3", "forwarded"], asks(Some(Method::Get))),
@@ -24,9 +24,9 @@ fn people_look_and_brokers_ask() {
         ("POST", "/mqtt/auth", &["accept"], asks(Some(Method::Post))),
         ("DELETE", "/mqtt/auth", &["accept"], asks(None)),
         ("get", "/mqtt/auth", &["accept"], asks(None)),
-        ("GET", "/mqtt/acl", &["accept"], Errand::Ask(Route::MqttAcl, Some(Method::Get))),
-        ("OPTIONS", "/mqtt/acl", &["accept"], Errand::Ask(Route::MqttAcl, None)),
-        ("GET", "/vernemq", &["accept"], Errand::Ask(Route::Vernemq, None)),
+        ("GET", "/mqtt/acl", &["accept"], RequestKind::Check(Route::MqttAcl, Some(Method::Get))),
+        ("OPTIONS", "/mqtt/acl", &["accept"], RequestKind::Check(Route::MqttAcl, None)),
+        ("GET", "/vernemq", &["accept"], RequestKind::Check(Route::Vernemq, None)),
     ] {
         assert_eq!(errand(method, target, header_names, false), expected, "{method} {target} {header_names:?}");
     }
@@ -36,9 +36,9 @@ fn people_look_and_brokers_ask() {
 #[test]
 fn what_misses_the_routes_may_be_emqx_all_the_same() {
     for target in ["/emqx", "/emqx/auth/", "/EMQX/auth", "/%65mqx/auth", "/api/emqx/acl?x"] {
-        assert_eq!(errand("POST", target, &[], true), Errand::LikeEmqx, "{target}");
+        assert_eq!(errand("POST", target, &[], true), RequestKind::EmqxFallback, "{target}");
     }
     for target in ["/", "/mqtt/auth/", "/mqtt", "*", ""] {
-        assert_eq!(errand("POST", target, &[], true), Errand::Elsewhere, "{target}");
+        assert_eq!(errand("POST", target, &[], true), RequestKind::NotFound, "{target}");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Seen<'a> {
 
 /// What EMQX 5.8 takes from a reply to its authentication.
 #[derive(Debug)]
-pub(crate) struct Admitted {
+pub(crate) struct AllowBody {
     pub(crate) reading: Reading,
     pub(crate) is_superuser: bool,
     pub(crate) expires_at: Option<u64>,
@@ -42,14 +42,14 @@ pub(crate) struct Rule {
     pub(crate) topics: Vec<String>,
 }
 
-impl From<Reading> for Admitted {
+impl From<Reading> for AllowBody {
     fn from(reading: Reading) -> Self {
         Self { reading, is_superuser: false, expires_at: None, attributes: Vec::new(), rules: None }
     }
 }
 
 /// EMQX 5.8.9, authentication. `now` in seconds since 1970.
-pub(crate) fn emqx_authentication(seen: &Seen, now: u64) -> Admitted {
+pub(crate) fn emqx_authentication(seen: &Seen, now: u64) -> AllowBody {
     match seen.status {
         204 => return Reading::Allowed.into(),
         200 => {}
@@ -83,7 +83,7 @@ pub(crate) fn emqx_authentication(seen: &Seen, now: u64) -> Admitted {
         Some(Value::String(text)) => text == "true" || text.parse().is_ok_and(|number: i64| number != 0),
         _ => false,
     };
-    Admitted { reading: Reading::Allowed, is_superuser, expires_at, attributes, rules }
+    AllowBody { reading: Reading::Allowed, is_superuser, expires_at, attributes, rules }
 }
 
 /// EMQX 5.8.9, authorization.
@@ -152,7 +152,7 @@ fn emqx_rule(rule: &Value) -> Option<Rule> {
     qualities.then(|| Rule { allows, action: action.to_owned(), topics })
 }
 
-impl Admitted {
+impl AllowBody {
     /// What the client's own list says of an action: `None` if it falls through to the authorization of all clients.
     ///
     /// Versions of EMQX differ in whether a wildcard at the beginning matches a topic that begins with `$`.

@@ -1,5 +1,7 @@
+use std::cell::RefCell;
+
 use auth_core::signature::Key;
-use brokers::Head;
+use brokers::{CORS_HEADERS, HttpRequest, HttpResponse, RequestError, RequestHead, RequestKind};
 
 use super::*;
 
@@ -13,36 +15,35 @@ struct TestRequest<'a> {
     method: &'a str,
     target: &'a str,
     headers: &'a [(&'a str, &'a str)],
-    body: Result<&'a str, Malformed>,
+    body: Result<&'a str, RequestError>,
 }
 
 impl TestRequest<'_> {
-    /// Sends the request to a handler with these settings and a key. Returns the response and the reported events.
-    fn send_with(&self, settings: &[(&str, &str)]) -> (Response, Vec<String>) {
+    /// Answers the request under these settings and a key. Returns the response and the reported events.
+    fn send_with(&self, settings: &[(&str, &str)]) -> (HttpResponse, Vec<String>) {
         let get = |name: &str| settings.iter().chain(&[("signature-keys", KEY)]).find(|(known, _)| *known == name);
         let settings = Settings::read(|name| get(name).map(|(_, value)| (*value).to_owned())).unwrap();
-        let (path, query) =
-            self.target.split_once('?').map_or((self.target, None), |(path, query)| (path, Some(query)));
+        let (path, query) = brokers::split_target(self.target);
         let has_body = self.body != Ok("");
-        let head = Head { method: self.method, path, has_query: query.is_some(), has_body };
-        let kind = Errand::of(&head, self.headers.iter().map(|(name, _)| *name));
+        let head = RequestHead { method: self.method, path, has_query: query.is_some(), has_body };
+        let kind = RequestKind::of(&head, self.headers.iter().map(|(name, _)| *name));
         let header = |name: &str| self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let body = self.body.clone().map(str::as_bytes);
-        let mut reported = Vec::new();
-        let mut events = |_, event: Event| {
-            reported.push(match event {
-                Event::Denied { client_id, reason } => format!("{reason} {client_id}"),
-                Event::UnsupportedGrant { error, .. } => error.to_string(),
+        let reported = RefCell::new(Vec::new());
+        let log = |_, event: PolicyEvent| {
+            reported.borrow_mut().push(match event {
+                Event::Denied { client_id, reason } => format!("{} {client_id}", reason.name()),
+                Event::Error { error, .. } => error.to_string(),
                 Event::Malformed(error) => error.kind().to_owned(),
-                Event::ConfigWarning(warning) => warning.kind().to_owned(),
+                Event::Warning(warning) => warning.kind().to_owned(),
             });
         };
-        let response =
-            handle(&Request { kind, method: self.method, query, header: &header, body }, &settings, NOW, &mut events);
-        (response, reported)
+        let request = HttpRequest { kind, method: self.method, query, header: &header, body };
+        let response = brokers::respond(&request, &LinkedPolicy { settings: &settings, now: NOW, log: &log });
+        (response, reported.into_inner())
     }
 
-    fn send(&self) -> (Response, Vec<String>) {
+    fn send(&self) -> (HttpResponse, Vec<String>) {
         self.send_with(&[])
     }
 }
@@ -89,7 +90,7 @@ fn authorizes_by_the_topics_of_the_grant() {
     };
     assert_eq!((ask("up/AA_BB_CC_DD_EE_FF").0, ask("up/x").0), (200, 401));
     let (_, (response, reported)) = ask("up/x");
-    assert_eq!((response.status, reported), (401, vec!["nobody-decides".to_owned()]));
+    assert_eq!((response.status, reported), (401, vec!["no-fallback-rules".to_owned()]));
     let (response, _) =
         TestRequest { method: "GET", target: "/mosquitto/superuser?username=x", headers: &[], body: Ok("") }.send();
     assert_ne!(response.status, 200);
@@ -107,7 +108,7 @@ fn rejects_and_reports_malformed_requests() {
         method: "POST",
         target: "/mqtt/auth",
         headers: JSON,
-        body: Err(Malformed::TooLarge { limit: 9 }),
+        body: Err(RequestError::TooLarge { limit: 9 }),
     };
     assert_eq!(too_large.send().0.status, 413);
 }
@@ -119,14 +120,14 @@ fn serves_the_status_page_and_cross_origin_requests() {
     assert!(status_page("GET").status == 200 && status_page("GET").body.contains("as a filter in Envoy"));
     assert!(status_page("OPTIONS").status == 204 && status_page("OPTIONS").body.is_empty());
     assert!(
-        CROSS_ORIGIN.iter().all(
+        CORS_HEADERS.iter().all(
             |header| status_page("GET").headers.contains(header) && status_page("OPTIONS").headers.contains(header)
         )
     );
     let headers = [JSON[0], ("origin", "http://page")];
     let (response, _) =
         TestRequest { method: "POST", target: "/mqtt/auth", headers: &headers, body: Ok(&good()) }.send();
-    assert!(response.status == 200 && CROSS_ORIGIN.iter().all(|header| response.headers.contains(header)));
+    assert!(response.status == 200 && CORS_HEADERS.iter().all(|header| response.headers.contains(header)));
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! What a broker asks: may this client connect, or publish and subscribe?
+
+use crate::warning::ConfigWarning;
+
+/// A parsed request, and what looks wrong in the configuration of the broker that sent it.
+pub struct Parsed {
+    /// The request to the policy.
+    pub request: AuthRequest,
+    /// Warnings for the operator; usually empty.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+/// A request to a policy.
+pub enum AuthRequest {
+    /// May this client connect?
+    Authenticate(Credentials),
+    /// May this connected client publish or subscribe?
+    Authorize(AuthorizeRequest),
+    /// Always denied, without calling the policy.
+    AlwaysDeny,
+}
+
+impl AuthRequest {
+    /// The client identifier; empty if the request is not about a client.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        match self {
+            Self::Authenticate(credentials) => &credentials.client_id,
+            Self::Authorize(request) => &request.client_id,
+            Self::AlwaysDeny => "",
+        }
+    }
+}
+
+/// The fields of a client's CONNECT packet, and what the broker knows of the connection. All of it is unverified.
+///
+/// Has no `Debug`, because it holds a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The client identifier. May be empty.
+    pub client_id: String,
+    /// The user name; `None` if missing or empty.
+    pub username: Option<String>,
+    /// The password, which may be any bytes; `None` if missing or empty.
+    pub password: Option<Vec<u8>>,
+    /// The client's address without the port.
+    pub peer_host: Option<String>,
+    /// Every other field of the request, in its order.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// What a connected client wants to do. The broker states the client's identity; there is no proof of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthorizeRequest {
+    /// The client identifier. May be empty.
+    pub client_id: String,
+    /// The user name; `None` if missing or empty.
+    pub username: Option<String>,
+    /// The client's address without the port.
+    pub peer_host: Option<String>,
+    /// Every other field of the request, in its order.
+    pub attributes: Vec<(String, String)>,
+    /// The operations that the client asks for. They are allowed together or not at all.
+    pub accesses: Vec<TopicAccess>,
+}
+
+/// One operation on one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicAccess {
+    /// Publish or subscribe.
+    pub action: Action,
+    /// The topic name of a publish, or the topic filter of a subscribe. Empty if the broker asks whether a client with
+    /// this name may be connected at all.
+    pub topic: String,
+}
+
+/// What a client can do with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send messages to it.
+    Publish,
+    /// Receive messages from it.
+    Subscribe,
+}
+
+impl From<AuthRequest> for Parsed {
+    fn from(request: AuthRequest) -> Self {
+        Self { request, warnings: Vec::new() }
+    }
+}

@@ -1,0 +1,107 @@
+//! EMQX 5 and rmqtt, which read the body of a 200.
+//!
+//! EMQX 5.8 reads every other status, a reply that is not JSON and a reply without `result` as *ignore*: its next
+//! authenticator decides, and the client is refused only if there is none. So the reply to a fault is a plain `deny`, which
+//! is final. How EMQX reads each member was measured on 5.8.9; see also its source, `emqx_authn_http.erl`.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::emqx_acl::{Rule, rules};
+use crate::auth_request::{AuthRequest, Parsed};
+use crate::error::RequestError;
+use crate::grant::{Access, Grant, UnsupportedGrant};
+use crate::parse::client::FieldNames;
+use crate::parse::fields::Fields;
+use crate::parse::request::Request;
+use crate::parse::topic::template_accesses;
+use crate::reply::{ALLOW, AllowReply, DENY, IGNORE, Outcome, Reply};
+use crate::warning::ConfigWarning;
+
+const FIELD_NAMES: FieldNames = FieldNames {
+    client_id: &["client_id", "clientid"],
+    peer_host: &["peerhost", "client_ip"],
+    client_id_is_optional: true,
+};
+
+pub(crate) fn parse_login(request: &Request) -> Result<Parsed, RequestError> {
+    let fields = Fields::parse(request)?;
+    let warnings = warnings(&fields, &["username", "password"]);
+    Ok(Parsed { request: AuthRequest::Authenticate(FIELD_NAMES.credentials(fields)?), warnings })
+}
+
+pub(crate) fn parse_action(request: &Request) -> Result<Parsed, RequestError> {
+    let mut fields = Fields::parse(request)?;
+    let warnings = warnings(&fields, &["username"]);
+    let accesses = template_accesses(&mut fields)?;
+    Ok(Parsed { request: AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, accesses)?), warnings })
+}
+
+/// Warnings for unresolved placeholders, and for what the operator's template lacks of the client id and `names`.
+fn warnings(fields: &Fields, names: &[&'static str]) -> Vec<ConfigWarning> {
+    let client_id = (!fields.has(FIELD_NAMES.client_id)).then_some("clientid");
+    let others = names.iter().copied().filter(|name| !fields.has(&[name]));
+    let missing = client_id.into_iter().chain(others).map(ConfigWarning::Missing);
+    fields.placeholder_warnings().into_iter().chain(missing).collect()
+}
+
+/// The reply that admits a client with all of its grant.
+pub(crate) fn allow_login(grant: &Grant, now: u64) -> Result<AllowReply, UnsupportedGrant> {
+    grant.check_expiry(now)?;
+    grant.check_attributes()?;
+    let rules = match &grant.access {
+        Access::Only { publish, subscribe } => Some(rules(publish, subscribe)?),
+        Access::Everything | Access::BrokerRules => None,
+    };
+    if *grant == Grant::default() {
+        return Ok(allow_action());
+    }
+    let body = serde_json::to_string(&AllowBody { grant, rules }).map_err(|_| UnsupportedGrant::NotSerializable)?;
+    Ok(AllowReply(Reply::json(200, body)))
+}
+
+pub(crate) fn allow_action() -> AllowReply {
+    AllowReply(Reply::json(200, ALLOW))
+}
+
+pub(crate) fn render(outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Allow(AllowReply(reply)) => reply,
+        Outcome::Deny | Outcome::Error => Reply::json(200, DENY),
+        Outcome::Ignore => Reply::json(200, IGNORE),
+        Outcome::Malformed(error) => Reply::error_reply(200, error),
+    }
+}
+
+/// The body of a reply that admits a client. Members without a value are left out: EMQX treats `null` as a fault.
+struct AllowBody<'a> {
+    grant: &'a Grant,
+    rules: Option<Vec<Rule<'a>>>,
+}
+
+impl Serialize for AllowBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_map(None)?;
+        body.serialize_entry("result", "allow")?;
+        if self.grant.access == Access::Everything {
+            body.serialize_entry("is_superuser", &true)?;
+        }
+        if !self.grant.attributes.is_empty() {
+            body.serialize_entry("client_attrs", &Attributes(&self.grant.attributes))?;
+        }
+        if let Some(end) = self.grant.expires_at {
+            body.serialize_entry("expire_at", &end)?;
+        }
+        if let Some(rules) = &self.rules {
+            body.serialize_entry("acl", rules)?;
+        }
+        body.end()
+    }
+}
+
+struct Attributes<'a>(&'a [(String, String)]);
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
