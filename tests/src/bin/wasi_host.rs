@@ -1,7 +1,7 @@
 //! `wasi-host COMPONENT`: runs a component behind `wasi:http` as `wasmtime serve` does, by the same library, until it is
 //! ended; its settings are the variables `MQTT_GATE_…`. For the bench, which says how fast that is.
 
-#[path = "../wasi_http.rs"]
+#[path = "../support/wasi_http.rs"]
 mod wasi_http;
 
 use wasi_http::{WasiHttp, variable};

@@ -5,9 +5,9 @@ use std::fs;
 use hocon_rs::Config;
 use serde_json::{Map, Value, json};
 
-use crate::device::Device;
-use crate::gate::{AUTH_CORE, Gate};
-use crate::http::post_json;
+use crate::support::device::Device;
+use crate::support::http::post_json;
+use crate::support::in_process::{AUTH_CORE, Gate};
 
 use super::DEPLOY;
 
@@ -85,7 +85,7 @@ async fn the_gate_of_the_composition_understands_what_its_emqx_asks() {
         fs::write(&file, &gate_toml).unwrap();
         let shipped = mqtt_gate::config::Config::read(&file).unwrap();
         config.policy.settings = shipped.policy.settings;
-        config.policy.settings.set("signature-keys", crate::device::KEY.to_owned());
+        config.policy.settings.set("signature-keys", crate::support::device::KEY.to_owned());
     })
     .await;
     let conf = emqx_conf();

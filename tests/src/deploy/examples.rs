@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::text;
-use crate::broker::shipped;
-use crate::device::Device;
-use crate::gate::{AUTH_CORE, Gate};
-use crate::http::{post, post_json};
+use crate::support::broker::shipped;
+use crate::support::device::Device;
+use crate::support::http::{post, post_json};
+use crate::support::in_process::{AUTH_CORE, Gate};
 
 const UP: &str = "devices/AA_BB_CC_DD_EE_FF/up/x";
 const DOWN: &str = "devices/AA_BB_CC_DD_EE_FF/down/#";

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::text;
-use crate::composition::Composition;
-use crate::envoy::{Bootstrap, MQTT};
-use crate::gate::AUTH_CORE;
-use crate::http::{Connection, get};
-use crate::wasi_http::WasiHttp;
+use crate::support::composition::Composition;
+use crate::support::envoy::{Bootstrap, MQTT};
+use crate::support::http::{Connection, get};
+use crate::support::in_process::AUTH_CORE;
+use crate::support::wasi_http::WasiHttp;
 
 /// As far as it can be said without Spin: the settings that the component gets are those of the policy that it holds.
 #[tokio::test(flavor = "multi_thread")]

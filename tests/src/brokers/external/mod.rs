@@ -1,0 +1,2 @@
+pub(crate) mod amqtt;
+pub(crate) mod rabbitmq;

@@ -1,0 +1,3 @@
+pub(crate) mod emqx;
+pub(crate) mod external;
+pub(crate) mod grants;

@@ -1,0 +1,2 @@
+pub(crate) mod credentials;
+pub(crate) mod sandbox;

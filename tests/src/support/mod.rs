@@ -1,0 +1,17 @@
+pub(crate) mod bad_clients;
+pub(crate) mod broker;
+pub(crate) mod ca;
+pub(crate) mod child;
+pub(crate) mod cli_fixture;
+pub(crate) mod composition;
+pub(crate) mod device;
+pub(crate) mod envoy;
+pub(crate) mod fake_systemd;
+pub(crate) mod http;
+pub(crate) mod in_process;
+pub(crate) mod jco;
+pub(crate) mod mqtt;
+pub(crate) mod output;
+pub(crate) mod raw_mqtt;
+pub(crate) mod request_corpus;
+pub(crate) mod wasi_http;
