@@ -1,2 +1,8 @@
-pub(crate) mod dashboard;
-pub(crate) mod metrics;
+//! The admin address: access, probes, status, metrics and the dashboard.
+
+mod auth;
+mod dashboard;
+mod external;
+mod listener;
+mod metrics;
+mod status;

@@ -1,3 +1,7 @@
-pub(crate) mod emqx;
-pub(crate) mod external;
-pub(crate) mod grants;
+//! The dialects of brokers: what each is told, in process and by real brokers.
+
+mod acl;
+mod emqx_denials;
+mod emqx_load;
+mod external;
+mod grants;

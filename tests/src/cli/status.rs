@@ -1,4 +1,4 @@
-//! `mqtt-gate status`: how a gate fares, asked as its operator may reach it.
+//! `mqtt-gate status`: what a running gate reports, over plain HTTP and TLS, with and without a token.
 
 use std::fs;
 use std::path::Path;
@@ -9,119 +9,160 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use crate::cli::verbs::{json_line, sha256};
+use super::inspect::sha256;
 use crate::support::child::{mqtt_gate, run};
+use crate::support::cli_fixture::json_line;
 use crate::support::device::Device;
 use crate::support::http::post_json;
 use crate::support::in_process::{AUTH_CORE, Gate};
 
-/// As little as a gate can tell.
-const STATE: &str = r#"{"policy":{"name":"p","sha256":"00","generation":1}}"#;
+/// The smallest `/status` that the command accepts.
+const MINIMAL_STATUS: &str = r#"{"policy":{"name":"p","sha256":"00","generation":1}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_tells_what_serves_and_what_is_wrong() {
+async fn status_shows_policy_counts_warnings_and_rejections() {
     let gate = Gate::start(AUTH_CORE).await;
-    assert_eq!(gate.connect(&Device::genuine()).await, 200);
-    gate.ask(&post_json("/emqx/auth", &json!({ "clientid": "c", "peerhost": "${peerhost}" }))).await;
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
+    gate.request(&post_json("/emqx/auth", &json!({ "clientid": "c", "peerhost": "${peerhost}" }))).await;
     gate.rename_policy(b"garbage");
-    gate.until_rejected(1).await;
+    gate.wait_for_rejection(1).await;
     let admin = gate.admin.to_string();
     let (code, printed, error) = run(&mut mqtt_gate(["status", "--admin", &admin])).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));
-    let serves = format!("serves       auth-core, sha256 {}, generation 1\n", sha256(AUTH_CORE));
-    for line in [
-        &serves,
-        "2: 1 allowed, 1 refused, 0 without a verdict\n",
-        "rejected     1\n",
-        "not a component",
-        "unread       clients\n",
-    ] {
-        assert!(printed.contains(line), "{line}: {printed}");
+    let policy = format!("auth-core, sha256 {}, generation 1\n", sha256(AUTH_CORE));
+    let status = gate.status().await;
+    let hint = status["config_warnings"][0]["hint"].as_str().unwrap();
+    for text in [&policy, "1 allowed, 1 denied", "not a component", "WARNING ", hint] {
+        assert!(printed.contains(text), "no {text:?} in {printed}");
     }
-    let finding = &gate.status().await["misconfigured"][0];
-    assert!(printed.contains(finding["remedy"].as_str().unwrap()), "the remedy is told: {printed}");
-    let (_, printed, _) = run(&mut mqtt_gate(["status", "--admin", &format!("http://{admin}/"), "--json"])).await;
+    let is_unused = |line: &str| line.contains("unused settings") && line.contains("clients");
+    assert!(printed.lines().any(is_unused), "{printed}");
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_the_status_of_the_gate() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let url = format!("http://{}/", gate.admin);
+    let (code, printed, _) = run(&mut mqtt_gate(["status", "--admin", &url, "--json"])).await;
+    assert_eq!(code, Some(0));
     assert_eq!(json_line(&printed)["policy"], gate.status().await["policy"]);
     gate.stop().await;
 }
 
+/// Asserts an exit code and one line on standard error that contains `expected`.
+async fn assert_fails(address: &str, code: i32, expected: &str) {
+    let (exit, printed, error) = run(&mut mqtt_gate(["status", "--admin", address])).await;
+    assert_eq!((exit, printed.as_str()), (Some(code), ""), "{error}");
+    assert!(error.contains(expected) && error.lines().count() == 1 && !error.contains("s3cret"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gate_that_cannot_be_asked_is_told_from_a_wrong_address() {
+async fn unreachable_gate_exits_70() {
+    // Bound and not listening, so that no other program gets the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    assert_fails(&address, 70, &address).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn address_for_brokers_exits_64() {
     let gate = Gate::start(AUTH_CORE).await;
-    let logins = gate.logins.to_string();
-    // Bound and not listening: nobody else is given this port meanwhile.
-    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
-    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let nobody = (nobody.local_addr().unwrap().to_string(), nobody);
-    for (address, code, complaint) in [
-        (nobody.0.as_str(), 70, "does not answer"),
-        (&logins, 64, "not the admin address of a gate"),
-        ("user:s3cret@gate:1", 64, "not an address"),
-        ("https://gate:8004", 64, "--ca"),
-    ] {
-        let (exit, printed, error) = run(&mut mqtt_gate(["status", "--admin", address])).await;
-        assert_eq!((exit, printed.as_str()), (Some(code), ""), "{error}");
-        assert!(error.contains(complaint) && error.lines().count() == 1 && !error.contains("s3cret"), "{error}");
-    }
+    let address = gate.auth.to_string();
+    assert_fails(&address, 64, "admin").await;
     gate.stop().await;
 }
 
-/// Answers one request with this status and body; the head of the request.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: &str, body: &str) -> String {
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_address_exits_64_without_echo() {
+    assert_fails("user:s3cret@gate:1", 64, "address").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_without_a_ca_exits_64() {
+    assert_fails("https://gate:8004", 64, "--ca").await;
+}
+
+/// Answers one request with this status line and body. Returns the head of the request.
+async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: &str, body: &str) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
     }
-    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-    stream.write_all(answer.as_bytes()).await.unwrap();
+    let response = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    stream.write_all(response.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     String::from_utf8(head).unwrap()
 }
 
+const TOKEN: &str = "token-s3cret";
+
+/// Runs `status` against a gate that responds with this status line. Asserts the exit code, that the error contains
+/// `expected`, and whether the token was sent.
+async fn assert_token(change: impl FnOnce(&mut Command), sends: bool, status: &str, code: i32, expected: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut command = mqtt_gate(["status", "--admin", &listener.local_addr().unwrap().to_string()]);
+    change(&mut command);
+    let respond = async { respond(listener.accept().await.unwrap().0, status, MINIMAL_STATUS).await };
+    let (head, (exit, printed, error)) = tokio::join!(respond, run(&mut command));
+    assert_eq!(exit, Some(code), "{error}");
+    assert!(error.contains(expected) && !error.contains("s3cret") && !printed.contains("s3cret"), "{error}");
+    let header = format!("authorization: bearer {TOKEN}\r\n");
+    assert_eq!(head.to_ascii_lowercase().contains(&header), sends);
+}
+
+fn token_variable(command: &mut Command) {
+    command.env("MQTT_GATE_ADMIN_TOKEN", TOKEN);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_shown_to_the_gate_and_to_nobody_else() {
+async fn sends_the_token_from_a_file() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("token");
-    fs::write(&file, "token-s3cret\n").unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let one = async |status| answer(listener.accept().await.unwrap().0, status, STATE).await;
-    let status = || mqtt_gate(["status", "--admin", &address]);
-    let with_file = || mqtt_gate(["status", "--admin", &address, "--token-file", file.to_str().unwrap()]);
-    let with_variable = || {
-        let mut command = status();
-        command.env("MQTT_GATE_ADMIN_TOKEN", "token-s3cret");
-        command
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let token_file = |command: &mut Command| {
+        command.arg("--token-file").arg(&file);
     };
-    for (mut command, status, code, complaint) in [
-        (with_file(), "200 OK", 0, ""),
-        (with_variable(), "200 OK", 0, ""),
-        (with_file(), "401 Unauthorized", 64, "does not take this token"),
-        (status(), "401 Unauthorized", 64, "set MQTT_GATE_ADMIN_TOKEN"),
-        (with_variable(), "302 Found\r\nlocation: http://127.0.0.1:1/", 64, "not the admin address"),
-    ] {
-        let is_shown = !complaint.contains("MQTT_GATE_ADMIN_TOKEN");
-        let (head, (exit, printed, error)) = tokio::join!(one(status), run(&mut command));
-        assert_eq!(exit, Some(code), "{error}");
-        assert!(error.contains(complaint) && !error.contains("s3cret") && !printed.contains("s3cret"), "{error}");
-        assert_eq!(head.to_ascii_lowercase().contains("authorization: bearer token-s3cret\r\n"), is_shown);
-    }
+    assert_token(token_file, true, "200 OK", 0, "").await;
 }
 
-/// Somebody with a certificate, in files that are called after them.
-fn somebody(directory: &Path, name: &str) -> CertifiedKey<KeyPair> {
-    let somebody = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    fs::write(directory.join(format!("{name}.pem")), somebody.cert.pem()).unwrap();
-    fs::write(directory.join(format!("{name}.key")), somebody.signing_key.serialize_pem()).unwrap();
-    somebody
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_the_token_from_the_environment() {
+    assert_token(token_variable, true, "200 OK", 0, "").await;
 }
 
-/// A gate that speaks TLS, and knows this client alone if it asks for one.
-fn acceptor(gate: &CertifiedKey<KeyPair>, client: Option<&CertifiedKey<KeyPair>>) -> TlsAcceptor {
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_token_exits_64() {
+    assert_token(token_variable, true, "401 Unauthorized", 64, "token").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_token_exits_64_and_names_the_variable() {
+    assert_token(|_| {}, false, "401 Unauthorized", 64, "MQTT_GATE_ADMIN_TOKEN").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_are_not_followed() {
+    let redirect = "302 Found\r\nlocation: http://127.0.0.1:1/";
+    assert_token(token_variable, true, redirect, 64, "admin").await;
+}
+
+/// Makes a self-signed certificate, as `NAME.pem` and `NAME.key`.
+fn self_signed(directory: &Path, name: &str) -> CertifiedKey<KeyPair> {
+    let certified = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs::write(directory.join(format!("{name}.pem")), certified.cert.pem()).unwrap();
+    fs::write(directory.join(format!("{name}.key")), certified.signing_key.serialize_pem()).unwrap();
+    certified
+}
+
+/// A TLS server that requires the certificate of `client`, if there is one.
+fn acceptor(server: &CertifiedKey<KeyPair>, client: Option<&CertifiedKey<KeyPair>>) -> TlsAcceptor {
     let builder = match client {
         Some(client) => {
             let mut roots = RootCertStore::empty();
@@ -131,40 +172,57 @@ fn acceptor(gate: &CertifiedKey<KeyPair>, client: Option<&CertifiedKey<KeyPair>>
         }
         None => ServerConfig::builder().with_no_client_auth(),
     };
-    let key = gate.signing_key.serialize_der().try_into().unwrap();
-    Arc::new(builder.with_single_cert(vec![gate.cert.der().clone()], key).unwrap()).into()
+    let key = server.signing_key.serialize_der().try_into().unwrap();
+    Arc::new(builder.with_single_cert(vec![server.cert.der().clone()], key).unwrap()).into()
+}
+
+/// Runs `status` with these flags against a TLS server. The files `gate`, `client` and `stranger` exist.
+async fn assert_tls(requires_client: bool, flags: &str, code: i32) {
+    let directory = TempDir::new().unwrap();
+    let (gate, client) = (self_signed(directory.path(), "gate"), self_signed(directory.path(), "client"));
+    self_signed(directory.path(), "stranger");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    let acceptor = acceptor(&gate, requires_client.then_some(&client));
+    let mut command = mqtt_gate(["status", "--admin", &address]);
+    command.args(flags.split(' ')).current_dir(&directory);
+    let serve = async {
+        match acceptor.accept(listener.accept().await.unwrap().0).into_fallible().await {
+            Ok(stream) => drop(respond(stream, "200 OK", MINIMAL_STATUS).await),
+            // Until the client has read the alert, which a reset would discard.
+            Err((_, mut stream)) => drop(stream.read_to_end(&mut Vec::new()).await),
+        }
+    };
+    let ((), (exit, printed, error)) = tokio::join!(serve, run(&mut command));
+    assert_eq!(exit, Some(code), "{error}");
+    if code == 0 {
+        assert!(printed.contains("p, sha256 00"), "{printed}");
+    } else {
+        assert!(error.contains(&address) && error.lines().count() == 1, "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gate_behind_tls_is_asked_by_whom_it_trusts_and_if_it_is_trusted() {
-    let directory = TempDir::new().unwrap();
-    let (gate, client) = (somebody(directory.path(), "gate"), somebody(directory.path(), "client"));
-    somebody(directory.path(), "stranger");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("https://{}", listener.local_addr().unwrap());
-    let (open, closed) = (acceptor(&gate, None), acceptor(&gate, Some(&client)));
-    for (acceptor, flags, code) in [
-        (&open, "--ca gate.pem", 0),
-        (&open, "--ca stranger.pem", 64),
-        (&closed, "--ca gate.pem --cert client.pem --key client.key", 0),
-        (&closed, "--ca gate.pem --cert stranger.pem --key stranger.key", 64),
-        (&closed, "--ca gate.pem", 64),
-    ] {
-        let mut command = mqtt_gate(["status", "--admin", &address]);
-        command.args(flags.split(' ')).current_dir(&directory);
-        let serve = async {
-            match acceptor.accept(listener.accept().await.unwrap().0).into_fallible().await {
-                Ok(stream) => drop(answer(stream, "200 OK", STATE).await),
-                // Until the client has read why: a connection that is reset takes that with it.
-                Err((_, mut stream)) => drop(stream.read_to_end(&mut Vec::new()).await),
-            }
-        };
-        let ((), (exit, printed, error)) = tokio::join!(serve, run(&mut command));
-        assert_eq!(exit, Some(code), "{flags}: {error}");
-        if code == 0 {
-            assert!(printed.contains("serves       p, sha256 00"), "{printed}");
-        } else {
-            assert!(error.contains("do not trust each other") && error.lines().count() == 1, "{error}");
-        }
-    }
+async fn trusts_the_given_ca() {
+    assert_tls(false, "--ca gate.pem", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_a_gate_of_another_ca() {
+    assert_tls(false, "--ca stranger.pem", 64).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presents_a_client_certificate() {
+    assert_tls(true, "--ca gate.pem --cert client.pem --key client.key", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_client_certificate_exits_64() {
+    assert_tls(true, "--ca gate.pem --cert stranger.pem --key stranger.key", 64).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_client_certificate_exits_64() {
+    assert_tls(true, "--ca gate.pem", 64).await;
 }

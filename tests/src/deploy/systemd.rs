@@ -1,4 +1,4 @@
-//! The units of systemd: they start the program that there is, and give it what it needs and nothing else.
+//! The systemd units: they fit the program, and restrict it to what it needs.
 
 use std::fs;
 use std::process::Command;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{config, key_file, text};
-use crate::support::child::{mqtt_gate, program, run};
+use super::{gate_config, key_file, text};
+use crate::support::child::{gate_binary, mqtt_gate, run};
 
 const UNITS: [&str; 3] = ["mqtt-gate.service", "mqtt-gate.socket", "mqtt-gate-admin.socket"];
 
-/// The exposure that `systemd-analyze security` finds, times ten: 0 is a service that can do nothing, 100 one that can do all.
-const EXPOSURE: &str = "10";
+/// Highest accepted exposure of `systemd-analyze security`, times ten: 0 is fully restricted, 100 is unrestricted.
+const MAX_EXPOSURE: &str = "10";
 
-/// The values of a name in a section, in their order.
+/// The values of a key in a section, in order.
 fn values(unit: &str, section: &str, name: &str) -> Vec<String> {
-    let mut within = String::new();
+    let mut current = String::new();
     let mut values = Vec::new();
     for line in text(&format!("deploy/systemd/{unit}")).lines() {
         if let Some(header) = line.strip_prefix('[') {
-            within = header.trim_end_matches(']').to_owned();
-        } else if let Some((_, value)) = line.split_once('=').filter(|(key, _)| *key == name && within == section) {
+            current = header.trim_end_matches(']').to_owned();
+        } else if let Some((_, value)) = line.split_once('=').filter(|(key, _)| *key == name && current == section) {
             values.push(value.to_owned());
         }
     }
@@ -30,7 +30,7 @@ fn values(unit: &str, section: &str, name: &str) -> Vec<String> {
 
 fn value(unit: &str, section: &str, name: &str) -> String {
     let values = values(unit, section, name);
-    assert_eq!(values.len(), 1, "{name}= of {unit} is there once");
+    assert_eq!(values.len(), 1, "{name}= of {unit} must be set once");
     values[0].clone()
 }
 
@@ -40,7 +40,7 @@ fn seconds(name: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn the_service_starts_the_program_by_flags_that_it_has() {
+async fn service_starts_the_gate_with_existing_flags() {
     let command = value(UNITS[0], "Service", "ExecStart");
     let words: Vec<&str> = command.split(' ').collect();
     assert_eq!(words[..2], ["/usr/bin/mqtt-gate", "serve"]);
@@ -52,9 +52,12 @@ async fn the_service_starts_the_program_by_flags_that_it_has() {
 }
 
 #[test]
-fn the_key_reaches_the_service_as_a_credential_and_in_no_other_way() {
+fn key_is_a_systemd_credential_and_nothing_else() {
     let (name, file) = value(UNITS[0], "Service", "LoadCredential").split_once(':').map(owned).unwrap();
-    assert_eq!(key_file(&config("deploy/systemd/gate.toml")), format!("/run/credentials/mqtt-gate.service/{name}"));
+    assert_eq!(
+        key_file(&gate_config("deploy/systemd/gate.toml")),
+        format!("/run/credentials/mqtt-gate.service/{name}")
+    );
     for unit in UNITS {
         assert_eq!(value(unit, "Unit", "AssertPathExists"), file);
     }
@@ -63,14 +66,14 @@ fn the_key_reaches_the_service_as_a_credential_and_in_no_other_way() {
     }
 }
 
-fn owned((one, other): (&str, &str)) -> (String, String) {
-    (one.to_owned(), other.to_owned())
+fn owned((first, second): (&str, &str)) -> (String, String) {
+    (first.to_owned(), second.to_owned())
 }
 
 #[test]
-fn systemd_holds_both_sockets_where_the_gate_would_listen() {
+fn sockets_have_the_default_addresses_of_the_gate() {
     let (service, sockets) = (UNITS[0], &UNITS[1..]);
-    let defaults = config("deploy/gate.toml");
+    let defaults = gate_config("deploy/gate.toml");
     for (unit, name, address) in [(UNITS[1], "logins", defaults.listen), (UNITS[2], "admin", defaults.admin_listen)] {
         assert_eq!(value(unit, "Socket", "ListenStream"), address.to_string());
         assert_eq!(value(unit, "Socket", "FileDescriptorName"), name);
@@ -80,13 +83,13 @@ fn systemd_holds_both_sockets_where_the_gate_would_listen() {
     assert_eq!(value(service, "Service", "Sockets"), sockets.join(" "));
     assert_eq!(value(service, "Unit", "Requires"), sockets.join(" "));
     assert_eq!(value(service, "Install", "Also"), sockets.join(" "));
-    // A limit on starts would close the sockets with the service.
+    // When a start limit is hit, systemd closes the sockets too.
     assert_eq!(value(service, "Unit", "StartLimitIntervalSec"), "0");
 }
 
 #[test]
-fn the_service_leaves_the_gate_time_and_room() {
-    let limits = config("deploy/systemd/gate.toml").limits;
+fn timeouts_and_limits_exceed_those_of_the_gate() {
+    let limits = gate_config("deploy/systemd/gate.toml").limits;
     assert!(seconds("TimeoutStopSec") > limits.drain);
     assert!(seconds("WatchdogSec") > 20 * limits.deadline);
     let files: usize = value(UNITS[0], "Service", "LimitNOFILE").parse().unwrap();
@@ -95,7 +98,7 @@ fn the_service_leaves_the_gate_time_and_room() {
 }
 
 #[test]
-fn the_service_is_kept_from_all_that_it_does_not_need() {
+fn service_is_sandboxed() {
     for (name, expected) in [
         ("DynamicUser", "yes"),
         ("NoNewPrivileges", "yes"),
@@ -109,7 +112,7 @@ fn the_service_is_kept_from_all_that_it_does_not_need() {
         ("RestrictAddressFamilies", "AF_UNIX"),
         ("RestrictNamespaces", "yes"),
         ("SystemCallArchitectures", "native"),
-        // wasmtime makes memory executable that it has written.
+        // wasmtime compiles code at run time.
         ("MemoryDenyWriteExecute", "no"),
         ("StateDirectory", "mqtt-gate"),
         ("Restart", "on-failure"),
@@ -120,9 +123,9 @@ fn the_service_is_kept_from_all_that_it_does_not_need() {
     assert_eq!(calls, ["@system-service", "~@privileged @keyring"]);
 }
 
-/// systemd itself, where it is installed: it need not run.
+/// Runs `systemd-analyze` if it is installed; systemd itself need not run.
 #[test]
-fn systemd_finds_no_mistake_in_the_units_and_little_that_the_service_may_do() {
+fn systemd_analyze_accepts_the_units() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
         return;
     }
@@ -130,17 +133,17 @@ fn systemd_finds_no_mistake_in_the_units_and_little_that_the_service_may_do() {
     let at = |unit: &str| directory.path().join(unit);
     for unit in UNITS {
         let text = text(&format!("deploy/systemd/{unit}"));
-        fs::write(at(unit), text.replace("/usr/bin/mqtt-gate", program().to_str().unwrap())).unwrap();
+        fs::write(at(unit), text.replace("/usr/bin/mqtt-gate", gate_binary().to_str().unwrap())).unwrap();
     }
     for arguments in [
         vec!["verify", "--man=no", "--recursive-errors=no"],
-        vec!["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE],
+        vec!["security", "--offline=true", "--no-pager", "--threshold", MAX_EXPOSURE],
     ] {
         let units = if arguments[0] == "verify" { &UNITS[..] } else { &UNITS[..1] };
         let output = Command::new("systemd-analyze").args(&arguments).args(units.iter().map(|unit| at(unit))).output();
         let output = output.unwrap();
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {said}");
-        assert!(!said.contains("Unknown key"), "{said}");
+        let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {printed}");
+        assert!(!printed.contains("Unknown key"), "{printed}");
     }
 }

@@ -1,1 +1,7 @@
-pub(crate) mod logins;
+//! The auth service over HTTP: logins, invalid requests, methods, CORS and the status page.
+
+mod cors;
+mod login;
+mod malformed;
+mod methods;
+mod status_page;

@@ -1,3 +1,9 @@
-pub(crate) mod connections;
-pub(crate) mod restart;
-pub(crate) mod systemd_notify;
+//! Connections: limits, timeouts, pipelining, shutdown, and the sockets of a service manager.
+
+mod connection_limit;
+mod pipelining;
+mod restart;
+mod shutdown;
+mod socket_activation;
+mod systemd_notify;
+mod timeouts;

@@ -1,2 +1,5 @@
-pub(crate) mod credentials;
-pub(crate) mod sandbox;
+//! Policies: the verdicts of the ones that are shipped, and the limits of what any policy can do.
+
+mod default_policy;
+mod lockdown;
+mod sandbox;

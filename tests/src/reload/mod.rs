@@ -1,4 +1,8 @@
-pub(crate) mod last_known_good;
-pub(crate) mod rejected_policies;
-pub(crate) mod swap;
-pub(crate) mod swap_under_load;
+//! Reloads: which changes of the policy file and of setting files take effect, and which are rejected.
+
+mod last_known_good;
+mod rejected_policies;
+mod setting_files;
+mod startup;
+mod swap;
+mod swap_under_load;

@@ -1,145 +1,170 @@
-//! What is no good policy never serves, and the operator is told why.
+//! Rejected policies: they never become active, and `/status` gives the reason.
 
 use std::fs;
 
-use mqtt_gate::config::Config;
-use mqtt_gate::{Listeners, serve};
 use serde_json::Value;
 
-use crate::support::device::Device;
+use crate::support::device::{Device, KEY};
 use crate::support::in_process::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
 
-/// Each bad candidate, with what is said of it.
-fn bad_candidates() -> Vec<(Vec<u8>, &'static str)> {
-    let wat = |text: &str| wat::parse_str(text).unwrap();
-    vec![
-        (b"garbage".to_vec(), "not a component"),
-        (Vec::new(), "not a component"),
-        (fs::read(LOCKDOWN).unwrap()[..20_000].to_vec(), "not a component"),
-        (wat("(module)"), "core WebAssembly module"),
-        (wat("(component)"), "does not export mqtt-gate:auth/authenticator@0.1.0"),
-        (
-            wat(r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#),
-            "does not fit the contract",
-        ),
-        (
-            wat(r#"(component
-                (import "wasi:clocks/wall-clock@0.2.0" (instance))
-                (import "wasi:cli/environment@0.2.0" (instance))
-                (import "wasi:filesystem/preopens@0.2.0" (instance)))"#),
-            "imports wasi:cli/environment@0.2.0, wasi:filesystem/preopens@0.2.0",
-        ),
-        (wat(r#"(component (import "wasi:config/store@0.2.0-rc.1" (func)))"#), "does not export"),
-    ]
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
 }
 
 fn reason(status: &Value) -> &str {
     status["rejected"]["last"]["reason"].as_str().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_candidate_is_named_and_changes_nothing() {
+/// Asserts that the gate rejects a component for a reason that contains all of `expected`, and keeps its policy.
+async fn assert_rejected(component: &[u8], expected: &[&str]) {
     let gate = Gate::start(AUTH_CORE).await;
-    let before = gate.status().await["policy"].clone();
-    for (count, (candidate, complaint)) in (1..).zip(bad_candidates()) {
-        gate.rename_policy(&candidate);
-        let status = gate.until_rejected(count).await;
-        assert!(reason(&status).contains(complaint), "{complaint}: {}", reason(&status));
-        assert!(!reason(&status).contains('\n'));
-        assert_eq!(status["policy"], before);
-        assert_eq!(gate.connect(&Device::genuine()).await, 200);
+    let policy = gate.status().await["policy"].clone();
+    gate.rename_policy(component);
+    let status = gate.wait_for_rejection(1).await;
+    for text in expected {
+        assert!(reason(&status).contains(text), "no {text:?} in {}", reason(&status));
     }
+    assert!(!reason(&status).contains('\n'));
+    assert_eq!(status["policy"], policy);
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
     gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_refuses_its_settings_or_fails_in_check_never_serves() {
-    for (how, complaint) in [
-        ("fails", "refuses its settings: check: told to fail"),
-        ("trap", "fails in its check(): the policy trapped"),
-        ("recurse", "fails in its check(): the policy trapped"),
-        ("hog", "fails in its check()"),
-        ("error-huge", "fails in its check()"),
-        ("loop", "longer than the deadline"),
-        ("tells", "told: (not shown)"),
-    ] {
-        let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("check", how.into())).await;
-        gate.rename_policy(&fs::read(MISBEHAVING).unwrap());
-        let status = gate.until_rejected(1).await;
-        assert!(reason(&status).contains(complaint), "{how}: {}", reason(&status));
-        assert_eq!(gate.connect(&Device::genuine()).await, 200);
-        gate.stop().await;
-    }
+async fn rejects_garbage() {
+    assert_rejected(b"garbage", &["not a component"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_fails_only_in_judging_an_action_never_serves() {
-    for (how, complaint) in [("trap", "the policy trapped"), ("loop", "longer than the deadline")] {
-        let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("authorize", how.into())).await;
-        gate.rename_policy(&fs::read(MISBEHAVING).unwrap());
-        let status = gate.until_rejected(1).await;
-        assert!(reason(&status).contains("first action") && reason(&status).contains(complaint), "{}", reason(&status));
-        assert_eq!(gate.connect(&Device::genuine()).await, 200);
-        gate.stop().await;
-    }
+async fn rejects_an_empty_file() {
+    assert_rejected(b"", &["not a component"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lockdown_without_a_list_is_refused() {
+async fn rejects_a_truncated_component() {
+    assert_rejected(&fs::read(LOCKDOWN).unwrap()[..20_000], &["not a component"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_a_core_module() {
+    assert_rejected(&wat("(module)"), &["core WebAssembly module"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_a_component_without_the_authenticator() {
+    assert_rejected(&wat("(component)"), &["mqtt-gate:auth/authenticator@0.1.0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_an_authenticator_of_other_types() {
+    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
+    assert_rejected(&wat(text), &["contract"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_forbidden_imports_and_names_them() {
+    let text = r#"(component
+        (import "wasi:clocks/wall-clock@0.2.0" (instance))
+        (import "wasi:cli/environment@0.2.0" (instance))
+        (import "wasi:filesystem/preopens@0.2.0" (instance)))"#;
+    assert_rejected(&wat(text), &["wasi:cli/environment@0.2.0", "wasi:filesystem/preopens@0.2.0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_an_allowed_import_of_another_type() {
+    assert_rejected(
+        &wat(r#"(component (import "wasi:config/store@0.2.0-rc.1" (func)))"#),
+        &["mqtt-gate:auth/authenticator@0.1.0"],
+    )
+    .await;
+}
+
+/// The limit protects the memory of the gate: a larger file is not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_a_file_larger_than_any_policy() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let large = gate.directory().join("large");
+    // Sparse, so that it needs no space on the disk.
+    fs::File::create(&large).unwrap().set_len((64 << 20) + 1).unwrap();
+    fs::rename(&large, gate.policy_file()).unwrap();
+    let status = gate.wait_for_rejection(1).await;
+    assert!(reason(&status).contains("64 MiB"), "{status}");
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
+    gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
+    gate.wait_for_generation(2).await;
+    gate.stop().await;
+}
+
+/// Asserts that the misbehaving policy is rejected when the setting `call` makes that call fail with `fault`.
+async fn assert_preflight_rejects(call: &str, fault: &str, expected: &[&str]) {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set(call, fault.into())).await;
+    gate.rename_policy(&fs::read(MISBEHAVING).unwrap());
+    let status = gate.wait_for_rejection(1).await;
+    for text in expected {
+        assert!(reason(&status).contains(text), "no {text:?} in {}", reason(&status));
+    }
+    assert!(!status.to_string().contains(KEY), "a key is shown");
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_a_policy_that_rejects_its_settings() {
+    assert_preflight_rejects("check", "fails", &["settings", "check"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_redacts_keys_in_the_error_of_check() {
+    assert_preflight_rejects("check", "tells", &["settings"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_a_trap_in_check() {
+    assert_preflight_rejects("check", "trap", &["check()", "trap"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_a_stack_overflow_in_check() {
+    assert_preflight_rejects("check", "recurse", &["check()", "trap"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_excessive_memory_in_check() {
+    assert_preflight_rejects("check", "hog", &["check()"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_oversized_output_of_check() {
+    assert_preflight_rejects("check", "error-huge", &["check()"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_a_loop_in_check() {
+    assert_preflight_rejects("check", "loop", &["check()"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_a_trap_in_authorize() {
+    assert_preflight_rejects("authorize", "trap", &["trap"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_a_loop_in_authorize() {
+    assert_preflight_rejects("authorize", "loop", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_rejects_lockdown_without_a_list() {
     let directory = tempfile::TempDir::new().unwrap();
     fs::copy(AUTH_CORE, directory.path().join("policy.wasm")).unwrap();
     let gate = Gate::start_in(directory, |config| {
         let mut settings = mqtt_gate::settings::SettingSources::default();
-        settings.set("signature-keys", crate::support::device::KEY.into());
+        settings.set("signature-keys", KEY.into());
         config.policy.settings = settings;
     })
     .await;
     gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
-    let status = gate.until_rejected(1).await;
+    let status = gate.wait_for_rejection(1).await;
     assert!(reason(&status).contains("clients: missing"), "{}", reason(&status));
     gate.stop().await;
-}
-
-/// So that it is not taken into memory, which may be less than that.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_no_policy_could_be_is_not_read() {
-    let gate = Gate::start(AUTH_CORE).await;
-    let endless = gate.directory().join("endless");
-    // It takes no room on the disk.
-    fs::File::create(&endless).unwrap().set_len((64 << 20) + 1).unwrap();
-    fs::rename(&endless, gate.policy_file()).unwrap();
-    let status = gate.until_rejected(1).await;
-    assert!(status["rejected"]["last"]["reason"].as_str().unwrap().contains("longer than 64 MiB"), "{status}");
-    assert_eq!(gate.connect(&Device::genuine()).await, 200);
-    gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
-    gate.until_generation(2).await;
-    gate.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gate_does_not_start_without_a_policy_that_works() {
-    let directory = tempfile::TempDir::new().unwrap();
-    let file = directory.path().join("policy.wasm");
-    for (component, key, complaint) in [
-        (None, "0123456789abcdef", "cannot read"),
-        (Some(b"garbage".to_vec()), "0123456789abcdef", "not a component"),
-        (Some(fs::read(AUTH_CORE).unwrap()), "", "signature-keys: missing"),
-        (Some(fs::read(AUTH_CORE).unwrap()), "test-signature-key-12345", "published"),
-        (Some(fs::read(AUTH_CORE).unwrap()), "null", "published"),
-        (Some(fs::read(AUTH_CORE).unwrap()), "too short", "shorter than 16 bytes"),
-    ] {
-        let _ = fs::remove_file(&file);
-        if let Some(component) = component {
-            fs::write(&file, component).unwrap();
-        }
-        let mut config = Config::default();
-        config.policy.file = Some(file.clone());
-        config.policy.settings.set("signature-keys", key.into());
-        config.listen = ([127, 0, 0, 1], 0).into();
-        config.admin_listen = ([127, 0, 0, 1], 0).into();
-        let listeners = Listeners::bind(&config).unwrap();
-        let error = serve(config, listeners, std::future::pending()).await.expect_err("it should not start");
-        let line = mqtt_gate::one_line::chain(&error);
-        assert!(line.contains(complaint), "{complaint}: {line}");
-    }
 }

@@ -1,4 +1,4 @@
-//! Who makes certificates, and clients that trust it.
+//! A certificate authority, and TLS clients that trust it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,57 +13,60 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::support::http::Connection;
+use crate::support::within_timeout;
 
-/// A root, and an authority below it that certifies.
-pub(crate) struct Authority {
+/// A root CA with an intermediate CA that issues the certificates.
+pub(crate) struct Ca {
     root: CertifiedIssuer<'static, KeyPair>,
-    below: CertifiedIssuer<'static, KeyPair>,
+    intermediate: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// What this machine is called.
+/// The names of this machine.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// A certificate with those that lead to the root, and its key, in PEM.
+/// A certificate chain without the root, and its private key, in PEM.
 pub(crate) struct Identity {
     pub(crate) chain: String,
     pub(crate) key: String,
 }
 
-impl Authority {
+impl Ca {
     pub(crate) fn new() -> Self {
-        let root = CertifiedIssuer::self_signed(authority("root"), KeyPair::generate().unwrap()).unwrap();
-        let below = CertifiedIssuer::signed_by(authority("below"), KeyPair::generate().unwrap(), &root).unwrap();
-        Self { root, below }
+        let root = CertifiedIssuer::self_signed(ca_params("root"), KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let intermediate = CertifiedIssuer::signed_by(ca_params("intermediate"), key, &root).unwrap();
+        Self { root, intermediate }
     }
 
+    /// The root certificate in PEM.
     pub(crate) fn root(&self) -> String {
         self.root.pem()
     }
 
-    /// A certificate for this machine and a new key.
+    /// Issues a certificate for this machine with a new key.
     pub(crate) fn identity(&self) -> Identity {
-        self.identity_with(&KeyPair::generate().unwrap().serialize_pem())
+        self.identity_with_key(&KeyPair::generate().unwrap().serialize_pem())
     }
 
-    /// A certificate for this machine and this key, in PKCS#8.
-    pub(crate) fn identity_with(&self, key: &str) -> Identity {
-        self.certify(CertificateParams::new(NAMES.map(str::to_owned)).unwrap(), key)
+    /// Issues a certificate for this machine and a key in PKCS#8.
+    pub(crate) fn identity_with_key(&self, key: &str) -> Identity {
+        self.issue(CertificateParams::new(NAMES.map(str::to_owned)).unwrap(), key)
     }
 
-    /// A certificate for this machine that ends with this year.
-    pub(crate) fn identity_until(&self, year: i32) -> Identity {
+    /// Issues a certificate for this machine that expires at the end of `year`.
+    pub(crate) fn identity_expiring(&self, year: i32) -> Identity {
         let mut params = CertificateParams::new(NAMES.map(str::to_owned)).unwrap();
         params.not_after = date_time_ymd(year, 12, 31);
-        self.certify(params, &KeyPair::generate().unwrap().serialize_pem())
+        self.issue(params, &KeyPair::generate().unwrap().serialize_pem())
     }
 
-    fn certify(&self, params: CertificateParams, key: &str) -> Identity {
+    fn issue(&self, params: CertificateParams, key: &str) -> Identity {
         let pair = KeyPair::from_pem(key).unwrap();
-        let certificate = params.signed_by(&pair, &self.below).unwrap();
-        Identity { chain: certificate.pem() + &self.below.pem(), key: key.to_owned() }
+        let certificate = params.signed_by(&pair, &self.intermediate).unwrap();
+        Identity { chain: certificate.pem() + &self.intermediate.pem(), key: key.to_owned() }
     }
 
-    /// Connects as somebody who trusts the root, and shows this.
+    /// Connects as a client that trusts the root and presents `identity`.
     pub(crate) async fn connect(
         &self,
         address: SocketAddr,
@@ -86,13 +89,26 @@ impl Authority {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let stream = within_timeout("the TLS handshake", handshake).await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-        Ok(Connection::over(stream))
+        Ok(Connection::from_stream(stream))
+    }
+
+    /// Connects to a gate that restarts: a handshake that the shutdown interrupts is repeated with the next gate.
+    pub(crate) async fn connect_with_retries(&self, address: SocketAddr) -> Connection<TlsStream<TcpStream>> {
+        within_timeout("a TLS connection", async {
+            loop {
+                if let Ok(connection) = self.connect(address, None).await {
+                    return connection;
+                }
+            }
+        })
+        .await
     }
 }
 
-fn authority(name: &str) -> CertificateParams {
+fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, name);

@@ -1,4 +1,4 @@
-//! Who operates a gate: its configuration, and the verbs that change what serves.
+//! A gate beside a command line that has the same settings, for the commands that swap its policy.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,32 +7,33 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::child::{mqtt_gate, run};
+use crate::support::child::{mqtt_gate, run, write_config};
 use crate::support::device::KEY;
 use crate::support::in_process::{AUTH_CORE, Gate, OPERATOR};
 
-/// A gate that runs, and its operator with the configuration of the same settings.
-pub(crate) struct Site {
+/// A serving gate, and a command line configured for it.
+pub(crate) struct SwapFixture {
     pub(crate) gate: Gate,
-    pub(crate) operator: Operator,
+    pub(crate) cli: Cli,
 }
 
-/// Who swaps, and by which flags.
-pub(crate) struct Operator {
+/// The command line of an operator.
+pub(crate) struct Cli {
     pub(crate) directory: TempDir,
     pub(crate) policy: PathBuf,
     pub(crate) admin: String,
 }
 
-impl Site {
+impl SwapFixture {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
+    /// Changes the configuration of the gate; the command line keeps the original one.
     pub(crate) async fn start_with(change: impl FnOnce(&mut mqtt_gate::config::Config)) -> Self {
         let gate = Gate::start_with(AUTH_CORE, change).await;
-        let operator = Operator::of(&gate, gate.policy_file());
-        Self { gate, operator }
+        let cli = Cli::for_gate(&gate, gate.policy_file());
+        Self { gate, cli }
     }
 
     pub(crate) fn policy(&self) -> PathBuf {
@@ -43,24 +44,24 @@ impl Site {
         self.gate.directory().join("policy.wasm.previous")
     }
 
-    /// Nothing but the policy and the one before lies there.
-    pub(crate) fn assert_tidy(&self) {
+    /// Asserts that the directory holds the policy and the previous one only.
+    pub(crate) fn assert_no_leftovers(&self) {
         for entry in fs::read_dir(self.gate.directory()).unwrap() {
             let name = entry.unwrap().file_name();
-            assert!(name == "policy.wasm" || name == "policy.wasm.previous", "{name:?} is left");
+            assert!(name == "policy.wasm" || name == "policy.wasm.previous", "{name:?} is left over");
         }
     }
 }
 
-impl Operator {
-    pub(crate) fn of(gate: &Gate, policy: PathBuf) -> Self {
+impl Cli {
+    pub(crate) fn for_gate(gate: &Gate, policy: PathBuf) -> Self {
         let directory = TempDir::new().unwrap();
         let text = format!(
-            "admin_listen = \"{}\"\npolicy.file = {policy:?}\nlimits.deadline = \"20s\"\n\
+            "admin_listen = \"{}\"\npolicy.file = {policy:?}\nlimits.policy_timeout = \"20s\"\n\
              policy.settings = {{ signature-keys = {KEY:?}, clients = {OPERATOR:?} }}",
             gate.admin
         );
-        fs::write(directory.path().join("gate.toml"), text).unwrap();
+        write_config(directory.path(), &text);
         Self { directory, policy, admin: gate.admin.to_string() }
     }
 
@@ -70,17 +71,26 @@ impl Operator {
         command
     }
 
-    /// The exit code, what was printed as JSON, and the complaint.
+    /// Runs `swap --json`: the exit code, the report and the error.
     pub(crate) async fn swap(&self, file: &str) -> (Option<i32>, Value, String) {
-        told(run(&mut self.command(&["swap", file, "--json"])).await)
+        run_json(&mut self.command(&["swap", file, "--json"])).await
     }
 
+    /// Runs `rollback --json`: the exit code, the report and the error.
     pub(crate) async fn rollback(&self) -> (Option<i32>, Value, String) {
-        told(run(&mut self.command(&["rollback", "--json"])).await)
+        run_json(&mut self.command(&["rollback", "--json"])).await
     }
 }
 
-pub(crate) fn told((code, printed, error): (Option<i32>, String, String)) -> (Option<i32>, Value, String) {
+/// Runs a command that prints JSON; `null` if it prints nothing. Its error has at most one line and shows no key.
+pub(crate) async fn run_json(command: &mut Command) -> (Option<i32>, Value, String) {
+    let (code, printed, error) = run(command).await;
     assert!(!error.contains(KEY) && error.lines().count() <= 1, "{error}");
     (code, serde_json::from_str(&printed).unwrap_or_default(), error)
+}
+
+/// Parses the one line that a command prints with `--json`.
+pub(crate) fn json_line(printed: &str) -> Value {
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    serde_json::from_str(printed).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A policy put behind `wasi:http`, by the program.
+//! A policy composed behind `wasi:http` by `mqtt-gate compose`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,32 +6,32 @@ use tempfile::TempDir;
 
 use crate::support::child::{mqtt_gate, run};
 
-/// A composition, as a file that is there until this is dropped.
+/// A composed component, as a file that exists until this is dropped.
 pub(crate) struct Composition {
     path: PathBuf,
-    /// What the program said of it.
-    pub(crate) said: String,
+    /// The output of `mqtt-gate compose`.
+    pub(crate) printed: String,
     _directory: TempDir,
 }
 
 impl Composition {
-    /// One that takes its settings from the `wasi:config/store` of its host.
-    pub(crate) async fn of(policy: &str) -> Self {
-        Self::make(policy, &[]).await
+    /// Composes a policy that reads its settings from `wasi:config/store`.
+    pub(crate) async fn with_config_store(policy: &str) -> Self {
+        Self::compose(policy, &[]).await
     }
 
-    /// One that takes its settings from the environment.
+    /// Composes a policy that reads its settings from environment variables.
     pub(crate) async fn with_settings_from_env(policy: &str) -> Self {
-        Self::make(policy, &["--settings-from-env"]).await
+        Self::compose(policy, &["--settings-from-env"]).await
     }
 
-    async fn make(policy: &str, flags: &[&str]) -> Self {
+    async fn compose(policy: &str, flags: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("composition.wasm");
         let arguments = ["compose", policy, "-o", path.to_str().unwrap()];
-        let (code, said, error) = run(&mut mqtt_gate(arguments.into_iter().chain(flags.iter().copied()))).await;
+        let (code, printed, error) = run(&mut mqtt_gate(arguments.into_iter().chain(flags.iter().copied()))).await;
         assert_eq!((code, error.as_str()), (Some(0), ""));
-        Self { path, said, _directory: directory }
+        Self { path, printed, _directory: directory }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -1,90 +1,102 @@
-//! A service manager, as far as the gate knows one: it holds the sockets, hands them over and is told how the gate is.
+//! A service manager as the gate sees it: it holds the sockets, passes them on, and receives notifications.
 
 use std::iter;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use command_fds::{CommandFdExt, FdMapping};
 use tempfile::TempDir;
 use tokio::net::UnixDatagram;
 use tokio::process::Command;
-use tokio::time::timeout;
 
-use crate::support::child::{PATIENCE, program};
+use crate::support::child::gate_binary;
 use crate::support::device::KEY;
+use crate::support::within_timeout;
 
-pub(crate) struct Manager {
-    logins: TcpListener,
+pub(crate) struct FakeSystemd {
+    auth: TcpListener,
     admin: TcpListener,
-    notices: UnixDatagram,
+    notifications: UnixDatagram,
     directory: TempDir,
 }
 
-impl Manager {
+impl FakeSystemd {
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
-        Self { logins: listen(), admin: listen(), notices, directory }
+        let notifications = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        Self { auth: listen(), admin: listen(), notifications, directory }
     }
 
-    pub(crate) fn logins(&self) -> SocketAddr {
-        self.logins.local_addr().unwrap()
+    pub(crate) fn auth_address(&self) -> SocketAddr {
+        self.auth.local_addr().unwrap()
     }
 
-    pub(crate) fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.local_addr().unwrap()
     }
 
-    /// `mqtt-gate serve` with both sockets, the brokers' last, and these arguments besides.
+    /// `mqtt-gate serve` with both sockets passed on, the admin socket first, and these arguments.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Command {
-        let sockets = [self.admin.try_clone().unwrap().into(), self.logins.try_clone().unwrap().into()];
-        let mut command = handing_over(sockets, "admin:logins", arguments);
+        let sockets = [self.admin.try_clone().unwrap().into(), self.auth.try_clone().unwrap().into()];
+        let mut command = serve_with_fds(sockets, "admin:logins", arguments);
         command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
         command
     }
 
-    /// The path of a file of this name, which goes when the manager does.
+    /// A directory that lives as long as this.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The path of a file in [`Self::directory`].
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// What the gate has said and nobody has heard yet.
-    pub(crate) fn heard(&self) -> Vec<String> {
-        let mut notice = [0; 4096];
+    /// The notifications that have arrived and were not read yet.
+    pub(crate) fn drain_notifications(&self) -> Vec<String> {
+        let mut datagram = [0; 4096];
         let next = || {
-            self.notices.try_recv(&mut notice).ok().map(|length| String::from_utf8(notice[..length].to_vec()).unwrap())
+            let length = self.notifications.try_recv(&mut datagram).ok()?;
+            Some(String::from_utf8(datagram[..length].to_vec()).unwrap())
         };
         iter::from_fn(next).collect()
     }
 
-    /// The next thing that the gate says.
-    pub(crate) async fn notice(&self) -> String {
-        let mut notice = vec![0; 4096];
-        let length = timeout(PATIENCE, self.notices.recv(&mut notice)).await.expect("a notice").unwrap();
-        notice.truncate(length);
-        String::from_utf8(notice).unwrap()
+    pub(crate) async fn next_notification(&self) -> String {
+        let mut datagram = vec![0; 4096];
+        let length = within_timeout("a notification", self.notifications.recv(&mut datagram)).await.unwrap();
+        datagram.truncate(length);
+        String::from_utf8(datagram).unwrap()
     }
 
-    /// Waits until the gate says this, on a line.
-    pub(crate) async fn until_told(&self, line: &str) -> String {
-        loop {
-            let notice = self.notice().await;
-            if notice.lines().any(|told| told == line) {
-                return notice;
+    /// Waits for a notification that has this line.
+    pub(crate) async fn wait_for_notification(&self, line: &str) -> String {
+        within_timeout(line, async {
+            loop {
+                let notification = self.next_notification().await;
+                if notification.lines().any(|received| received == line) {
+                    return notification;
+                }
             }
-        }
+        })
+        .await
     }
 }
 
-/// `mqtt-gate serve` with these descriptors from 3 on. Their names are for whoever has the process's own number.
-pub(crate) fn handing_over(descriptors: impl IntoIterator<Item = OwnedFd>, names: &str, arguments: &[&str]) -> Command {
+/// `mqtt-gate serve` with these descriptors from 3 on. A shell sets `LISTEN_PID`, which must be the gate's own process id.
+pub(crate) fn serve_with_fds(
+    descriptors: impl IntoIterator<Item = OwnedFd>,
+    names: &str,
+    arguments: &[&str],
+) -> Command {
     let mappings = (3..).zip(descriptors).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd });
     let mappings: Vec<FdMapping> = mappings.collect();
     let mut command = Command::new("sh");
-    command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(program()).arg("serve").args(arguments);
+    command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(gate_binary()).arg("serve").args(arguments);
     command.env("LISTEN_FDS", mappings.len().to_string()).env("LISTEN_FDNAMES", names);
     command.env("MQTT_SIGNATURE_KEY", KEY).stdin(Stdio::null()).kill_on_drop(true);
     command.fd_mappings(mappings).unwrap();

@@ -1,4 +1,4 @@
-//! As much of an HTTP/1.1 client as it takes to pipeline.
+//! A minimal HTTP/1.1 client that can pipeline requests.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -6,15 +6,14 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::support::child::PATIENCE;
+use crate::support::within_timeout;
 
-/// In TCP, unless something else is said.
+/// A client connection, over TCP by default.
 pub(crate) struct Connection<S = TcpStream>(BufReader<S>);
 
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -27,68 +26,66 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// Whether the other side has ended the connection, as far as is known here. Nobody owes an answer meanwhile.
-    pub(crate) fn is_ended(&self) -> bool {
+    /// Whether the server has closed the connection already. Only valid while no response is outstanding.
+    pub(crate) fn is_closed(&self) -> bool {
         !matches!(self.0.get_ref().try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// One that somebody has opened.
-    pub(crate) fn over(stream: S) -> Self {
+    pub(crate) fn from_stream(stream: S) -> Self {
         Self(BufReader::new(stream))
     }
 
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> Answer {
+    pub(crate) async fn request(&mut self, request: &[u8]) -> Response {
         self.send(request).await;
-        self.answer().await
+        self.response().await
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).await.unwrap();
+        within_timeout("room to send", self.0.get_mut().write_all(bytes)).await.unwrap();
     }
 
-    /// Sends, unless the other side ends the connection.
+    /// Sends, and reports whether the server still accepts data.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
-        timeout(PATIENCE, self.0.get_mut().write_all(bytes)).await.expect("the end of the connection, or room").is_ok()
+        within_timeout("room to send, or the connection to close", self.0.get_mut().write_all(bytes)).await.is_ok()
     }
 
-    /// Says that nothing more will be sent.
-    pub(crate) async fn finish(&mut self) {
+    /// Closes the sending half.
+    pub(crate) async fn shutdown_write(&mut self) {
         self.0.get_mut().shutdown().await.unwrap();
     }
 
-    pub(crate) async fn answer(&mut self) -> Answer {
-        self.try_answer().await.expect("an answer and not the end of the connection")
+    pub(crate) async fn response(&mut self) -> Response {
+        self.try_response().await.expect("a response before the connection closes")
     }
 
-    /// The next answer; `None` if the connection ends before it begins.
-    pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
-        timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
+    /// The next response; `None` if the connection closes instead.
+    pub(crate) async fn try_response(&mut self) -> Option<Response> {
+        within_timeout("a response", self.read_response()).await
     }
 
-    /// Waits for the end of the connection, whatever comes before it.
-    pub(crate) async fn end(&mut self) {
+    /// Waits until the server closes the connection, and discards whatever comes before that.
+    pub(crate) async fn wait_closed(&mut self) {
         let mut rest = Vec::new();
-        let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the end of the connection");
+        let _ = within_timeout("the connection to close", self.0.read_to_end(&mut rest)).await;
     }
 
-    /// Whether the other side ends the connection now, and says so in the way of what it is made of.
-    pub(crate) async fn ends_cleanly(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.0.read(&mut [0])).await.expect("the end of the connection");
-        read.is_ok_and(|read| read == 0)
+    /// Whether the server closes the connection with the end-of-stream of its protocol (FIN, or close_notify in TLS).
+    pub(crate) async fn closes_cleanly(&mut self) -> bool {
+        within_timeout("the connection to close", self.0.read(&mut [0])).await.is_ok_and(|read| read == 0)
     }
 
-    async fn read_answer(&mut self) -> Option<Answer> {
-        let mut answer = self.head().await?;
-        if answer.header("transfer-encoding") == Some("chunked") {
-            answer.body = self.chunks().await;
-            return Some(answer);
+    async fn read_response(&mut self) -> Option<Response> {
+        let mut response = self.response_head().await?;
+        if response.header("transfer-encoding") == Some("chunked") {
+            response.body = self.chunks().await;
+            return Some(response);
         }
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        answer.body.resize(length, 0);
-        self.0.read_exact(&mut answer.body).await.unwrap();
-        Some(answer)
+        let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
+        response.body.resize(length, 0);
+        self.0.read_exact(&mut response.body).await.unwrap();
+        Some(response)
     }
 
     async fn chunks(&mut self) -> Vec<u8> {
@@ -105,26 +102,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// An answer without its body.
-    pub(crate) async fn head(&mut self) -> Option<Answer> {
+    /// The next response without its body.
+    pub(crate) async fn response_head(&mut self) -> Option<Response> {
         let status = self.line().await?.split(' ').nth(1).unwrap().parse().unwrap();
         let mut headers = Vec::new();
         loop {
-            let line = self.line().await.expect("a whole head");
+            let line = self.line().await.expect("a complete head");
             let Some((name, value)) = line.split_once(": ") else { break };
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        Some(Answer { status, headers, body: Vec::new() })
+        Some(Response { status, headers, body: Vec::new() })
     }
 
     async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let read = self.0.read_line(&mut line).await.ok()?;
+        let read = within_timeout("a line", self.0.read_line(&mut line)).await.ok()?;
         (read > 0).then(|| line.trim_end().to_owned())
     }
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -137,23 +134,29 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The member `result` of the body.
+    /// The field `result` of the body.
     pub(crate) fn result(&self) -> String {
         self.json()["result"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 pub(crate) fn get(target: &str) -> Vec<u8> {
-    bare("GET", target)
+    without_body("GET", target)
 }
 
-/// A request without a body.
-pub(crate) fn bare(method: &str, target: &str) -> Vec<u8> {
+/// A request without a body, with an `accept` header.
+pub(crate) fn without_body(method: &str, target: &str) -> Vec<u8> {
     format!("{method} {target} HTTP/1.1\r\nhost: gate\r\naccept: */*\r\n\r\n").into_bytes()
 }
 
-/// The same request, as a browser sends it for a page from elsewhere.
-pub(crate) fn by_a_page(request: &[u8]) -> Vec<u8> {
+/// Adds a header to a request, before all others.
+pub(crate) fn with_header(request: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let text = String::from_utf8(request.to_vec()).unwrap();
+    text.replacen("\r\n", &format!("\r\n{name}: {value}\r\n"), 1).into_bytes()
+}
+
+/// The same request, as a browser sends it for a page of another origin.
+pub(crate) fn cross_origin(request: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(request).replacen("host: gate\r\n", "host: gate\r\norigin: http://page\r\n", 1).into_bytes()
 }
 

@@ -1,4 +1,4 @@
-//! A gate that runs for one test, in this process, on free ports, with a policy file of its own.
+//! A gate in the test's own process, on free ports, with its own policy file.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,61 +11,68 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
-use crate::support::child::PATIENCE;
 use crate::support::device::{Device, KEY};
-use crate::support::http::{self, Answer, Connection};
+use crate::support::http::{self, Connection, Response};
+use crate::support::{poll_until, within_timeout};
 
 pub(crate) const AUTH_CORE: &str = env!("AUTH_CORE");
 pub(crate) const LOCKDOWN: &str = env!("LOCKDOWN");
 pub(crate) const MISBEHAVING: &str = env!("MISBEHAVING");
 pub(crate) const PLAIN: &str = env!("PLAIN");
 
-/// The client that the lockdown policy lets in.
+/// The client id that the lockdown policy allows.
 pub(crate) const OPERATOR: &str = "operator";
 
 pub(crate) struct Gate {
-    pub(crate) logins: SocketAddr,
+    /// Address for brokers.
+    pub(crate) auth: SocketAddr,
+    /// Address for operators.
     pub(crate) admin: SocketAddr,
     directory: TempDir,
-    stop: Option<oneshot::Sender<()>>,
+    shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), ServeError>>,
 }
 
+/// Configures a gate for tests. Everything that makes tests faster or independent of the machine's load is set here.
+fn test_config(policy: PathBuf) -> Config {
+    let mut config = Config::default();
+    config.policy.file = Some(policy);
+    config.policy.settings.set("signature-keys", KEY.to_owned());
+    config.policy.settings.set("clients", OPERATOR.to_owned());
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.admin_listen = ([127, 0, 0, 1], 0).into();
+    // A loaded machine must not fail a test. Tests about the timeout set their own.
+    config.limits.deadline = Duration::from_secs(20);
+    config
+}
+
 impl Gate {
-    /// A gate with a copy of this component.
+    /// Starts a gate on a copy of `component`.
     pub(crate) async fn start(component: &str) -> Self {
         Self::start_with(component, |_| {}).await
     }
 
-    /// A gate with a copy of this component and a changed configuration.
+    /// Starts a gate on a copy of `component`, with a changed configuration.
     pub(crate) async fn start_with(component: &str, change: impl FnOnce(&mut Config)) -> Self {
         let directory = TempDir::new().unwrap();
         fs::copy(component, directory.path().join("policy.wasm")).unwrap();
         Self::start_in(directory, change).await
     }
 
-    /// A gate on a directory that holds `policy.wasm`.
+    /// Starts a gate on a directory that holds `policy.wasm`.
     pub(crate) async fn start_in(directory: TempDir, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.policy.file = Some(directory.path().join("policy.wasm"));
-        config.policy.settings.set("signature-keys", KEY.to_owned());
-        config.policy.settings.set("clients", OPERATOR.to_owned());
-        config.listen = ([127, 0, 0, 1], 0).into();
-        config.admin_listen = ([127, 0, 0, 1], 0).into();
-        // So that a loaded machine fails no test. Where the deadline matters, the test sets it.
-        config.limits.deadline = Duration::from_secs(20);
+        let mut config = test_config(directory.path().join("policy.wasm"));
         change(&mut config);
         let listeners = Listeners::bind(&config).unwrap();
-        let (logins, admin) = (listeners.logins.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
-        let (stop, stopped) = oneshot::channel();
+        let (auth, admin) = (listeners.logins.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
+        let (shutdown, signal) = oneshot::channel();
         let serving = tokio::spawn(async {
-            let ended = serve(config, listeners, async { drop(stopped.await) }).await;
-            ended.inspect_err(|error| eprintln!("the gate ended: {error:?}"))
+            let result = serve(config, listeners, async { drop(signal.await) }).await;
+            result.inspect_err(|error| eprintln!("the gate stopped: {error:?}"))
         });
-        let gate = Self { logins, admin, directory, stop: Some(stop), serving };
-        gate.until("it is ready", |status| status["policy"]["generation"] == 1).await;
+        let gate = Self { auth, admin, directory, shutdown: Some(shutdown), serving };
+        gate.wait_until("the gate is ready", |status| status["policy"]["generation"] == 1).await;
         gate
     }
 
@@ -77,67 +84,64 @@ impl Gate {
         self.directory.path().join("policy.wasm")
     }
 
-    /// Copies a component over the policy file, as `cp` does it: in place.
+    /// Overwrites the policy file in place, as `cp` does.
     pub(crate) fn write_policy(&self, component: &[u8]) {
         fs::write(self.policy_file(), component).unwrap();
     }
 
-    /// Puts a component in the place of the policy file, in one step.
+    /// Replaces the policy file atomically, as `mv` does.
     pub(crate) fn rename_policy(&self, component: &[u8]) {
         let new = self.directory.path().join("policy.wasm.new");
         fs::write(&new, component).unwrap();
         fs::rename(new, self.policy_file()).unwrap();
     }
 
-    /// What a device is told that asks now.
-    pub(crate) async fn connect(&self, device: &Device) -> u16 {
-        self.ask(&device.request()).await.status
+    /// Status code of a login of `device` by `/mqtt/auth`.
+    pub(crate) async fn authenticate(&self, device: &Device) -> u16 {
+        self.request(&device.request()).await.status
     }
 
-    pub(crate) async fn ask(&self, request: &[u8]) -> Answer {
-        Connection::open(self.logins).await.ask(request).await
+    /// Sends a request on a new connection.
+    pub(crate) async fn request(&self, request: &[u8]) -> Response {
+        Connection::open(self.auth).await.request(request).await
     }
 
-    /// Asks for what has no body in its answer, whatever its length says.
-    pub(crate) async fn ask_head(&self, request: &[u8]) -> Answer {
-        let mut connection = Connection::open(self.logins).await;
+    /// Sends a request whose response has no body, whatever its content-length says.
+    pub(crate) async fn request_head(&self, request: &[u8]) -> Response {
+        let mut connection = Connection::open(self.auth).await;
         connection.send(request).await;
-        connection.head().await.expect("an answer")
+        connection.response_head().await.expect("a response")
     }
 
     pub(crate) async fn status(&self) -> Value {
-        Connection::open(self.admin).await.ask(&http::get("/status")).await.json()
+        Connection::open(self.admin).await.request(&http::get("/status")).await.json()
     }
 
-    /// Waits until the status says so, as an operator would.
-    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
-        loop {
-            assert!(!self.serving.is_finished(), "the gate ended before {what}");
+    /// Polls `/status` until `condition` holds.
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        poll_until(what, async || {
+            assert!(!self.serving.is_finished(), "the gate stopped before {what}");
             let status = self.status().await;
-            if holds(&status) {
-                return status;
-            }
-            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {status}");
-            sleep(Duration::from_millis(5)).await;
-        }
+            condition(&status).then_some(status)
+        })
+        .await
     }
 
-    pub(crate) async fn until_generation(&self, generation: u64) -> Value {
-        self.until("the policy is swapped", |status| status["policy"]["generation"] == generation).await
+    pub(crate) async fn wait_for_generation(&self, generation: u64) -> Value {
+        self.wait_until("the policy is swapped", |status| status["policy"]["generation"] == generation).await
     }
 
-    pub(crate) async fn until_rejected(&self, count: u64) -> Value {
-        self.until("the candidate is rejected", |status| status["rejected"]["count"].as_u64() >= Some(count)).await
+    pub(crate) async fn wait_for_rejection(&self, count: u64) -> Value {
+        self.wait_until("the policy is rejected", |status| status["rejected"]["count"].as_u64() >= Some(count)).await
     }
 
-    /// Tells it to stop; returns when it has.
+    /// Shuts the gate down and waits until it has stopped.
     pub(crate) async fn stop(mut self) {
-        self.say_stop();
-        self.serving.await.unwrap().unwrap();
+        self.begin_shutdown();
+        within_timeout("the gate to stop", self.serving).await.unwrap().unwrap();
     }
 
-    pub(crate) fn say_stop(&mut self) {
-        drop(self.stop.take());
+    pub(crate) fn begin_shutdown(&mut self) {
+        drop(self.shutdown.take());
     }
 }

@@ -1,73 +1,78 @@
-//! What a program says while it runs, kept.
+//! Captured output of a running program.
 
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
-use crate::support::child::PATIENCE;
+use crate::support::within_timeout;
 
-/// The lines of a program so far. Read all along, so that the program never waits to write them.
+/// The lines that a program has printed so far. Read all the time, so that the program never blocks on a full pipe.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Said>);
+pub(crate) struct Output(Arc<Captured>);
 
 #[derive(Default)]
-struct Said {
-    text: Mutex<(String, bool)>,
-    more: Notify,
+struct Captured {
+    state: Mutex<State>,
+    changed: Notify,
 }
 
-impl Log {
-    pub(crate) fn of(stream: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        let log = Self::default();
-        let said = Arc::clone(&log.0);
+#[derive(Default)]
+struct State {
+    text: String,
+    is_closed: bool,
+}
+
+impl Output {
+    pub(crate) fn capture(stream: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let output = Self::default();
+        let captured = Arc::clone(&output.0);
         tokio::spawn(async move {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
-            // Not all of it is text: Envoy quotes what it was given.
+            // Not all of it is UTF-8: Envoy quotes its input.
             while stream.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
-                said.text.lock().unwrap().0.push_str(&String::from_utf8_lossy(&line));
-                said.more.notify_waiters();
+                captured.state.lock().unwrap().text.push_str(&String::from_utf8_lossy(&line));
+                captured.changed.notify_waiters();
                 line.clear();
             }
-            said.text.lock().unwrap().1 = true;
-            said.more.notify_waiters();
+            captured.state.lock().unwrap().is_closed = true;
+            captured.changed.notify_waiters();
         });
-        log
+        output
     }
 
     pub(crate) fn text(&self) -> String {
-        self.0.text.lock().unwrap().0.clone()
+        self.0.state.lock().unwrap().text.clone()
     }
 
-    /// How often it has said so.
-    pub(crate) fn count(&self, word: &str) -> usize {
-        self.text().matches(word).count()
+    /// Number of occurrences of `text`.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.text().matches(text).count()
     }
 
-    /// Waits until it says so.
-    pub(crate) async fn until(&self, word: &str) {
-        assert!(self.until_or_end(word).await, "it ended without {word:?}: {}", self.text());
+    /// Waits until the output contains `text`.
+    pub(crate) async fn wait_for(&self, text: &str) {
+        assert!(self.wait_for_or_eof(text).await, "the output ended without {text:?}: {}", self.text());
     }
 
-    /// Waits until it says so, or ends. Whether it said so.
-    pub(crate) async fn until_or_end(&self, word: &str) -> bool {
-        let said = async {
+    /// Waits until the output contains `text` or ends. Returns whether it contains `text`.
+    pub(crate) async fn wait_for_or_eof(&self, text: &str) -> bool {
+        let found = async {
             loop {
-                let more = self.0.more.notified();
-                tokio::pin!(more);
-                more.as_mut().enable();
-                let (has_said, has_ended) = {
-                    let text = self.0.text.lock().unwrap();
-                    (text.0.contains(word), text.1)
+                let changed = self.0.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                let (is_found, is_closed) = {
+                    let state = self.0.state.lock().unwrap();
+                    (state.text.contains(text), state.is_closed)
                 };
-                if has_said || has_ended {
-                    return has_said;
+                if is_found || is_closed {
+                    return is_found;
                 }
-                more.await;
+                changed.await;
             }
         };
-        timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("it never said {word:?}: {}", self.text()))
+        within_timeout(&format!("{text:?} in the output"), found).await
     }
 }

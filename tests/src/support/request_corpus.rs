@@ -1,23 +1,23 @@
-//! What brokers ask, in the words of each, and ways of asking that are wrong: as requests, to be sent to any host.
+//! Requests of brokers, valid and invalid, to be sent to any host.
 
 use brokers::Route;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::http::{bare, by_a_page, get, post, post_json};
+use crate::support::http::{cross_origin, get, post, post_json, without_body};
 
-/// What is the same with every policy: ways of asking that are right or wrong, on each route and beside them.
-pub(crate) fn ways_of_asking() -> Vec<Vec<u8>> {
+/// Requests whose response does not depend on the policy: every method, body and content type, on and beside each route.
+pub(crate) fn request_variants() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for path in Route::ALL.map(Route::path) {
         for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"] {
-            requests.push(bare(method, path));
-            requests.push(bare(method, &format!("{path}?clientid=c&username=u&topic=t&action=publish")));
-            requests.push(by_a_page(&bare(method, path)));
+            requests.push(without_body(method, path));
+            requests.push(without_body(method, &format!("{path}?clientid=c&username=u&topic=t&action=publish")));
+            requests.push(cross_origin(&without_body(method, path)));
         }
         for body in ["", "{", "[]", "{}", r#"{"clientid":1}"#, r#"{"clientid":"c","username":"u","password":"p"}"#] {
             requests.push(post(path, "application/json", body.as_bytes()));
-            requests.push(by_a_page(&post(path, "application/json; charset=utf-8", body.as_bytes())));
+            requests.push(cross_origin(&post(path, "application/json; charset=utf-8", body.as_bytes())));
             requests.push(post(path, "text/plain", body.as_bytes()));
         }
         let form = b"client_id=c&clientid=c&username=u&password=%00%ff&vhost=/&topic=t&acc=1&action=subscribe";
@@ -28,14 +28,14 @@ pub(crate) fn ways_of_asking() -> Vec<Vec<u8>> {
     requests.extend(
         ["/", "/mqtt", "/mqtt/auth/", "/auth?clientid=c", "/emqx/auth/", "/EMQX/auth", "/%65mqx/x?clientid=c"]
             .iter()
-            .flat_map(|path| [get(path), bare("PUT", path), post_json(path, &json!({ "clientid": "c" }))]),
+            .flat_map(|path| [get(path), without_body("PUT", path), post_json(path, &json!({ "clientid": "c" }))]),
     );
-    requests.extend(bare_heads());
+    requests.extend(requests_without_client_headers());
     requests
 }
 
-/// Heads that say little of who asks: no person, so that a 200 would be taken for an answer.
-fn bare_heads() -> impl Iterator<Item = Vec<u8>> {
+/// `GET` requests that no person sends. A broker that sends one would take `200` for an allow.
+fn requests_without_client_headers() -> impl Iterator<Item = Vec<u8>> {
     let heads = [
         "GET /mqtt/auth HTTP/1.1\r\nhost: gate\r\n",
         "HEAD /mqtt/auth HTTP/1.1\r\nhost: gate\r\nx-forwarded-for: x\r\n",
@@ -47,20 +47,20 @@ fn bare_heads() -> impl Iterator<Item = Vec<u8>> {
     heads.into_iter().map(|head| format!("{head}\r\n").into_bytes()).chain([with_body])
 }
 
-/// A client on every route, in the words of each broker.
-pub(crate) fn as_each_broker_asks(device: &Device) -> Vec<Vec<u8>> {
+/// Every kind of request that the supported brokers send for a client.
+pub(crate) fn broker_requests(device: &Device) -> Vec<Vec<u8>> {
     let Device { client_id, username, password } = device;
-    let encoded = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
-    let [id, user, secret] = [client_id, username, password].map(|text| encoded(text));
+    let percent_encoded = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let [id, user, secret] = [client_id, username, password].map(|text| percent_encoded(text));
     let form = |path: &str, body: String| post(path, "application/x-www-form-urlencoded", body.as_bytes());
     let hook = |name: &str, body: Value| {
         let request = post_json("/vernemq", &body);
-        let hooked = format!("host: gate\r\nvernemq-hook: {name}\r\n");
-        String::from_utf8(request).unwrap().replacen("host: gate\r\n", &hooked, 1).into_bytes()
+        let header = format!("host: gate\r\nvernemq-hook: {name}\r\n");
+        String::from_utf8(request).unwrap().replacen("host: gate\r\n", &header, 1).into_bytes()
     };
     let mut requests = vec![
         device.request_to("/mqtt/auth"),
-        by_a_page(&device.request_to("/mqtt/auth")),
+        cross_origin(&device.request_to("/mqtt/auth")),
         device.request_to("/emqx/auth"),
         get(&format!("/emqx/auth?clientid={id}&username={user}&password={secret}")),
         form("/mqtt/auth", format!("clientid={id}&username={user}&password={secret}")),
@@ -85,26 +85,36 @@ pub(crate) fn as_each_broker_asks(device: &Device) -> Vec<Vec<u8>> {
         requests.push(hook("auth_on_subscribe_m5", subscribe));
         let publish = json!({ "client_id": client_id, "username": username, "topic": topic, "payload": "x" });
         requests.push(hook("auth_on_publish", publish));
-        let key = encoded(&topic.replace('/', "."));
-        let asked = format!("client_id={id}&username={user}&vhost=%2F&resource=topic&name=amq.topic&permission=write");
-        requests.push(form("/rabbitmq/topic", format!("{asked}&routing_key={key}&variable_map.client_id={id}")));
+        let key = percent_encoded(&topic.replace('/', "."));
+        let check = format!("client_id={id}&username={user}&vhost=%2F&resource=topic&name=amq.topic&permission=write");
+        requests.push(form("/rabbitmq/topic", format!("{check}&routing_key={key}&variable_map.client_id={id}")));
     }
     requests
 }
 
-/// What EMQX was measured to send, to the routes that are meant for it.
-pub(crate) fn as_emqx_asked() -> Vec<Vec<u8>> {
+/// The requests recorded from EMQX, each to the route of its kind.
+pub(crate) fn recorded_emqx_requests() -> Vec<Vec<u8>> {
+    let route = |case: &Value| if case["kind"] == "authn" { "/emqx/auth" } else { "/emqx/acl" };
+    emqx_cases().iter().map(|case| recorded_request(case, route(case))).collect()
+}
+
+/// The requests recorded from EMQX, all sent to `route`.
+pub(crate) fn recorded_emqx_requests_to(route: &str) -> Vec<Vec<u8>> {
+    emqx_cases().iter().map(|case| recorded_request(case, route)).collect()
+}
+
+fn emqx_cases() -> Vec<Value> {
     let file: Value = serde_json::from_str(include_str!("../../vectors/emqx-requests.json")).unwrap();
-    let request = |case: &Value| {
-        let request = &case["request"];
-        let path = if case["kind"] == "authn" { "/emqx/auth" } else { "/emqx/acl" };
-        let query = request["query"].as_str().filter(|query| !query.is_empty());
-        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let mut head = format!("{} {target} HTTP/1.1\r\n", request["method"].as_str().unwrap());
-        for header in request["headers"].as_array().unwrap() {
-            head += &format!("{}: {}\r\n", header[0].as_str().unwrap(), header[1].as_str().unwrap());
-        }
-        format!("{head}\r\n{}", request["body"].as_str().unwrap()).into_bytes()
-    };
-    file["cases"].as_array().unwrap().iter().map(request).collect()
+    file["cases"].as_array().unwrap().clone()
+}
+
+fn recorded_request(case: &Value, route: &str) -> Vec<u8> {
+    let request = &case["request"];
+    let text = |name: &str| request[name].as_str().unwrap();
+    let query = request["query"].as_str().filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
+    let mut head = format!("{} {route}{} HTTP/1.1\r\n", text("method"), query.unwrap_or_default());
+    for header in request["headers"].as_array().unwrap() {
+        head += &format!("{}: {}\r\n", header[0].as_str().unwrap(), header[1].as_str().unwrap());
+    }
+    format!("{head}\r\n{}", text("body")).into_bytes()
 }

@@ -1,5 +1,5 @@
-//! A host of components behind `wasi:http`, as `wasmtime serve` is one: wasmtime's own library, on a free port, in this
-//! process. Each request has an instance of its own; one that traps is answered with a 500.
+//! A host of `wasi:http` components, as `wasmtime serve` is one: the library of wasmtime, on a free port, in this process.
+//! Each request gets its own instance; a trap is a 500.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,16 +26,15 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-/// A host that runs one component until this is dropped.
+/// A host that serves one component until this value is dropped.
 pub(crate) struct WasiHttp {
-    /// Where it answers.
     pub(crate) address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
 impl WasiHttp {
-    /// Runs a component with these settings, which it finds both in `wasi:config/store` and, as `MQTT_GATE_…`, in the
-    /// environment: it takes them from where it was composed to.
+    /// Serves a component. Its settings are in `wasi:config/store` and, as `MQTT_GATE_…`, in the environment; how it was
+    /// composed decides which of the two it reads.
     pub(crate) async fn start(component: &Path, settings: &[(&str, &str)]) -> Self {
         let host = Arc::new(Host::new(component, settings));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -50,27 +49,27 @@ impl Drop for WasiHttp {
     }
 }
 
-/// The variable by which a setting is told.
-pub(crate) fn variable(setting: &str) -> String {
+/// The environment variable of a setting.
+pub(crate) fn env_name(setting: &str) -> String {
     format!("MQTT_GATE_{}", setting.to_ascii_uppercase().replace('-', "_"))
 }
 
 async fn serve(host: Arc<Host>, listener: TcpListener) {
-    // Dropped with this task, and every connection with it.
+    // Dropping the set with this task closes every connection.
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
         client.set_nodelay(true).unwrap();
         let host = Arc::clone(&host);
         connections.spawn(async move {
-            let answer = service_fn(|request| host.answer(request));
-            // A client that goes away is no concern of anybody's.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(client), answer).await;
+            let service = service_fn(|request| host.respond(request));
+            // An error means that the client has gone.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(client), service).await;
         });
     }
 }
 
-/// A component that is ready to be instantiated, and its settings.
+/// A linked component and its settings.
 struct Host {
     component: ProxyPre<Guest>,
     settings: Vec<(String, String)>,
@@ -88,35 +87,35 @@ impl Host {
         Self { component, settings: settings.iter().map(|&(name, value)| (name.into(), value.into())).collect() }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<HyperOutgoingBody>, Infallible> {
-        Ok(self.ask(request).await.unwrap_or_else(|_| {
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<HyperOutgoingBody>, Infallible> {
+        Ok(self.call(request).await.unwrap_or_else(|_| {
             let body = Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync();
             Response::builder().status(500).body(body).unwrap()
         }))
     }
 
-    async fn ask(&self, request: Request<Incoming>) -> wasmtime::Result<Response<HyperOutgoingBody>> {
+    async fn call(&self, request: Request<Incoming>) -> wasmtime::Result<Response<HyperOutgoingBody>> {
         let mut store = Store::new(self.component.engine(), Guest::new(&self.settings));
-        let (answer, answered) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
-        let out = store.data_mut().http().new_response_outparam(answer)?;
+        let out = store.data_mut().http().new_response_outparam(sender)?;
         let component = self.component.clone();
-        // It goes on after the head of the answer, which is why it is not waited for.
+        // The component continues after the head of the response, so it runs in a task.
         let running = tokio::spawn(async move {
             let guest = component.instantiate_async(&mut store).await?;
             guest.wasi_http_incoming_handler().call_handle(store, request, out).await
         });
-        match answered.await {
-            Ok(answer) => Ok(answer?),
+        match receiver.await {
+            Ok(response) => Ok(response?),
             Err(_) => {
                 running.await??;
-                Err(wasmtime::Error::msg("it never answered"))
+                Err(wasmtime::Error::msg("the component sent no response"))
             }
         }
     }
 }
 
-/// What an instance has: its settings, and nothing to ask others by.
+/// Store data of an instance. Outgoing requests are denied.
 struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -127,7 +126,7 @@ struct Guest {
 
 impl Guest {
     fn new(settings: &[(String, String)]) -> Self {
-        let variables: Vec<_> = settings.iter().map(|(name, value)| (variable(name), value.clone())).collect();
+        let variables: Vec<_> = settings.iter().map(|(name, value)| (env_name(name), value.clone())).collect();
         Self {
             wasi: WasiCtx::builder().envs(&variables).build(),
             http: WasiHttpCtx::new(),
@@ -150,14 +149,14 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// Lets no component ask anybody anything.
+/// Denies every outgoing request.
 struct NoRequests;
 
-type Requested = Box<dyn Future<Output = HttpResult<(Response<WasiBody>, Sent)>> + Send>;
-type Sent = Box<dyn Future<Output = HttpResult<()>> + Send>;
+type ResponseFuture = Box<dyn Future<Output = HttpResult<(Response<WasiBody>, BodyFuture)>> + Send>;
+type BodyFuture = Box<dyn Future<Output = HttpResult<()>> + Send>;
 
 impl WasiHttpHooks for NoRequests {
-    fn send_request(&mut self, _: Request<WasiBody>, _: Option<RequestOptions>, _: Sent) -> Requested {
+    fn send_request(&mut self, _: Request<WasiBody>, _: Option<RequestOptions>, _: BodyFuture) -> ResponseFuture {
         Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }

@@ -1,32 +1,24 @@
-//! The decision log: a line for each answer, nothing in it that is secret, and nobody waits for it.
+//! The decision log: one line per decision, no secrets, and no login waits for it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::time::{sleep, timeout};
 
-use crate::support::child::{PATIENCE, Running, mqtt_gate, run};
+use crate::support::child::{GateProcess, write_config};
 use crate::support::device::{Device, KEY};
 use crate::support::http::{Connection, get, post_json};
+use crate::support::{poll_until, within_timeout};
 
-/// How often to look.
-const POLL: Duration = Duration::from_millis(5);
-
-/// A gate with this under `[decisions]`.
-async fn gate(directory: &Path, decisions: &str) -> Running {
-    let config = config(directory, decisions);
-    let mut command = mqtt_gate(["serve", "--config", config.to_str().unwrap()]);
-    Running::start(command.env("MQTT_SIGNATURE_KEY", KEY)).await
+/// Writes a configuration with this `[decision_log]` table.
+pub(super) fn decision_log_config(directory: &Path, table: &str) -> PathBuf {
+    write_config(directory, &format!("limits.policy_timeout = \"20s\"\n[decision_log]\n{table}\n"))
 }
 
-fn config(directory: &Path, decisions: &str) -> PathBuf {
-    let path = directory.join("gate.toml");
-    fs::write(&path, format!("limits.deadline = \"20s\"\n[decisions]\n{decisions}\n")).unwrap();
-    path
+async fn gate(directory: &Path, table: &str) -> GateProcess {
+    GateProcess::start_config(&decision_log_config(directory, table)).await
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -34,162 +26,136 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
-/// Waits until these files have so many lines: a gate that stops does not wait long for a disk.
-async fn until_lines(count: usize, files: &[&Path]) {
+/// Waits until the files have this many lines together. A gate that stops waits for the disk for a short time only.
+async fn wait_for_lines(count: usize, files: &[&Path]) {
     let lines = || files.iter().flat_map(fs::read).flatten().filter(|byte| *byte == b'\n').count();
-    let written = async {
-        while lines() < count {
-            sleep(POLL).await;
-        }
-    };
-    timeout(PATIENCE, written).await.unwrap_or_else(|_| panic!("{} lines, and not {count}", lines()));
+    poll_until(&format!("{count} lines are written"), async || (lines() >= count).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answer_has_its_line_and_no_line_a_secret() {
+async fn logs_each_decision_without_secrets() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("decisions.log");
-    let running = gate(directory.path(), &format!("file = {file:?}")).await;
-    let genuine = Device::genuine();
-    let forged = Device { password: "password-s3cret".into(), ..genuine.clone() };
-    let odd = Device { client_id: "ev\nil\u{1b}".repeat(1_000), ..genuine.clone() };
-    let mut connection = Connection::open(running.logins).await;
-    for (device, status) in [(&genuine, 200), (&forged, 401), (&odd, 401)] {
-        assert_eq!(connection.ask(&device.request()).await.status, status);
+    let gate = gate(directory.path(), &format!("file = {file:?}")).await;
+    let valid = Device::valid();
+    let forged = Device { password: "password-s3cret".into(), ..valid.clone() };
+    let long_id = Device { client_id: "ev\nil\u{1b}".repeat(1_000), ..valid.clone() };
+    let mut connection = Connection::open(gate.auth).await;
+    for (device, status) in [(&valid, 200), (&forged, 401), (&long_id, 401)] {
+        assert_eq!(connection.request(&device.request()).await.status, status);
     }
-    let action = serde_json::json!({ "clientid": genuine.client_id, "topic": "t", "action": "publish" });
-    connection.ask(&post_json("/emqx/acl", &action)).await;
-    until_lines(4, &[&file]).await;
-    running.terminate();
-    running.end().await;
+    let action = json!({ "clientid": valid.client_id, "topic": "t", "action": "publish" });
+    connection.request(&post_json("/emqx/acl", &action)).await;
+    wait_for_lines(4, &[&file]).await;
+    gate.stop().await;
     let text = fs::read_to_string(&file).unwrap();
-    for secret in [KEY, &genuine.password, &genuine.username, &forged.password] {
+    for secret in [KEY, &valid.password, &valid.username, &forged.password] {
         assert!(!text.contains(secret), "a secret is in the decision log");
     }
     let lines = lines(&file);
-    let told: Vec<_> = lines.iter().map(|line| (&line["asked"], &line["verdict"], &line["reason"])).collect();
-    let (login, bad, id) = ("login".into(), "bad-user-name-or-password".into(), "client-identifier-not-valid".into());
+    let decisions: Vec<_> =
+        lines.iter().map(|line| json!([line["operation"], line["verdict"], line["reason"]])).collect();
     assert_eq!(
-        told,
+        decisions,
         [
-            (&login, &"allow".into(), &Value::Null),
-            (&login, &"deny".into(), &bad),
-            (&login, &"deny".into(), &id),
-            (&"action".into(), &"ignore".into(), &Value::Null),
+            json!(["authenticate", "allow", null]),
+            json!(["authenticate", "deny", "bad-user-name-or-password"]),
+            json!(["authenticate", "deny", "client-identifier-not-valid"]),
+            json!(["authorize", "ignore", null]),
         ]
     );
-    assert_eq!((&lines[0]["client_id"], &lines[0]["route"]), (&genuine.client_id.clone().into(), &"/mqtt/auth".into()));
-    assert!(lines[2]["client_id"].as_str().unwrap().chars().count() <= 513);
-    assert!(lines.iter().all(|line| line["generation"] == 1 && line["took_us"].as_f64() > Some(0.0)));
+    assert_eq!((&lines[0]["client_id"], &lines[0]["route"]), (&json!(valid.client_id), &json!("/mqtt/auth")));
+    assert!(lines[2]["client_id"].as_str().unwrap().chars().count() <= 513, "a long client id is truncated");
+    assert!(lines.iter().all(|line| line["generation"] == 1 && line["duration_us"].as_f64() > Some(0.0)));
     assert!(lines.iter().all(|line| line["policy"].as_str().unwrap().len() == 64));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_can_be_followed_and_not_named() {
-    let mut seen = Vec::new();
-    for client_id in ["hashed", "cut"] {
-        let directory = TempDir::new().unwrap();
-        let (file, salt) = (directory.path().join("decisions.log"), directory.path().join("salt"));
-        fs::write(&salt, "a salt that stays").unwrap();
-        let decisions = format!("file = {file:?}\nclient_id = {client_id:?}\nsalt_file = {salt:?}\nwhat = \"refused\"");
-        for count in 1..=2 {
-            let running = gate(directory.path(), &decisions).await;
-            let mut connection = Connection::open(running.logins).await;
-            assert_eq!(connection.ask(&Device::genuine().request()).await.status, 200);
-            assert_eq!(connection.ask(&Device::named("a client of many letters").request()).await.status, 401);
-            until_lines(count, &[&file]).await;
-            running.terminate();
-            running.end().await;
-        }
-        let lines = lines(&file);
-        let [first, second] = &lines[..] else { panic!("a line for each refusal: {lines:?}") };
-        assert_eq!(first["client_id"], second["client_id"], "the same client looks the same after a restart");
-        seen.push(first["client_id"].as_str().unwrap().to_owned());
+/// Logs one denial of a client before and after a restart. Returns how the client id is shown, the same way in both.
+async fn shown_client_id(mode: &str) -> String {
+    let directory = TempDir::new().unwrap();
+    let (file, salt) = (directory.path().join("decisions.log"), directory.path().join("salt"));
+    fs::write(&salt, "a salt that stays").unwrap();
+    let table = format!("file = {file:?}\nclient_id = {mode:?}\nsalt_file = {salt:?}\nrecord = \"denied\"");
+    for count in 1..=2 {
+        let gate = gate(directory.path(), &table).await;
+        let mut connection = Connection::open(gate.auth).await;
+        assert_eq!(connection.request(&Device::valid().request()).await.status, 200);
+        assert_eq!(connection.request(&Device::unsigned("a client of many letters").request()).await.status, 401);
+        wait_for_lines(count, &[&file]).await;
+        gate.stop().await;
     }
-    assert_eq!((seen[0].len(), seen[1].as_str()), (32, "a client…"));
+    let lines = lines(&file);
+    let [first, second] = &lines[..] else { panic!("one line per denial: {lines:?}") };
+    assert_eq!(first["client_id"], second["client_id"], "the client id changes with a restart");
+    first["client_id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_was_moved_away_is_begun_anew_at_a_hangup() {
+async fn hashed_client_ids_are_stable_across_restarts() {
+    let shown = shown_client_id("hashed").await;
+    assert!(shown.len() == 32 && !shown.contains("client"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truncated_client_ids_show_their_beginning() {
+    assert_eq!(shown_client_id("truncated").await, "a client…");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reopens_the_file_without_losing_lines() {
     let directory = TempDir::new().unwrap();
     let (file, moved) = (directory.path().join("decisions.log"), directory.path().join("decisions.log.1"));
-    let running = gate(directory.path(), &format!("file = {file:?}")).await;
-    let mut connection = Connection::open(running.logins).await;
-    connection.ask(&Device::genuine().request()).await;
+    let gate = gate(directory.path(), &format!("file = {file:?}")).await;
+    let mut connection = Connection::open(gate.auth).await;
+    connection.request(&Device::valid().request()).await;
     fs::rename(&file, &moved).unwrap();
-    running.signal("HUP");
-    // The signal takes its time.
-    let mut asked = 1;
-    let begun_anew = async {
-        while !file.exists() {
-            connection.ask(&Device::genuine().request()).await;
-            asked += 1;
-            sleep(POLL).await;
-        }
-    };
-    timeout(PATIENCE, begun_anew).await.expect("a new file");
-    until_lines(asked, &[&moved, &file]).await;
-    running.terminate();
-    running.end().await;
+    gate.signal("HUP");
+    let mut requests = 1;
+    poll_until("the file is reopened", async || {
+        connection.request(&Device::valid().request()).await;
+        requests += 1;
+        file.exists().then_some(())
+    })
+    .await;
+    wait_for_lines(requests, &[&moved, &file]).await;
+    gate.stop().await;
     let (before, after) = (lines(&moved), lines(&file));
-    assert!(!before.is_empty() && !after.is_empty());
+    assert!(!before.is_empty());
     let ids: Vec<u64> = before.iter().chain(&after).map(|line| line["id"].as_u64().unwrap()).collect();
-    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "no line is lost in between");
+    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "no line is lost between the files");
 }
 
-/// Nobody reads what the program prints.
+/// Standard output is a pipe without a reader.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_takes_holds_up_nobody_and_says_what_it_lacks() {
+async fn unread_output_does_not_block_logins_and_gaps_are_recorded() {
     const LOGINS: usize = 30_000;
     let directory = TempDir::new().unwrap();
-    let mut running = gate(directory.path(), "file = \"-\"").await;
-    let mut connection = Connection::open(running.logins).await;
-    let burst = Device::genuine().request().repeat(100);
+    let mut gate = gate(directory.path(), "file = \"-\"").await;
+    let mut connection = Connection::open(gate.auth).await;
+    let burst = Device::valid().request().repeat(100);
     for _ in 0..LOGINS / 100 {
         connection.send(&burst).await;
         for _ in 0..100 {
-            assert_eq!(connection.answer().await.status, 200);
+            assert_eq!(connection.response().await.status, 200);
         }
     }
-    let told = Connection::open(running.admin).await.ask(&get("/metrics")).await;
-    let lost = told.text().lines().find_map(|line| line.strip_prefix("mqtt_gate_decisions_lost_total ")).unwrap();
-    let lost: usize = lost.parse().unwrap();
-    assert!(lost > 0 && lost < LOGINS, "{lost}");
-    let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
-    let (mut lacking, mut written) = (0, 0);
-    while lacking + written < LOGINS {
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().expect("all lines");
+    let metrics = Connection::open(gate.admin).await.request(&get("/metrics")).await;
+    let counter = "mqtt_gate_decision_log_dropped_total ";
+    let dropped = metrics.text().lines().find_map(|line| line.strip_prefix(counter)).unwrap();
+    let dropped: usize = dropped.parse().unwrap();
+    assert!(dropped > 0 && dropped < LOGINS, "{dropped}");
+    let mut lines = BufReader::new(gate.child.stdout.take().unwrap()).lines();
+    let (mut missing, mut written) = (0, 0);
+    while missing + written < LOGINS {
+        let line =
+            within_timeout("a line", lines.next_line()).await.unwrap().expect("a line for every decision or gap");
         let line: Value = serde_json::from_str(&line).unwrap();
-        lacking += line["lost"].as_u64().unwrap_or_default() as usize;
+        missing += line["dropped"].as_u64().unwrap_or_default() as usize;
         written += usize::from(line["id"].is_u64());
     }
-    assert_eq!((lacking, written), (lost, LOGINS - lost));
-    running.terminate();
-    assert_eq!(timeout(PATIENCE, running.child.wait()).await.unwrap().unwrap().code(), Some(0));
+    assert_eq!((missing, written), (dropped, LOGINS - dropped));
+    gate.terminate();
+    let exit = within_timeout("the gate to exit", gate.child.wait()).await.unwrap();
+    assert_eq!(exit.code(), Some(0));
     assert_eq!(lines.next_line().await.unwrap(), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_decision_log_that_cannot_be_is_an_operators_mistake() {
-    let directory = TempDir::new().unwrap();
-    let (pipe, empty) = (directory.path().join("pipe"), directory.path().join("empty"));
-    fs::write(&empty, "").unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    for (decisions, complaint) in [
-        ("file = \"/nowhere/decisions.log\"".to_owned(), "/nowhere/decisions.log"),
-        (format!("file = {pipe:?}"), "not a regular file"),
-        (
-            "file = \"-\"\nclient_id = \"hashed\"\nsalt_file = \"/nowhere/salt\"".to_owned(),
-            "decisions.salt_file: cannot read",
-        ),
-        (format!("file = \"-\"\nclient_id = \"hashed\"\nsalt_file = {empty:?}"), "shorter than 16 bytes"),
-        ("file = \"-\"\nclient_id = \"hidden\"".to_owned(), "expected one of `plain`"),
-    ] {
-        let config = config(directory.path(), &decisions);
-        let arguments =
-            ["serve", "--config", config.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let (code, _, log) = run(mqtt_gate(arguments).env("MQTT_SIGNATURE_KEY", KEY)).await;
-        let last = log.lines().last().unwrap();
-        assert!(code == Some(64) && last.starts_with("mqtt-gate: ") && last.contains(complaint), "{log}");
-    }
 }

@@ -1,2 +1,4 @@
-pub(crate) mod amqtt;
-pub(crate) mod rabbitmq;
+//! Tests with real brokers.
+
+mod amqtt;
+mod rabbitmq;

@@ -1,15 +1,21 @@
-//! Behind a real RabbitMQ: who is let in, and what they may send and receive.
+//! RabbitMQ: which clients it accepts, and on which topics.
 
 use rumqttc::ConnectReturnCode::BadUserNamePassword;
+use serde_json::json;
 
-use crate::support::broker::rabbitmq;
+use crate::support::broker::{Broker, rabbitmq};
 use crate::support::device::Device;
 use crate::support::in_process::{AUTH_CORE, Gate};
-use crate::support::mqtt::{Client, Sent};
+use crate::support::mqtt::{Ack, Client};
 
+async fn connect(broker: &Broker, device: &Device) -> Client {
+    Client::connect(broker.port, device).await.expect("the client is allowed")
+}
+
+/// One test, because a broker takes long to start.
 #[tokio::test(flavor = "multi_thread")]
-async fn rabbitmq_lets_in_devices_and_keeps_them_to_their_topics() {
-    let server = Device::genuine_with_id("GID_gateway@@@mqtt_gateway@@@1764000000000");
+async fn rabbitmq_enforces_the_policy() {
+    let server = Device::valid_with_id("GID_gateway@@@mqtt_gateway@@@1764000000000");
     let gate = Gate::start_with(AUTH_CORE, |config| {
         let settings = &mut config.policy.settings;
         settings.set("publish-topics", "devices/{mac}/up/#".into());
@@ -17,45 +23,45 @@ async fn rabbitmq_lets_in_devices_and_keeps_them_to_their_topics() {
         settings.set("superusers", server.client_id.clone());
     })
     .await;
-    let broker = rabbitmq(gate.logins).await;
-    let device = Device::genuine();
+    let broker = rabbitmq(gate.auth).await;
+    let device = Device::valid();
 
-    for stranger in [
-        Device { password: "A".repeat(43) + "=", ..device.clone() },
+    for rejected in [
+        Device::forged(),
         Device { username: "eyJpcCI6IjEifQ==".into(), ..device.clone() },
-        Device { client_id: "somebody".into(), ..device.clone() },
+        Device { client_id: "intruder".into(), ..device.clone() },
         Device::signed_with("another key than that of the gate"),
     ] {
-        assert_eq!(Client::connect(broker.port, &stranger).await.err(), Some(BadUserNamePassword));
+        assert_eq!(Client::connect(broker.port, &rejected).await.err(), Some(BadUserNamePassword));
     }
 
-    let mut server = Client::connect(broker.port, &server).await.expect("the server is let in");
-    assert_eq!(server.subscribe("devices/+/up/#").await, Sent::Taken);
-    let mut client = Client::connect(broker.port, &device).await.expect("the device is let in");
-    assert_eq!(client.subscribe("devices/AA_BB_CC_DD_EE_FF/down/#").await, Sent::Taken);
+    let mut server = connect(&broker, &server).await;
+    assert_eq!(server.subscribe("devices/+/up/#").await, Ack::Accepted);
+    let mut client = connect(&broker, &device).await;
+    assert_eq!(client.subscribe("devices/AA_BB_CC_DD_EE_FF/down/#").await, Ack::Accepted);
 
-    assert_eq!(client.publish("devices/AA_BB_CC_DD_EE_FF/up/battery", "80").await, Sent::Taken);
+    assert_eq!(client.publish("devices/AA_BB_CC_DD_EE_FF/up/battery", "80").await, Ack::Accepted);
     assert_eq!(server.receive().await, ("devices/AA_BB_CC_DD_EE_FF/up/battery".into(), "80".into()));
-    assert_eq!(server.publish("devices/AA_BB_CC_DD_EE_FF/down/light", "on").await, Sent::Taken);
+    assert_eq!(server.publish("devices/AA_BB_CC_DD_EE_FF/down/light", "on").await, Ack::Accepted);
     assert_eq!(client.receive().await, ("devices/AA_BB_CC_DD_EE_FF/down/light".into(), "on".into()));
 
-    // RabbitMQ ends the connection of who may not.
+    // RabbitMQ closes the connection of a client that acts without permission.
     for topic in ["devices/11_22_33_44_55_66/up/battery", "devices/AA_BB_CC_DD_EE_FF/down/light", "$SYS/x"] {
-        let mut client = Client::connect(broker.port, &device).await.expect("the device is let in");
-        assert_eq!(client.publish(topic, "x").await, Sent::Closed, "{topic}");
+        let mut client = connect(&broker, &device).await;
+        assert_eq!(client.publish(topic, "x").await, Ack::Disconnected, "{topic}");
     }
     for filter in ["devices/+/down/#", "devices/#", "#", "devices/AA_BB_CC_DD_EE_FF/up/battery"] {
-        let mut client = Client::connect(broker.port, &device).await.expect("the device is let in");
-        assert_eq!(client.subscribe(filter).await, Sent::Closed, "{filter}");
+        let mut client = connect(&broker, &device).await;
+        assert_eq!(client.subscribe(filter).await, Ack::Disconnected, "{filter}");
     }
 
-    // Nothing that it asks is a mistake, and nothing went without a verdict.
+    // RabbitMQ sends no malformed request, and every request got a verdict.
     let status = gate.status().await;
-    assert_eq!((&status["malformed"], &status["misconfigured"]), (&0.into(), &serde_json::json!([])));
-    assert_eq!((&status["no_verdict"], &status["actions"]["no_verdict"]), (&0.into(), &0.into()));
-    assert!(status["actions"]["verdicts"]["allow"].as_u64() > Some(20), "{status}");
+    assert_eq!((&status["malformed_requests"], &status["config_warnings"]), (&json!(0), &json!([])));
+    assert_eq!((&status["authenticate"]["errors"], &status["authorize"]["errors"]), (&json!(0), &json!(0)));
+    assert!(status["authorize"]["verdicts"]["allow"].as_u64() > Some(20), "{status}");
 
-    // A gate that is gone refuses everybody.
+    // Without a gate every client is rejected.
     gate.stop().await;
     assert_eq!(Client::connect(broker.port, &device).await.err(), Some(BadUserNamePassword));
 }

@@ -1,4 +1,4 @@
-//! Envoy in front of a broker: a good device is let through untouched, and the broker never hears of any other.
+//! The MQTT filter in Envoy in front of a broker: valid devices get through unchanged, and no other client reaches the broker.
 
 use std::time::Duration;
 
@@ -7,280 +7,371 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::support::bad_clients::{no_connects, refusal, strangers};
-use crate::support::broker::{free_ports, mosquitto};
+use crate::support::bad_clients::{invalid_connects, rejected_clients, rejecting_connack};
+use crate::support::broker::{Broker, mosquitto};
 use crate::support::device::{Device, KEY, USERNAME};
 use crate::support::envoy::{Bootstrap, Envoy, MQTT};
-use crate::support::mqtt::{Client, Sent, v5};
-use crate::support::raw_mqtt::{PING, PONG, Raw, V3, V5, connect, connect_as, publish};
+use crate::support::mqtt::{Ack, Client, v5};
+use crate::support::output::Output;
+use crate::support::raw_mqtt::{PING, PONG, RawClient, V3, V5, connect, connect_with, publish};
+use crate::support::{free_ports, within_timeout};
 
-const KEYS: &[(&str, &str)] = &[("signature-keys", KEY)];
+const SETTINGS: &[(&str, &str)] = &[("signature-keys", KEY)];
 
-/// How many clients are connected.
-const OPEN: &str = "listener.127.0.0.1_0.downstream_cx_active";
+/// Envoy's statistic of connected clients.
+const ACTIVE_CLIENTS: &str = "listener.127.0.0.1_0.downstream_cx_active";
 
-/// An Envoy whose clients have so many seconds for their CONNECT.
-async fn hasty(broker: u16, seconds: u64) -> Envoy {
-    let mut bootstrap = Bootstrap::shipped();
-    bootstrap.change(MQTT, |plugin| plugin["limits"]["connect-seconds"] = seconds.into());
-    bootstrap.broker(broker);
-    Envoy::start(bootstrap, MQTT).await
+/// mosquitto behind an Envoy with the filter.
+struct Site {
+    envoy: Envoy,
+    broker_log: Output,
+    _broker: Broker,
 }
 
-/// What a connection is answered, until it ends, to which this is sent.
-async fn answer(envoy: &Envoy, bytes: &[u8]) -> Vec<u8> {
-    let mut client = Raw::open(envoy.port).await;
+impl Site {
+    async fn start() -> Self {
+        let (broker, broker_log) = mosquitto().await;
+        Self { envoy: Envoy::mqtt(SETTINGS, broker.port).await, broker_log, _broker: broker }
+    }
+
+    /// A site whose clients have this time to send their CONNECT.
+    async fn with_connect_timeout(seconds: u64) -> Self {
+        let (broker, broker_log) = mosquitto().await;
+        let mut bootstrap = Bootstrap::for_tests();
+        bootstrap.change(MQTT, |plugin| plugin["limits"]["connect-seconds"] = seconds.into());
+        bootstrap.broker(broker.port);
+        Self { envoy: Envoy::start(bootstrap, MQTT).await, broker_log, _broker: broker }
+    }
+
+    /// Connects a valid device, and receives the CONNACK of the broker.
+    async fn connect_device(&self, device: &Device, level: u8) -> RawClient {
+        let mut client = RawClient::open(self.envoy.port).await;
+        client.send(&connect(device, level)).await;
+        client.receive(connack_length(level)).await;
+        client
+    }
+
+    /// Asserts that no client has reached the broker, and that the filter has not crashed.
+    async fn assert_broker_unreached(&self) {
+        assert_eq!((self.envoy.broker_connections().await, self.broker_log.count("New connection")), (0, 0));
+        self.envoy.assert_no_filter_crash().await;
+    }
+}
+
+/// Everything that a client receives which sends these bytes.
+async fn response(envoy: &Envoy, bytes: &[u8]) -> Vec<u8> {
+    let mut client = RawClient::open(envoy.port).await;
     client.send(bytes).await;
-    client.until_end().await
+    client.read_to_close().await
 }
 
-fn accepted(level: u8) -> usize {
-    // mosquitto tells clients of MQTT 5 the most topic aliases and messages that it takes.
+/// Length of the CONNACK of mosquitto, which sends its limits to clients of MQTT 5.
+fn connack_length(level: u8) -> usize {
     if level == V5 { 11 } else { 4 }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn good_devices_get_through_to_the_broker() {
-    let (broker, log) = mosquitto().await;
-    let envoy = Envoy::mqtt(KEYS, broker.port).await;
-    let device = Device::genuine();
-    let mut client = Client::connect(envoy.port, &device).await.expect("the device is let in");
-    assert_eq!(client.subscribe("up/5").await, Sent::Taken);
-    assert_eq!(client.publish("up/3", "of MQTT 3.1.1").await, Sent::Taken);
+async fn assert_alive(client: &mut RawClient) {
+    client.send(PING).await;
+    assert_eq!(client.receive(2).await, PONG);
+}
 
-    let other = Device::genuine_with_id("GID_test@@@00_00_00_00_00_05@@@1");
-    assert_eq!(v5::exchange(envoy.port, &other, "up/5", "of MQTT 5").await, Ok(("up/5".into(), "of MQTT 5".into())));
-    assert_eq!(client.receive().await, ("up/5".into(), "of MQTT 5".into()));
+#[tokio::test(flavor = "multi_thread")]
+async fn valid_devices_exchange_messages_through_the_broker() {
+    let site = Site::start().await;
+    let device = Device::valid();
+    let mut client = Client::connect(site.envoy.port, &device).await.expect("the device is allowed");
+    assert_eq!(client.subscribe("up/5").await, Ack::Accepted);
+    assert_eq!(client.publish("up/3", "of MQTT 3.1.1").await, Ack::Accepted);
+
+    let other = Device::valid_with_id("GID_test@@@00_00_00_00_00_05@@@1");
+    let message = ("up/5".to_owned(), "of MQTT 5".to_owned());
+    assert_eq!(v5::exchange(site.envoy.port, &other, &message.0, &message.1).await, Ok(message.clone()));
+    assert_eq!(client.receive().await, message);
     for (device, version) in [(&device, "p2"), (&other, "p5")] {
         let line = format!(" as {} ({version},", device.client_id);
-        log.until(&line).await;
-        assert_eq!(log.count(&line), 1, "{line}");
+        site.broker_log.wait_for(&line).await;
+        assert_eq!(site.broker_log.count(&line), 1, "{line}");
     }
-    envoy.assert_unharmed().await;
+    site.envoy.assert_no_filter_crash().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_are_told_why_and_the_broker_never_hears_of_them() {
-    let (broker, log) = mosquitto().await;
-    let envoy = Envoy::mqtt(KEYS, broker.port).await;
-    for (device, return_code, reason_code) in strangers() {
+async fn rejected_clients_get_a_reason_code_and_never_reach_the_broker() {
+    let site = Site::start().await;
+    for (device, return_code, reason_code) in rejected_clients() {
         for level in [V3, V5] {
-            let told = answer(&envoy, &connect(&device, level)).await;
-            assert_eq!(told, refusal(level, (return_code, reason_code)), "{}", device.client_id);
+            let received = response(&site.envoy, &connect(&device, level)).await;
+            assert_eq!(received, rejecting_connack(level, (return_code, reason_code)), "{}", device.client_id);
         }
     }
-    // What comes behind the CONNECT of a stranger goes nowhere, however much it is.
-    let stranger = Device::named("somebody");
-    let flood = [connect(&stranger, V3), publish("up", &[b'x'; 60_000]).repeat(50)].concat();
-    let mut client = Raw::open(envoy.port).await;
-    client.send(&flood).await;
-    client.until_end().await;
-    assert!(Client::connect(envoy.port, &stranger).await.is_err());
-    assert!(v5::exchange(envoy.port, &stranger, "up", "").await.is_err());
-    assert_eq!((envoy.broker_connections().await, log.count("New connection")), (0, 0));
-    assert!(envoy.log.count("refused: client_id=somebody reason=client-identifier-not-valid peer=127.0.0.1") > 0);
-    let passwords = strangers().into_iter().map(|(device, ..)| device.password);
-    for password in passwords.filter(|password| !password.is_empty()).chain([Device::genuine().password]) {
-        assert!(!envoy.log.text().contains(&password), "a password is in the log");
+    let denial = "client_id=intruder reason=client-identifier-not-valid peer=127.0.0.1";
+    assert!(site.envoy.log.count(denial) > 0, "{}", site.envoy.log.text());
+    let passwords = rejected_clients().into_iter().map(|(device, ..)| device.password);
+    for password in passwords.filter(|password| !password.is_empty()).chain([Device::valid().password]) {
+        assert!(!site.envoy.log.text().contains(&password), "a password is in the log");
     }
-    envoy.assert_unharmed().await;
+    site.assert_broker_unreached().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_speaks_otherwise_is_told_so() {
-    let (broker, log) = mosquitto().await;
-    let envoy = Envoy::mqtt(KEYS, broker.port).await;
-    let device = Device::genuine();
+async fn data_after_a_rejected_connect_is_discarded() {
+    let site = Site::start().await;
+    let intruder = Device::unsigned("intruder");
+    let flood = [connect(&intruder, V3), publish("up", &[b'x'; 60_000]).repeat(50)].concat();
+    response(&site.envoy, &flood).await;
+    site.assert_broker_unreached().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_libraries_understand_the_rejection() {
+    let site = Site::start().await;
+    let intruder = Device::unsigned("intruder");
+    assert!(Client::connect(site.envoy.port, &intruder).await.is_err());
+    assert!(v5::exchange(site.envoy.port, &intruder, "up", "").await.is_err());
+    site.assert_broker_unreached().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsupported_protocol_versions_are_rejected() {
+    let site = Site::start().await;
+    let device = Device::valid();
     let payload = [&device.client_id, &device.username, &device.password].map(String::as_bytes);
-    for (name, level, told) in [
+    for (name, level, connack) in [
         (&b"MQIsdp"[..], 3, &[0x20, 2, 0, 1][..]),
         (b"MQTT", 3, &[0x20, 2, 0, 1]),
         (b"MQTT", 6, &[0x20, 3, 0, 0x84, 0]),
         (b"MQTT", 0x84, &[0x20, 2, 0, 1]),
     ] {
-        assert_eq!(answer(&envoy, &connect_as(name, level, 0xc2, &[], &payload)).await, told, "{level}");
+        let received = response(&site.envoy, &connect_with(name, level, 0xc2, &[], &payload)).await;
+        assert_eq!(received, connack, "{level}");
     }
-    let enhanced = connect_as(b"MQTT", V5, 0xc2, b"\x15\0\x05SCRAM", &payload);
-    assert_eq!(answer(&envoy, &enhanced).await, [0x20, 3, 0, 0x8c, 0]);
-    assert_eq!((envoy.broker_connections().await, log.count("New connection")), (0, 0));
+    site.assert_broker_unreached().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_connect_is_closed_and_told_nothing() {
-    let (broker, log) = mosquitto().await;
-    let envoy = Envoy::mqtt(KEYS, broker.port).await;
-    for bytes in no_connects() {
-        assert_eq!(answer(&envoy, &bytes).await, b"", "{:x?}", &bytes[..bytes.len().min(16)]);
-    }
-    assert_eq!((envoy.broker_connections().await, log.count("New connection")), (0, 0));
-    assert_eq!(envoy.log.count(" reason=too-long "), 2);
-    envoy.assert_unharmed().await;
-}
-
-/// What the broker's side of a connection gets, whatever the pieces in which it is sent.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_device_sends_reaches_the_broker_as_it_is() {
-    let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let envoy = Envoy::mqtt(KEYS, broker.local_addr().unwrap().port()).await;
-    let device = Device::genuine();
+async fn enhanced_authentication_is_rejected() {
+    let site = Site::start().await;
+    let device = Device::valid();
     let payload = [&device.client_id, &device.username, &device.password].map(String::as_bytes);
-    let [id, name, password] = payload;
-    let properties = b"\x11\0\0\0\x3c\x26\0\x01a\0\x01b";
-    let largest = vec![b'x'; 65_000];
-    let connects = [
-        connect(&device, V3),
-        connect(&device, V5),
-        connect_as(b"MQTT", V5, 0xc0, properties, &payload),
-        connect_as(b"MQTT", V3, 0xee, &[], &[id, b"gone", b"\0\xff", name, password]),
-        connect_as(b"MQTT", V3, 0xc6, &[], &[id, b"gone", &largest, name, password]),
-    ];
-    for connect in connects {
-        for (behind, piece) in [
-            (Vec::new(), 1),
-            (publish("up", b"x").repeat(9), 1),
-            (PING.into(), 7),
-            (publish("up", &vec![b'y'; 1 << 20]), 50_000),
-        ] {
-            if connect.len() > 60_000 && piece < 10 {
-                continue;
-            }
-            let sent = [&connect[..], &behind].concat();
-            let send = async {
-                let mut client = Raw::open(envoy.port).await;
-                for piece in sent.chunks(piece) {
-                    client.send(piece).await;
-                }
-                let answered = client.receive(5).await;
-                client.send(PING).await;
-                (answered, client)
-            };
-            let receive = async {
-                let (mut stream, _) = broker.accept().await.unwrap();
-                let mut got = vec![0; sent.len()];
-                stream.read_exact(&mut got).await.unwrap();
-                stream.write_all(b"\x20\x02\0\0!").await.unwrap();
-                let mut ping = [0; 2];
-                stream.read_exact(&mut ping).await.unwrap();
-                assert_eq!(ping, PING);
-                got
-            };
-            let ((answered, client), got) = tokio::join!(send, receive);
-            assert!(got == sent, "{} bytes in pieces of {piece}", sent.len());
-            assert_eq!(answered, b"\x20\x02\0\0!");
-            drop(client);
-        }
+    let enhanced = connect_with(b"MQTT", V5, 0xc2, b"\x15\0\x05SCRAM", &payload);
+    assert_eq!(response(&site.envoy, &enhanced).await, [0x20, 3, 0, 0x8c, 0]);
+    site.assert_broker_unreached().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_connects_are_closed_without_a_response() {
+    let site = Site::start().await;
+    for bytes in invalid_connects() {
+        assert_eq!(response(&site.envoy, &bytes).await, b"", "{:x?}", &bytes[..bytes.len().min(16)]);
     }
-    envoy.assert_unharmed().await;
+    assert_eq!(site.envoy.log.count(" reason=too-long "), 2);
+    site.assert_broker_unreached().await;
+}
+
+/// Sends a CONNECT and what follows it in pieces of these sizes, and asserts what the broker's side of the connection gets.
+async fn assert_forwards_unchanged(connect: &[u8], pieces: &[(Vec<u8>, usize)]) {
+    let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let envoy = Envoy::mqtt(SETTINGS, broker.local_addr().unwrap().port()).await;
+    const RESPONSE: &[u8] = b"\x20\x02\0\0!";
+    for (behind, piece) in pieces {
+        let sent = [connect, behind].concat();
+        let client = async {
+            let mut client = RawClient::open(envoy.port).await;
+            for piece in sent.chunks(*piece) {
+                client.send(piece).await;
+            }
+            let received = client.receive(RESPONSE.len()).await;
+            client.send(PING).await;
+            (received, client)
+        };
+        let broker = async {
+            let (mut stream, _) = broker.accept().await.unwrap();
+            let mut received = vec![0; sent.len()];
+            stream.read_exact(&mut received).await.unwrap();
+            stream.write_all(RESPONSE).await.unwrap();
+            let mut ping = [0; 2];
+            stream.read_exact(&mut ping).await.unwrap();
+            assert_eq!(ping, PING);
+            received
+        };
+        let both = async { tokio::join!(client, broker) };
+        let ((response, _client), received) = within_timeout("the exchange", both).await;
+        assert!(received == sent, "{} bytes in pieces of {piece}", sent.len());
+        assert_eq!(response, RESPONSE);
+    }
+    envoy.assert_no_filter_crash().await;
+}
+
+/// What follows the CONNECT, with the size of the pieces: nothing, small packets, and a large one.
+fn pieces() -> Vec<(Vec<u8>, usize)> {
+    vec![(Vec::new(), 1), (publish("up", b"x").repeat(9), 1), (PING.into(), 7), large_piece()]
+}
+
+fn large_piece() -> (Vec<u8>, usize) {
+    (publish("up", &vec![b'y'; 1 << 20]), 50_000)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_silent_slow_or_gone_is_not_waited_for() {
-    let (broker, log) = mosquitto().await;
-    let envoy = hasty(broker.port, 5).await;
-    let connect = connect(&Device::genuine(), V3);
+async fn mqtt_3_1_1_packets_are_forwarded_unchanged() {
+    assert_forwards_unchanged(&connect(&Device::valid(), V3), &pieces()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_5_packets_are_forwarded_unchanged() {
+    assert_forwards_unchanged(&connect(&Device::valid(), V5), &pieces()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_5_properties_are_forwarded_unchanged() {
+    let device = Device::valid();
+    let payload = [&device.client_id, &device.username, &device.password].map(String::as_bytes);
+    let properties = b"\x11\0\0\0\x3c\x26\0\x01a\0\x01b";
+    assert_forwards_unchanged(&connect_with(b"MQTT", V5, 0xc0, properties, &payload), &pieces()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wills_are_forwarded_unchanged() {
+    let device = Device::valid();
+    let [id, name, password] = [&device.client_id, &device.username, &device.password].map(String::as_bytes);
+    let payload = [id, b"gone", b"\0\xff", name, password];
+    assert_forwards_unchanged(&connect_with(b"MQTT", V3, 0xee, &[], &payload), &pieces()).await;
+    let large = vec![b'x'; 65_000];
+    let payload = [id, b"gone", &large, name, password];
+    assert_forwards_unchanged(&connect_with(b"MQTT", V3, 0xc6, &[], &payload), &[large_piece()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_out_incomplete_connects() {
+    let site = Site::with_connect_timeout(2).await;
+    let connect = connect(&Device::valid(), V3);
     let began = Instant::now();
-    let mut good = Raw::open(envoy.port).await;
-    good.send(&connect).await;
-    good.receive(accepted(V3)).await;
-    let mut silent = Raw::open(envoy.port).await;
-    let mut slow = Raw::open(envoy.port).await;
-    slow.send(&connect[..connect.len() - 1]).await;
-    let mut cut = Raw::open(envoy.port).await;
-    cut.send(&connect[..20]).await;
-    cut.finish().await;
-    assert_eq!(cut.until_end().await, b"");
-    let mut nothing = Raw::open(envoy.port).await;
-    nothing.finish().await;
-    assert_eq!(nothing.until_end().await, b"");
-    assert_eq!((silent.until_end().await, slow.until_end().await), (vec![], vec![]));
-    assert!(began.elapsed() > Duration::from_millis(4_700), "they had their time");
-    assert_eq!(log.count("New connection"), 1);
-    // Who is let in is not hurried.
-    good.send(PING).await;
-    assert_eq!(good.receive(2).await, PONG);
-    // A stranger who will say no more may miss the answer, and is refused all the same.
-    let mut finished = Raw::open(envoy.port).await;
-    finished.send(&connect_as(b"MQTT", V3, 0x02, &[], &[b"somebody"])).await;
-    finished.finish().await;
-    assert!([&b""[..], &[0x20, 2, 0, 5]].contains(&&finished.until_end().await[..]));
-    assert_eq!(log.count("New connection"), 1);
-    drop(good);
-    envoy.until_stat(OPEN, 0).await;
-    envoy.assert_unharmed().await;
+    let mut silent = RawClient::open(site.envoy.port).await;
+    let mut incomplete = RawClient::open(site.envoy.port).await;
+    incomplete.send(&connect[..connect.len() - 1]).await;
+    assert_eq!((silent.read_to_close().await, incomplete.read_to_close().await), (vec![], vec![]));
+    assert!(began.elapsed() > Duration::from_millis(1_700), "closed before the timeout");
+    site.assert_broker_unreached().await;
+    site.envoy.wait_for_stat(ACTIVE_CLIENTS, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_when_its_grant_does() {
-    let (broker, _log) = mosquitto().await;
-    let envoy = Envoy::mqtt(&[KEYS[0], ("session-seconds", "5")], broker.port).await;
-    let session = async |mac: &str, level| {
-        let device = Device::genuine_with_id(&format!("GID_test@@@{mac}@@@1"));
-        let mut client = Raw::open(envoy.port).await;
-        let began = Instant::now();
-        client.send(&connect(&device, level)).await;
-        client.receive(accepted(level)).await;
-        client.send(PING).await;
-        assert_eq!(client.receive(2).await, PONG);
-        assert_eq!(client.until_end().await, b"");
-        assert!(began.elapsed() > Duration::from_millis(3_900), "it had its time");
-    };
-    tokio::join!(session("00_00_00_00_00_03", V3), session("00_00_00_00_00_05", V5));
-    envoy.until_stat("cluster.broker.upstream_cx_active", 0).await;
-    envoy.assert_unharmed().await;
+async fn connect_timeout_does_not_apply_to_connected_clients() {
+    let site = Site::with_connect_timeout(6).await;
+    let mut connected = site.connect_device(&Device::valid(), V3).await;
+    // Opened later, so the timeout has passed for both when this connection closes.
+    let mut silent = RawClient::open(site.envoy.port).await;
+    assert_eq!(silent.read_to_close().await, b"");
+    assert_alive(&mut connected).await;
+    site.envoy.assert_no_filter_crash().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_broker_nobody_is_let_in_and_strangers_are_told_why() {
-    let [nobody] = free_ports();
-    let envoy = Envoy::mqtt(KEYS, nobody).await;
-    assert_eq!(answer(&envoy, &connect(&Device::genuine(), V3)).await, b"");
-    assert_eq!(answer(&envoy, &connect(&Device::named("somebody"), V3)).await, [0x20, 2, 0, 5]);
-    let mut bootstrap = Bootstrap::shipped();
+async fn half_closed_clients_without_a_connect_are_disconnected() {
+    let site = Site::start().await;
+    let connect = connect(&Device::valid(), V3);
+    for begin in [&connect[..20], &[]] {
+        let mut client = RawClient::open(site.envoy.port).await;
+        client.send(begin).await;
+        client.shutdown_write().await;
+        assert_eq!(client.read_to_close().await, b"");
+    }
+    site.assert_broker_unreached().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_closed_clients_with_a_rejected_connect_never_reach_the_broker() {
+    let site = Site::start().await;
+    let mut client = RawClient::open(site.envoy.port).await;
+    client.send(&connect_with(b"MQTT", V3, 0x02, &[], &[b"intruder"])).await;
+    client.shutdown_write().await;
+    // Envoy may close the connection before the CONNACK is sent.
+    assert!([&b""[..], &[0x20, 2, 0, 5]].contains(&&client.read_to_close().await[..]));
+    site.assert_broker_unreached().await;
+}
+
+/// Asserts that a session of this protocol level ends when its grant expires, and not before.
+async fn assert_session_expires(level: u8) {
+    const SESSION: Duration = Duration::from_secs(6);
+    let (broker, broker_log) = mosquitto().await;
+    let session = SESSION.as_secs().to_string();
+    let envoy = Envoy::mqtt(&[SETTINGS[0], ("session-seconds", &session)], broker.port).await;
+    let site = Site { envoy, broker_log, _broker: broker };
+    let began = Instant::now();
+    let mut client = site.connect_device(&Device::valid(), level).await;
+    assert_alive(&mut client).await;
+    assert_eq!(client.read_to_close().await, b"");
+    // Expiry is in whole seconds.
+    assert!(began.elapsed() > SESSION - Duration::from_millis(1_100), "closed before the expiry");
+    site.envoy.wait_for_stat("cluster.broker.upstream_cx_active", 0).await;
+    site.envoy.assert_no_filter_crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_3_1_1_sessions_end_when_the_grant_expires() {
+    assert_session_expires(V3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqtt_5_sessions_end_when_the_grant_expires() {
+    assert_session_expires(V5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreachable_broker_disconnects_valid_and_rejects_invalid_clients() {
+    let [unused] = free_ports();
+    let envoy = Envoy::mqtt(SETTINGS, unused).await;
+    assert_eq!(response(&envoy, &connect(&Device::valid(), V3)).await, b"");
+    assert_eq!(response(&envoy, &connect(&Device::unsigned("intruder"), V3)).await, [0x20, 2, 0, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_cluster_disconnects_valid_clients() {
+    let mut bootstrap = Bootstrap::for_tests();
     bootstrap.change(MQTT, |plugin| plugin["cluster"] = "no-such-cluster".into());
     let envoy = Envoy::start(bootstrap, MQTT).await;
-    assert_eq!(answer(&envoy, &connect(&Device::genuine(), V3)).await, b"");
+    assert_eq!(response(&envoy, &connect(&Device::valid(), V3)).await, b"");
 }
 
-/// A thousand at once, half of them bad in every way that there is.
+/// A thousand clients at once, half of them invalid in every known way.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_half_of_strangers_costs_no_device_its_connection() {
+async fn connect_storm_with_invalid_clients_costs_no_device_its_connection() {
     const PAIRS: usize = 500;
-    let (broker, log) = mosquitto().await;
-    let envoy = hasty(broker.port, 12).await;
-    let mut bad = no_connects();
-    bad.extend(strangers().into_iter().map(|(device, ..)| connect(&device, V3)));
-    bad.push(Vec::new());
-    let (mut good, mut strangers) = (JoinSet::new(), JoinSet::new());
-    let port = envoy.port;
+    let site = Site::with_connect_timeout(20).await;
+    let mut invalid = invalid_connects();
+    invalid.extend(rejected_clients().into_iter().map(|(device, ..)| connect(&device, V3)));
+    // A client that sends nothing.
+    invalid.push(Vec::new());
+    let (mut devices, mut intruders) = (JoinSet::new(), JoinSet::new());
+    let port = site.envoy.port;
     for n in 0..PAIRS {
-        let bytes = bad[n % bad.len()].clone();
-        strangers.spawn(async move {
-            let mut client = Raw::open(port).await;
+        let bytes = invalid[n % invalid.len()].clone();
+        intruders.spawn(async move {
+            let mut client = RawClient::open(port).await;
             client.send(&bytes).await;
-            client.until_end().await
+            client.read_to_close().await
         });
-        good.spawn(async move {
-            let device = Device::genuine_with_id(&format!("GID_test@@@AA_BB_CC_DD_EE_FF@@@{n}"));
-            let mut client = Raw::open(port).await;
+        devices.spawn(async move {
+            let device = Device::valid_with_id(&format!("GID_test@@@AA_BB_CC_DD_EE_FF@@@{n}"));
+            let mut client = RawClient::open(port).await;
             client.send(&connect(&device, V3)).await;
             assert_eq!(client.receive(4).await, [0x20, 2, 0, 0], "{n}");
             client
         });
     }
-    let mut connected = good.join_all().await;
-    for told in strangers.join_all().await {
-        assert!(told.is_empty() || [4, 5].contains(&told[3]), "{told:?}");
+    let mut connected = devices.join_all().await;
+    for received in intruders.join_all().await {
+        assert!(received.is_empty() || [4, 5].contains(&received[3]), "{received:?}");
     }
     for client in &mut connected {
-        client.send(PING).await;
-        assert_eq!(client.receive(2).await, PONG);
+        assert_alive(client).await;
     }
-    assert_eq!(envoy.broker_connections().await, 500);
+    assert_eq!(site.envoy.broker_connections().await, PAIRS as u64);
+    let log = &site.broker_log;
     assert_eq!((log.count("New connection"), log.count(" as GID_test@@@")), (PAIRS, PAIRS));
-    assert_eq!(log.count(USERNAME), PAIRS, "each as who it is");
+    assert_eq!(log.count(USERNAME), PAIRS, "the broker logs each user name");
     drop(connected);
-    for open in [OPEN, "cluster.broker.upstream_cx_active", "cluster.refusals.upstream_cx_active"] {
-        envoy.until_stat(open, 0).await;
+    for stat in [ACTIVE_CLIENTS, "cluster.broker.upstream_cx_active", "cluster.refusals.upstream_cx_active"] {
+        site.envoy.wait_for_stat(stat, 0).await;
     }
-    envoy.assert_unharmed().await;
+    site.envoy.assert_no_filter_crash().await;
 }

@@ -1,4 +1,8 @@
-pub(crate) mod conformance;
-pub(crate) mod envoy_http;
-pub(crate) mod envoy_mqtt;
-pub(crate) mod wasi_http;
+//! Tests with Envoy, Node (jco) and real brokers.
+
+mod brokers;
+mod conformance;
+mod envoy_config;
+mod envoy_http;
+mod envoy_mqtt;
+mod jco;
