@@ -13,7 +13,7 @@ fn shipped_configuration_is_the_default() {
     let default = Config::default();
     assert_eq!((shipped.listen, shipped.admin_listen), (default.listen, default.admin_listen));
     assert_eq!(format!("{:?}", shipped.limits), format!("{:?}", default.limits));
-    assert!(shipped.policy.file.is_none() && shipped.policy.settings.names("signature-keys"));
+    assert!(shipped.policy.file.is_none() && shipped.policy.settings.contains("signature-keys"));
     assert!(shipped.tls.is_none() && shipped.admin_tls.is_none() && shipped.state.directory.is_none());
     assert!(shipped.access.broker_secret.is_none() && shipped.access.admin_token.is_none());
 }

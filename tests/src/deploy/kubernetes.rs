@@ -155,6 +155,6 @@ fn pods_are_restricted_and_have_time_to_drain() {
     let seconds = |value: &Value| Duration::from_secs(value.as_u64().unwrap());
     let limits = gate_config(&format!("{DIRECTORY}/gate.toml")).limits;
     let pre_stop = seconds(&container["lifecycle"]["preStop"]["sleep"]["seconds"]);
-    assert!(seconds(&pod["terminationGracePeriodSeconds"]) > pre_stop + limits.drain);
+    assert!(seconds(&pod["terminationGracePeriodSeconds"]) > pre_stop + limits.drain_timeout);
     assert!(container["resources"]["limits"]["cpu"].is_null(), "CPU throttling would cause policy timeouts");
 }

@@ -90,10 +90,10 @@ fn sockets_have_the_default_addresses_of_the_gate() {
 #[test]
 fn timeouts_and_limits_exceed_those_of_the_gate() {
     let limits = gate_config("deploy/systemd/gate.toml").limits;
-    assert!(seconds("TimeoutStopSec") > limits.drain);
-    assert!(seconds("WatchdogSec") > 20 * limits.deadline);
+    assert!(seconds("TimeoutStopSec") > limits.drain_timeout);
+    assert!(seconds("WatchdogSec") > 20 * limits.policy_timeout);
     let files: usize = value(UNITS[0], "Service", "LimitNOFILE").parse().unwrap();
-    assert!(files > 2 * limits.connections.get());
+    assert!(files > 2 * limits.max_connections.get());
     assert_eq!(value(UNITS[0], "Service", "Type"), "notify");
 }
 

@@ -85,7 +85,7 @@ async fn sigterm_answers_connections_in_the_accept_queue() {
 async fn shutdown_does_not_wait_for_idle_or_incomplete_requests() {
     let long = Duration::from_secs(3_600);
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        (config.limits.request, config.limits.drain) = (long, long);
+        (config.limits.request_timeout, config.limits.drain_timeout) = (long, long);
     })
     .await;
     let request = Device::valid().request();

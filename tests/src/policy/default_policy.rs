@@ -30,7 +30,7 @@ async fn assert_component_gives_every_case_its_verdict(groups: &str) {
                 config.policy.settings.set(name, value.to_owned());
             }
             // Some user names are longer than any broker can send.
-            config.limits.body = ByteSize::mib(1);
+            config.limits.max_body = ByteSize::mib(1);
         })
         .await;
         let mut connection = Connection::open(gate.auth).await;
@@ -88,7 +88,7 @@ fn emqx_can_express_every_topic_template_of_the_default_policy() {
             access: brokers::Access::Only { publish: Vec::new(), subscribe },
             ..brokers::Grant::default()
         };
-        let reply = brokers::Route::EmqxAuth.admit(&grant, 0);
+        let reply = brokers::Route::EmqxAuth.allow_login(&grant, 0);
         assert_eq!(settings.is_ok(), reply.is_ok(), "{template}");
     }
 }

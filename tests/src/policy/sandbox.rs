@@ -17,15 +17,15 @@ const FAULTS: [&str; 8] = ["loop", "trap", "hog", "recurse", "error", "error-hug
 
 async fn assert_faults_are_contained(calls_per_instance: u32) {
     let gate = Gate::start_with(MISBEHAVING, |config| {
-        config.limits.calls_per_instance = NonZero::new(calls_per_instance).unwrap();
-        config.limits.deadline = SHORT;
+        config.limits.max_calls_per_instance = NonZero::new(calls_per_instance).unwrap();
+        config.limits.policy_timeout = SHORT;
     })
     .await;
     for (before, fault) in (0..).zip(FAULTS) {
         let denied = gate.request(&Device::triggering(fault).request()).await;
         assert_eq!((denied.status, denied.text()), (503, r#"{"result":"deny"}"#), "{fault}");
         assert_eq!(gate.authenticate(&Device::triggering("nothing")).await, 200, "after {fault}");
-        assert_eq!(gate.status().await["authenticate"]["errors"], json!(before + 1), "{fault}");
+        assert_eq!(gate.status().await["no_verdict"], json!(before + 1), "{fault}");
     }
     gate.stop().await;
 }
@@ -42,7 +42,7 @@ async fn faults_deny_one_request_with_reused_instances() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_final_denials_for_emqx() {
-    let gate = Gate::start_with(MISBEHAVING, |config| config.limits.deadline = SHORT).await;
+    let gate = Gate::start_with(MISBEHAVING, |config| config.limits.policy_timeout = SHORT).await;
     for fault in FAULTS {
         let response = gate.request(&Device::triggering(fault).request_to("/emqx/auth")).await;
         assert_eq!((response.status, response.text()), (200, r#"{"result":"deny"}"#), "{fault}");
@@ -52,13 +52,13 @@ async fn faults_are_final_denials_for_emqx() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_authorize_deny_the_action() {
-    let gate = Gate::start_with(MISBEHAVING, |config| config.limits.deadline = SHORT).await;
+    let gate = Gate::start_with(MISBEHAVING, |config| config.limits.policy_timeout = SHORT).await;
     for fault in ["loop", "trap", "hog", "recurse", "error", "error-huge", "tell me all"] {
         let emqx = gate.request(&acl_request("/emqx/acl", fault)).await;
         assert_eq!((emqx.status, emqx.text()), (200, r#"{"result":"deny"}"#), "{fault}");
         assert_eq!(gate.request(&acl_request("/mqtt/acl", fault)).await.status, 503, "{fault}");
     }
-    assert_eq!(gate.status().await["authorize"]["errors"], 14);
+    assert_eq!(gate.status().await["actions"]["no_verdict"], 14);
     gate.stop().await;
 }
 
@@ -74,7 +74,7 @@ async fn queued_loops_do_not_block_other_connections() {
     const LOOPS: usize = 6;
     let gate = Gate::start_with(MISBEHAVING, |config| {
         config.workers = NonZero::<usize>::MIN;
-        config.limits.deadline = Duration::from_secs(1);
+        config.limits.policy_timeout = Duration::from_secs(1);
     })
     .await;
     let mut other = Connection::open(gate.auth).await;
@@ -89,12 +89,12 @@ async fn queued_loops_do_not_block_other_connections() {
     let answered_during_a_loop = within_timeout("the loops to end", async {
         let mut answered = 0;
         loop {
-            let ended = gate.status().await["authenticate"]["errors"].clone();
+            let ended = gate.status().await["no_verdict"].clone();
             if ended == json!(CONNECTIONS * LOOPS) {
                 return answered;
             }
             assert_eq!(other.request(&Device::triggering("nothing").request()).await.status, 200);
-            answered += usize::from(gate.status().await["authenticate"]["errors"] == ended);
+            answered += usize::from(gate.status().await["no_verdict"] == ended);
         }
     });
     assert!(answered_during_a_loop.await > 0, "no request was answered during the loops");
@@ -113,7 +113,7 @@ async fn ignore_is_never_an_allow() {
     assert_eq!((by_status.status, by_status.text()), (401, r#"{"result":"ignore"}"#));
     let by_body = gate.request(&Device::triggering("ignore").request_to("/emqx/auth")).await;
     assert_eq!((by_body.status, by_body.text()), (200, r#"{"result":"ignore"}"#));
-    assert_eq!(gate.status().await["authenticate"]["verdicts"]["ignore"], json!(2));
+    assert_eq!(gate.status().await["verdicts"]["ignore"], json!(2));
     gate.stop().await;
 }
 
@@ -122,7 +122,7 @@ async fn instances_serve_at_most_the_configured_number_of_calls() {
     // An instance of this policy denies the client `old` from its fourth call on.
     for (calls_per_instance, can_grow_old) in [(1, false), (3, false), (1000, true)] {
         let gate = Gate::start_with(MISBEHAVING, |config| {
-            config.limits.calls_per_instance = NonZero::new(calls_per_instance).unwrap();
+            config.limits.max_calls_per_instance = NonZero::new(calls_per_instance).unwrap();
         })
         .await;
         let mut grew_old = false;

@@ -158,7 +158,7 @@ async fn preflight_rejects_lockdown_without_a_list() {
     let directory = tempfile::TempDir::new().unwrap();
     fs::copy(AUTH_CORE, directory.path().join("policy.wasm")).unwrap();
     let gate = Gate::start_in(directory, |config| {
-        let mut settings = mqtt_gate::settings::SettingSources::default();
+        let mut settings = mqtt_gate_engine::SettingSources::default();
         settings.set("signature-keys", KEY.into());
         config.policy.settings = settings;
     })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mqtt_gate::config::Config;
-use mqtt_gate::{Listeners, ServeError, serve};
+use mqtt_gate::{Listeners, ServeError, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -34,6 +34,9 @@ pub(crate) struct Gate {
     serving: JoinHandle<Result<(), ServeError>>,
 }
 
+/// How often the gate looks at its files without an event. Short, so that no test waits for the two seconds of a real one.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Configures a gate for tests. Everything that makes tests faster or independent of the machine's load is set here.
 fn test_config(policy: PathBuf) -> Config {
     let mut config = Config::default();
@@ -43,7 +46,7 @@ fn test_config(policy: PathBuf) -> Config {
     config.listen = ([127, 0, 0, 1], 0).into();
     config.admin_listen = ([127, 0, 0, 1], 0).into();
     // A loaded machine must not fail a test. Tests about the timeout set their own.
-    config.limits.deadline = Duration::from_secs(20);
+    config.limits.policy_timeout = Duration::from_secs(20);
     config
 }
 
@@ -65,10 +68,14 @@ impl Gate {
         let mut config = test_config(directory.path().join("policy.wasm"));
         change(&mut config);
         let listeners = Listeners::bind(&config).unwrap();
-        let (auth, admin) = (listeners.logins.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
+        let (auth, admin) = (listeners.auth.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let (shutdown, signal) = oneshot::channel();
         let serving = tokio::spawn(async {
-            let result = serve(config, listeners, async { drop(signal.await) }).await;
+            let server = Server::prepare(config).map(|server| server.with_poll_interval(POLL_INTERVAL));
+            let result = match server {
+                Ok(server) => server.serve(listeners, async { drop(signal.await) }).await,
+                Err(error) => Err(error),
+            };
             result.inspect_err(|error| eprintln!("the gate stopped: {error:?}"))
         });
         let gate = Self { auth, admin, directory, shutdown: Some(shutdown), serving };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 
-use brokers::{Credentials, Method, Question, Request, Route};
+use brokers::{Credentials, Method, AuthRequest, Request, Route};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ impl Hosts {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let native = Gate::start_with(AUTH_CORE, |config| {
             settings.iter().for_each(|(name, value)| config.policy.settings.set(name, (*value).to_owned()));
-            config.limits.body = ByteSize::mib(1);
+            config.limits.max_body = ByteSize::mib(1);
         });
         let compositions =
             [Composition::with_config_store(AUTH_CORE).await, Composition::with_settings_from_env(AUTH_CORE).await];
@@ -219,9 +219,9 @@ fn credentials_in(request: &[u8]) -> Option<Credentials> {
         return None;
     }
     let header = |name: &str| headers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    let parsed = Route::EmqxAuth.read(&Request { method, query, header: &header, body: body.as_bytes() });
-    match parsed.ok()?.question {
-        Question::Login(credentials) => Some(credentials),
+    let parsed = Route::EmqxAuth.parse(&Request { method, query, header: &header, body: body.as_bytes() });
+    match parsed.ok()?.request {
+        AuthRequest::Authenticate(credentials) => Some(credentials),
         _ => None,
     }
 }
