@@ -1,11 +1,10 @@
-//! One login judged in process: by the checks compiled in, by a component whose instances are used again, and by a fresh
-//! instance.
+//! `make bench-call`: one call of `authenticate` in process, in native code, in a reused instance of the component and
+//! in a fresh instance.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot begin has nothing to tell")]
+#![expect(clippy::expect_used, reason = "setup errors abort the benchmark")]
 
 use std::hint::black_box;
 use std::num::NonZero;
-use std::sync::Arc;
 
 use auth_core::{Settings, UnixTime, authenticate};
 use brokers::Credentials;
@@ -20,7 +19,7 @@ const CLIENT_ID: &str = "GID_test@@@AA_BB_CC_DD_EE_FF@@@6e7d3c2a";
 const USERNAME: &str = "eyJpcCI6IjEyNy4wLjAuMSJ9";
 
 fn settings() -> Settings {
-    Settings::read(|name| (name == "signature-keys").then(|| KEY.to_owned())).expect("a good key")
+    Settings::read(|name| (name == "signature-keys").then(|| KEY.to_owned())).expect("a valid key")
 }
 
 fn credentials() -> Credentials {
@@ -32,28 +31,28 @@ fn credentials() -> Credentials {
     }
 }
 
-/// The default policy, in a gate that is not open.
+/// Loads the default policy in a gate that does not listen.
 fn policy(calls_per_instance: u32) -> ActivePolicy {
     let mut config: Config =
-        toml::from_str(&format!("policy.settings.signature-keys = {KEY:?}")).expect("good settings");
-    config.limits.calls_per_instance = NonZero::new(calls_per_instance).expect("a call at least");
+        toml::from_str(&format!("policy.settings.signature-keys = {KEY:?}")).expect("a valid config");
+    config.limits.calls_per_instance = NonZero::new(calls_per_instance).expect("at least one call");
     Gate::prepare(config).expect("a gate").active()
 }
 
-fn one_call(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("one call");
-    let (settings, who) = (Arc::new(settings()), credentials());
+fn authenticate_once(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("authenticate");
+    let (settings, credentials) = (settings(), credentials());
     group.bench_function("native", |bencher| {
         bencher.iter_batched(
-            credentials,
-            |who| {
-                let who = auth_core::Credentials {
-                    client_id: &who.client_id,
-                    username: who.username.as_deref(),
-                    password: who.password.as_deref(),
+            || credentials.clone(),
+            |credentials| {
+                let credentials = auth_core::Credentials {
+                    client_id: &credentials.client_id,
+                    username: credentials.username.as_deref(),
+                    password: credentials.password.as_deref(),
                 };
                 assert!(matches!(
-                    authenticate(black_box(&who), &settings, || UnixTime(0)),
+                    authenticate(black_box(&credentials), &settings, || UnixTime(0)),
                     auth_core::Verdict::Allow(_)
                 ));
             },
@@ -62,11 +61,11 @@ fn one_call(criterion: &mut Criterion) {
     });
     for (name, calls) in [("reused", 10_000), ("fresh", 1)] {
         let active = policy(calls);
-        let serving = active.get();
+        let version = active.get();
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
-                || who.clone(),
-                |who| assert!(matches!(serving.policy.authenticate(who), Ok(Verdict::Allow(_)))),
+                || credentials.clone(),
+                |credentials| assert!(matches!(version.policy.authenticate(credentials), Ok(Verdict::Allow(_)))),
                 BatchSize::SmallInput,
             );
         });
@@ -74,5 +73,5 @@ fn one_call(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_call);
+criterion_group!(benches, authenticate_once);
 criterion_main!(benches);

@@ -32,13 +32,13 @@ pub enum Access {
 
 /// The answer that lets a client in or an action pass.
 ///
-/// There is none but from [`crate::Route::admit`] and [`crate::Route::permit`], so that nothing is let in by mistake.
+/// There is none but from [`crate::Route::admit`] and [`crate::Route::permit`], so that nothing is let in by warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission(pub(crate) Reply);
+pub struct AllowReply(pub(crate) Reply);
 
 /// Why a grant cannot be given: the broker would read it otherwise than it is meant. The client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnfitGrant {
+pub enum UnsupportedGrant {
     /// It is over before it begins.
     #[error("the grant has expired")]
     Expired,
@@ -50,41 +50,41 @@ pub enum UnfitGrant {
     AttributeName,
     /// Two attributes have the same name: the broker keeps one of them.
     #[error("an attribute is there twice")]
-    AttributeTwice,
+    DuplicateAttribute,
     /// A topic filter is not one.
     #[error("the grant holds something that is not an MQTT topic filter")]
-    NotAFilter,
+    InvalidFilter,
     /// EMQX lets a subscription reach further than this filter, and not in a way that could be denied by name.
     #[error("a subscription's filter has a `+` before its last level, which is `+` too: EMQX lets it reach below that")]
     FilterTooWide,
     /// It could not be written down: a fault of ours.
     #[error("the grant could not be written down; this is a fault of mqtt-gate, please report it")]
-    Unwritten,
+    NotSerializable,
     /// EMQX reads more into it than a topic filter: `eq …`, `${…}`, or a shared subscription.
     #[error(
         "a topic filter begins with `eq `, $share/, $queue/ or $exclusive/, or holds ${{…}}: EMQX reads it otherwise"
     )]
-    FilterWithMeaning,
+    ReservedFilter,
 }
 
 impl Grant {
     /// Whether the grant is not over yet.
-    pub(crate) fn check_end(&self, now: u64) -> Result<(), UnfitGrant> {
+    pub(crate) fn check_expiry(&self, now: u64) -> Result<(), UnsupportedGrant> {
         match self.expires_at {
-            Some(end) if end <= now => Err(UnfitGrant::Expired),
+            Some(end) if end <= now => Err(UnsupportedGrant::Expired),
             // EMQX 5.8 takes what is later than this for milliseconds, and refuses.
-            Some(end) if end > now.saturating_mul(500) => Err(UnfitGrant::NotSeconds),
+            Some(end) if end > now.saturating_mul(500) => Err(UnsupportedGrant::NotSeconds),
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn check_attributes(&self) -> Result<(), UnfitGrant> {
+    pub(crate) fn check_attributes(&self) -> Result<(), UnsupportedGrant> {
         for (at, (name, _)) in self.attributes.iter().enumerate() {
             if !is_attribute_name(name) {
-                return Err(UnfitGrant::AttributeName);
+                return Err(UnsupportedGrant::AttributeName);
             }
             if self.attributes.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(UnfitGrant::AttributeTwice);
+                return Err(UnsupportedGrant::DuplicateAttribute);
             }
         }
         Ok(())

@@ -2,21 +2,21 @@
 
 use std::borrow::Cow;
 
-use crate::{Admission, Malformed};
+use crate::{AllowReply, RequestError};
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// The policy allows it, and the broker can be told so.
-    Allow(Admission),
+    Allow(AllowReply),
     /// The policy refuses it.
     Deny,
     /// The policy leaves it to another authenticator, or to the broker's own rules.
     Ignore,
     /// There is no verdict, by a fault of the policy or of the gate. Never answered as anything but a refusal.
-    NoVerdict,
+    Error,
     /// Nothing was asked.
-    Malformed(&'a Malformed),
+    Malformed(&'a RequestError),
 }
 
 /// An answer, ready to be sent.
@@ -40,7 +40,7 @@ impl Reply {
     }
 
     /// A refusal that says what was wrong with the request.
-    pub(crate) fn complaint(status: u16, problem: &Malformed) -> Self {
+    pub(crate) fn error_reply(status: u16, problem: &RequestError) -> Self {
         let error = serde_json::Value::from(problem.to_string());
         Self::json(status, format!(r#"{{"result":"deny","error":{error}}}"#))
     }

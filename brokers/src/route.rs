@@ -2,10 +2,11 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::grant::{Admission, Grant, UnfitGrant};
-use crate::question::Asked;
+use crate::auth_request::Parsed;
+use crate::dialect::{emqx, http_status, mosquitto, rabbitmq, vernemq};
+use crate::grant::{AllowReply, Grant, UnsupportedGrant};
 use crate::reply::ALLOW;
-use crate::{Malformed, Outcome, Reply, Request, emqx, mosquitto, rabbitmq, status, vernemq};
+use crate::{Outcome, Reply, Request, RequestError};
 
 /// One question of one kind of broker.
 ///
@@ -95,14 +96,14 @@ impl Route {
     /// Whether a target that is no route looks as if EMQX or rmqtt had been pointed at it: they would take a status for
     /// leave to ask somebody else, so they are to be refused as on their own routes.
     #[must_use]
-    pub fn is_like_emqx(target: &str) -> bool {
+    pub fn looks_like_emqx(target: &str) -> bool {
         let path = target.split('?').next().unwrap_or_default();
         percent_decode_str(path).collect::<Vec<u8>>().to_ascii_lowercase().windows(4).any(|part| part == b"emqx")
     }
 
     /// Whether *ignore* is understood here: the broker asks somebody else then. Elsewhere it is a refusal.
     #[must_use]
-    pub fn passes_on(self) -> bool {
+    pub fn supports_ignore(self) -> bool {
         matches!(self.dialect(), Dialect::Emqx | Dialect::Vernemq)
     }
 
@@ -110,20 +111,20 @@ impl Route {
     ///
     /// # Errors
     /// What is wrong with the request, if it asks nothing.
-    pub fn read(self, request: &Request) -> Result<Asked, Malformed> {
+    pub fn parse(self, request: &Request) -> Result<Parsed, RequestError> {
         match self {
-            Self::MqttAuth => status::read_login(request),
-            Self::MqttAcl => status::read_action(request),
-            Self::EmqxAuth => emqx::read_login(request),
-            Self::EmqxAcl => emqx::read_action(request),
-            Self::RabbitmqUser => rabbitmq::read_user(request),
-            Self::RabbitmqVhost => rabbitmq::read_vhost(request),
-            Self::RabbitmqResource => rabbitmq::read_resource(request),
-            Self::RabbitmqTopic => rabbitmq::read_topic(request),
-            Self::MosquittoUser => mosquitto::read_user(request),
-            Self::MosquittoSuperuser => mosquitto::read_superuser(request),
-            Self::MosquittoAcl => mosquitto::read_acl(request),
-            Self::Vernemq => vernemq::read(request),
+            Self::MqttAuth => http_status::parse_login(request),
+            Self::MqttAcl => http_status::parse_action(request),
+            Self::EmqxAuth => emqx::parse_login(request),
+            Self::EmqxAcl => emqx::parse_action(request),
+            Self::RabbitmqUser => rabbitmq::parse_user(request),
+            Self::RabbitmqVhost => rabbitmq::parse_vhost(request),
+            Self::RabbitmqResource => rabbitmq::parse_resource(request),
+            Self::RabbitmqTopic => rabbitmq::parse_topic(request),
+            Self::MosquittoUser => mosquitto::parse_user(request),
+            Self::MosquittoSuperuser => mosquitto::parse_superuser(request),
+            Self::MosquittoAcl => mosquitto::parse_acl(request),
+            Self::Vernemq => vernemq::parse(request),
         }
     }
 
@@ -134,22 +135,22 @@ impl Route {
     ///
     /// # Errors
     /// The broker would take the grant for another one.
-    pub fn admit(self, grant: &Grant, now: u64) -> Result<Admission, UnfitGrant> {
+    pub fn allow_login(self, grant: &Grant, now: u64) -> Result<AllowReply, UnsupportedGrant> {
         if matches!(self.dialect(), Dialect::Status | Dialect::Emqx) {
-            return emqx::admit(grant, now);
+            return emqx::allow_login(grant, now);
         }
-        grant.check_end(now)?;
-        Ok(self.permit())
+        grant.check_expiry(now)?;
+        Ok(self.allow_action())
     }
 
     /// The answer that allows an action.
     #[must_use]
-    pub fn permit(self) -> Admission {
+    pub fn allow_action(self) -> AllowReply {
         match self.dialect() {
-            Dialect::Status | Dialect::Emqx => Admission(Reply::json(200, ALLOW)),
-            Dialect::Rabbitmq => rabbitmq::permit(),
-            Dialect::Mosquitto => mosquitto::permit(),
-            Dialect::Vernemq => vernemq::permit(),
+            Dialect::Status | Dialect::Emqx => AllowReply(Reply::json(200, ALLOW)),
+            Dialect::Rabbitmq => rabbitmq::allow_action(),
+            Dialect::Mosquitto => mosquitto::allow_action(),
+            Dialect::Vernemq => vernemq::allow_action(),
         }
     }
 
@@ -157,7 +158,7 @@ impl Route {
     #[must_use]
     pub fn render(self, outcome: Outcome) -> Reply {
         match self.dialect() {
-            Dialect::Status => status::render(outcome),
+            Dialect::Status => http_status::render(outcome),
             Dialect::Emqx => emqx::render(outcome),
             Dialect::Rabbitmq => rabbitmq::render(outcome),
             Dialect::Mosquitto => mosquitto::render(outcome),

@@ -1,9 +1,9 @@
 //! What a grant comes to in EMQX, and which grants are refused instead.
 
-use brokers::{Access, Grant, Outcome, Route, UnfitGrant};
+use brokers::{Access, Grant, Outcome, Route, UnsupportedGrant};
 use serde_json::{Value, json};
 
-use crate::models::{Admitted, Reading, Seen, emqx_authentication};
+use crate::broker_models::{AllowBody, Reading, Seen, emqx_authentication};
 
 const NOW: u64 = 1_760_000_000;
 
@@ -13,12 +13,12 @@ fn only(publish: &[&str], subscribe: &[&str]) -> Access {
 }
 
 fn body(grant: &Grant) -> Value {
-    let admission = Route::EmqxAuth.admit(grant, NOW).unwrap();
+    let admission = Route::EmqxAuth.allow_login(grant, NOW).unwrap();
     serde_json::from_str(&Route::EmqxAuth.render(Outcome::Allow(admission)).body).unwrap()
 }
 
-fn read_by_emqx(grant: &Grant) -> Admitted {
-    let reply = Route::EmqxAuth.render(Outcome::Allow(Route::EmqxAuth.admit(grant, NOW).unwrap()));
+fn read_by_emqx(grant: &Grant) -> AllowBody {
+    let reply = Route::EmqxAuth.render(Outcome::Allow(Route::EmqxAuth.allow_login(grant, NOW).unwrap()));
     let seen = Seen { status: reply.status, content_type: Some(reply.content_type), body: &reply.body };
     emqx_authentication(&seen, NOW)
 }
@@ -54,7 +54,7 @@ fn a_grant_is_told_member_by_member() {
     ] {
         assert_eq!(body(&grant), expected);
         // An EMQX that asks by status is told the same.
-        let by_status = Route::MqttAuth.admit(&grant, NOW).map(|it| Route::MqttAuth.render(Outcome::Allow(it)));
+        let by_status = Route::MqttAuth.allow_login(&grant, NOW).map(|it| Route::MqttAuth.render(Outcome::Allow(it)));
         assert_eq!(serde_json::from_str::<Value>(&by_status.unwrap().body).unwrap(), expected);
     }
 }
@@ -69,40 +69,40 @@ fn what_emqx_would_read_otherwise_is_refused() {
     let subscribe = |filter: &str| Grant { access: only(&[], &[filter]), ..Grant::default() };
     let until = |end| Grant { expires_at: Some(end), ..Grant::default() };
     for (grant, problem) in [
-        (until(0), UnfitGrant::Expired),
-        (until(NOW), UnfitGrant::Expired),
-        (until(NOW * 1_000), UnfitGrant::NotSeconds),
-        (until(u64::MAX), UnfitGrant::NotSeconds),
-        (attributes(&[("", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("-a", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("_a", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("a b", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("a.b", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("é", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("a\n", "")]), UnfitGrant::AttributeName),
-        (attributes(&[("a", "1"), ("a", "1")]), UnfitGrant::AttributeTwice),
-        (publish(""), UnfitGrant::NotAFilter),
-        (publish("a/#/b"), UnfitGrant::NotAFilter),
-        (subscribe("a+"), UnfitGrant::NotAFilter),
-        (subscribe("a\0"), UnfitGrant::NotAFilter),
-        (subscribe(&"x".repeat(65_536)), UnfitGrant::NotAFilter),
-        (publish("eq a"), UnfitGrant::FilterWithMeaning),
-        (subscribe("a/${clientid}"), UnfitGrant::FilterWithMeaning),
-        (subscribe("${x"), UnfitGrant::FilterWithMeaning),
-        (subscribe("$share/g/a"), UnfitGrant::FilterWithMeaning),
-        (subscribe("$queue/a"), UnfitGrant::FilterWithMeaning),
-        (subscribe("$exclusive/a"), UnfitGrant::FilterWithMeaning),
-        (subscribe("+/+"), UnfitGrant::FilterTooWide),
-        (subscribe("a/+/x/+"), UnfitGrant::FilterTooWide),
-        (subscribe("a/+/+/#"), UnfitGrant::FilterTooWide),
+        (until(0), UnsupportedGrant::Expired),
+        (until(NOW), UnsupportedGrant::Expired),
+        (until(NOW * 1_000), UnsupportedGrant::NotSeconds),
+        (until(u64::MAX), UnsupportedGrant::NotSeconds),
+        (attributes(&[("", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("-a", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("_a", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("a b", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("a.b", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("é", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("a\n", "")]), UnsupportedGrant::AttributeName),
+        (attributes(&[("a", "1"), ("a", "1")]), UnsupportedGrant::DuplicateAttribute),
+        (publish(""), UnsupportedGrant::InvalidFilter),
+        (publish("a/#/b"), UnsupportedGrant::InvalidFilter),
+        (subscribe("a+"), UnsupportedGrant::InvalidFilter),
+        (subscribe("a\0"), UnsupportedGrant::InvalidFilter),
+        (subscribe(&"x".repeat(65_536)), UnsupportedGrant::InvalidFilter),
+        (publish("eq a"), UnsupportedGrant::ReservedFilter),
+        (subscribe("a/${clientid}"), UnsupportedGrant::ReservedFilter),
+        (subscribe("${x"), UnsupportedGrant::ReservedFilter),
+        (subscribe("$share/g/a"), UnsupportedGrant::ReservedFilter),
+        (subscribe("$queue/a"), UnsupportedGrant::ReservedFilter),
+        (subscribe("$exclusive/a"), UnsupportedGrant::ReservedFilter),
+        (subscribe("+/+"), UnsupportedGrant::FilterTooWide),
+        (subscribe("a/+/x/+"), UnsupportedGrant::FilterTooWide),
+        (subscribe("a/+/+/#"), UnsupportedGrant::FilterTooWide),
     ] {
         for route in [Route::EmqxAuth, Route::MqttAuth] {
-            assert_eq!(route.admit(&grant, NOW).err(), Some(problem), "{route:?} {grant:?}");
+            assert_eq!(route.allow_login(&grant, NOW).err(), Some(problem), "{route:?} {grant:?}");
         }
     }
     for end in [0, NOW, NOW * 1_000] {
         for route in [Route::RabbitmqUser, Route::MosquittoUser, Route::Vernemq] {
-            assert!(route.admit(&until(end), NOW).is_err(), "{route:?}");
+            assert!(route.allow_login(&until(end), NOW).is_err(), "{route:?}");
         }
     }
     for fine in [

@@ -1,6 +1,6 @@
 //! The dialects from outside: what is read, what is answered, and what each broker makes of the answer.
 //!
-//! `models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
+//! `broker_models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
 //! renders; `vectors` holds it against the measurements.
 
 #![expect(
@@ -11,16 +11,16 @@
     reason = "a test that cannot go on has failed"
 )]
 
-mod errands;
+mod broker_models;
+mod dispatch;
 mod generators;
 mod grants;
-mod models;
+mod parsing;
 mod properties;
 mod rabbitmq;
-mod reading;
 mod vectors;
 
-use brokers::{Asked, Malformed, Method, Question, Request, Route};
+use brokers::{AuthRequest, Method, Parsed, Request, RequestError, Route};
 
 /// What a route reads in a request with these headers.
 fn read(
@@ -29,42 +29,42 @@ fn read(
     query: Option<&str>,
     headers: &[(&str, &str)],
     body: &[u8],
-) -> Result<Asked, Malformed> {
+) -> Result<Parsed, RequestError> {
     let header = |name: &str| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
-    route.read(&Request { method, query, header: &header, body })
+    route.parse(&Request { method, query, header: &header, body })
 }
 
-fn read_json(route: Route, body: &str) -> Result<Asked, Malformed> {
+fn read_json(route: Route, body: &str) -> Result<Parsed, RequestError> {
     read(route, Method::Post, None, &[("content-type", "application/json")], body.as_bytes())
 }
 
-fn read_form(route: Route, body: &str) -> Result<Asked, Malformed> {
+fn read_form(route: Route, body: &str) -> Result<Parsed, RequestError> {
     read(route, Method::Post, None, &[("content-type", "application/x-www-form-urlencoded")], body.as_bytes())
 }
 
-fn read_query(route: Route, query: &str) -> Result<Asked, Malformed> {
+fn read_query(route: Route, query: &str) -> Result<Parsed, RequestError> {
     read(route, Method::Get, Some(query), &[], b"")
 }
 
 /// Without `Debug`, so that no failure shows a password.
-fn problem(read: Result<Asked, Malformed>) -> Malformed {
+fn problem(read: Result<Parsed, RequestError>) -> RequestError {
     read.err().expect("should be refused")
 }
 
-fn question(read: Result<Asked, Malformed>) -> Question {
-    read.unwrap_or_else(|problem| panic!("should be read: {problem}")).question
+fn question(read: Result<Parsed, RequestError>) -> AuthRequest {
+    read.unwrap_or_else(|problem| panic!("should be read: {problem}")).request
 }
 
-fn login(read: Result<Asked, Malformed>) -> brokers::Credentials {
+fn login(read: Result<Parsed, RequestError>) -> brokers::Credentials {
     match question(read) {
-        Question::Login(who) => who,
-        Question::Actions(_) | Question::Never => panic!("should ask for a login"),
+        AuthRequest::Authenticate(who) => who,
+        AuthRequest::Authorize(_) | AuthRequest::AlwaysDeny => panic!("should ask for a login"),
     }
 }
 
-fn actions(read: Result<Asked, Malformed>) -> brokers::Actions {
+fn actions(read: Result<Parsed, RequestError>) -> brokers::AuthorizeRequest {
     match question(read) {
-        Question::Actions(what) => what,
-        Question::Login(_) | Question::Never => panic!("should ask for an action"),
+        AuthRequest::Authorize(what) => what,
+        AuthRequest::Authenticate(_) | AuthRequest::AlwaysDeny => panic!("should ask for an action"),
     }
 }

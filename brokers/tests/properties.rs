@@ -1,12 +1,12 @@
 //! For any request and any outcome, no broker reads a reply as more than it is.
 
-use brokers::{Access, Grant, Malformed, Method, Outcome, Question, Reply, Route};
+use brokers::{Access, AuthRequest, Grant, Method, Outcome, Reply, RequestError, Route};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use crate::broker_models::{self as models, Reading, Seen};
 use crate::generators::{Sent, VALID, Verdict, any_grant, any_request, any_verdict};
-use crate::models::{self, Reading, Seen};
 use crate::read;
 
 /// Requests and outcomes that are tried on every route.
@@ -50,16 +50,16 @@ fn answer(route: Route, sent: &Sent, verdict: Verdict) -> (Reply, Verdict) {
         Ok(asked) => asked,
         Err(problem) => return (route.render(Outcome::Malformed(&problem)), Verdict::Fault),
     };
-    match (asked.question, verdict) {
-        (Question::Never, _) | (_, Verdict::Deny) => (route.render(Outcome::Deny), Verdict::Deny),
+    match (asked.request, verdict) {
+        (AuthRequest::AlwaysDeny, _) | (_, Verdict::Deny) => (route.render(Outcome::Deny), Verdict::Deny),
         (_, Verdict::Ignore) => (route.render(Outcome::Ignore), Verdict::Ignore),
-        (_, Verdict::Fault) => (route.render(Outcome::NoVerdict), Verdict::Fault),
-        (Question::Login(_), Verdict::Allow(grant)) => match route.admit(&grant, NOW) {
+        (_, Verdict::Fault) => (route.render(Outcome::Error), Verdict::Fault),
+        (AuthRequest::Authenticate(_), Verdict::Allow(grant)) => match route.allow_login(&grant, NOW) {
             Ok(admission) => (route.render(Outcome::Allow(admission)), Verdict::Allow(grant)),
-            Err(_) => (route.render(Outcome::NoVerdict), Verdict::Fault),
+            Err(_) => (route.render(Outcome::Error), Verdict::Fault),
         },
-        (Question::Actions(_), Verdict::Allow(grant)) => {
-            (route.render(Outcome::Allow(route.permit())), Verdict::Allow(grant))
+        (AuthRequest::Authorize(_), Verdict::Allow(grant)) => {
+            (route.render(Outcome::Allow(route.allow_action())), Verdict::Allow(grant))
         }
     }
 }
@@ -69,7 +69,7 @@ fn is_as_meant(route: Route, reply: &Reply, verdict: &Verdict) -> Result<(), Tes
     for (broker, reading) in readings(route, &seen) {
         let meant = match verdict {
             Verdict::Allow(_) => reading == Reading::Allowed,
-            Verdict::Ignore if route.passes_on() => reading == Reading::PassedOn,
+            Verdict::Ignore if route.supports_ignore() => reading == Reading::PassedOn,
             Verdict::Ignore | Verdict::Deny | Verdict::Fault => reading == Reading::Refused,
         };
         prop_assert!(meant, "{broker} on {route:?} reads {seen:?} as {reading:?}, and it was {verdict:?}");
@@ -97,7 +97,7 @@ proptest! {
         topics in vec("([a-c]{1,2}|\\$SYS|\\$x|)(/([a-c]{1,2}|)){0,3}", 1..20),
         filters in vec("([a-c]{1,2}|\\$SYS|\\+|)(/([a-c]{1,2}|\\+|)){0,3}(/#)?", 1..20),
     ) {
-        let Ok(admission) = Route::EmqxAuth.admit(&grant, NOW) else { return Ok(()) };
+        let Ok(admission) = Route::EmqxAuth.allow_login(&grant, NOW) else { return Ok(()) };
         let reply = Route::EmqxAuth.render(Outcome::Allow(admission));
         let seen = Seen { status: reply.status, content_type: Some(reply.content_type), body: &reply.body };
         let admitted = models::emqx_authentication(&seen, NOW);
@@ -168,25 +168,25 @@ fn inner_matches(filter: &str, topic: &str) -> bool {
 #[test]
 fn every_malformed_request_is_refused() {
     let problems = [
-        Malformed::Method,
-        Malformed::Route,
-        Malformed::Unreadable,
-        Malformed::TooLarge { limit: 1 },
-        Malformed::TooMany { limit: 1 },
-        Malformed::TooSlow,
-        Malformed::Cut,
-        Malformed::ContentType,
-        Malformed::JsonAsForm,
-        Malformed::NotJson,
-        Malformed::NotAnObject,
-        Malformed::Empty,
-        Malformed::Missing("client_id"),
-        Malformed::NotText("password"),
-        Malformed::NotAList("topics"),
-        Malformed::NotUtf8("username"),
-        Malformed::Twice("client_id"),
-        Malformed::Unknown("action"),
-        Malformed::Unfilled("topic"),
+        RequestError::Method,
+        RequestError::Route,
+        RequestError::InvalidHttp,
+        RequestError::TooLarge { limit: 1 },
+        RequestError::TooManyFields { limit: 1 },
+        RequestError::TooSlow,
+        RequestError::Truncated,
+        RequestError::ContentType,
+        RequestError::JsonAsForm,
+        RequestError::NotJson,
+        RequestError::NotAnObject,
+        RequestError::Empty,
+        RequestError::Missing("client_id"),
+        RequestError::NotText("password"),
+        RequestError::NotAnArray("topics"),
+        RequestError::NotUtf8("username"),
+        RequestError::Duplicate("client_id"),
+        RequestError::InvalidValue("action"),
+        RequestError::UnresolvedPlaceholder("topic"),
     ];
     for route in Route::ALL {
         for problem in &problems {

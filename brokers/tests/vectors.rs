@@ -1,10 +1,10 @@
 //! EMQX as it was measured: its requests are read right, and the model of how it reads replies agrees with it.
 
-use brokers::{Action, Malformed, Method, Question, Route};
+use brokers::{Action, AuthRequest, Method, RequestError, Route};
 use serde_json::Value;
 
-use crate::models::{Reading, Seen, emqx_authentication, emqx_authorization};
-use crate::{Asked, read};
+use crate::broker_models::{Reading, Seen, emqx_authentication, emqx_authorization};
+use crate::{Parsed, read};
 
 const REQUESTS: &str = include_str!("../../tests/vectors/emqx-requests.json");
 const REPLIES: &str = include_str!("../../tests/vectors/emqx-replies.json");
@@ -16,7 +16,7 @@ fn cases(text: &str) -> Vec<Value> {
 }
 
 /// What a route makes of a request as EMQX sent it.
-fn read_case(case: &Value) -> Result<Asked, Malformed> {
+fn read_case(case: &Value) -> Result<Parsed, RequestError> {
     let request = &case["request"];
     let method = if request["method"] == "GET" { Method::Get } else { Method::Post };
     let headers: Vec<(&str, &str)> = request["headers"]
@@ -30,10 +30,10 @@ fn read_case(case: &Value) -> Result<Asked, Malformed> {
 }
 
 /// What the template of this case calls the fact that EMQX knows by this placeholder.
-fn member<'a>(case: &'a Value, placeholder: &str) -> Vec<&'a str> {
-    let wanted = format!("${{{placeholder}}}");
+fn field<'a>(case: &'a Value, placeholder: &str) -> Vec<&'a str> {
+    let accesses = format!("${{{placeholder}}}");
     let body = case["emqx_config"]["body"].as_object();
-    let names = body.into_iter().flatten().filter(|(_, value)| value.as_str() == Some(&wanted));
+    let names = body.into_iter().flatten().filter(|(_, value)| value.as_str() == Some(&accesses));
     names.map(|(name, _)| name.as_str()).collect()
 }
 
@@ -47,13 +47,13 @@ fn what_emqx_sends_to_authenticate_is_read_right() {
             Ok(asked) => asked,
             // The one whose facts stand in the path: there is no such route.
             Err(problem) => {
-                assert_eq!((id, problem), ("authn-suite-17", Malformed::Empty));
+                assert_eq!((id, problem), ("authn-suite-17", RequestError::Empty));
                 continue;
             }
         };
-        let Question::Login(who) = asked.question else { panic!("{id}: a login") };
+        let AuthRequest::Authenticate(who) = asked.request else { panic!("{id}: a login") };
         let told =
-            |name: &str, fact: &str| if member(case, name).contains(&name) { client[fact].as_str() } else { None };
+            |name: &str, fact: &str| if field(case, name).contains(&name) { client[fact].as_str() } else { None };
         assert_eq!(who.client_id, told("clientid", "clientid").unwrap_or_default(), "{id}");
         assert_eq!(who.username.as_deref(), told("username", "username"), "{id}");
         assert_eq!(who.peer_host.as_deref(), told("peerhost", "peerhost"), "{id}");
@@ -88,14 +88,14 @@ fn what_emqx_sends_to_authorize_is_read_right() {
     for case in cases(REQUESTS).iter().filter(|case| case["kind"] == "authz") {
         let id = case["id"].as_str().unwrap();
         let asked = read_case(case).unwrap_or_else(|problem| panic!("{id}: {problem}"));
-        let Question::Actions(what) = asked.question else { panic!("{id}: an action") };
-        let [wanted] = &what.wanted[..] else { panic!("{id}: one action") };
+        let AuthRequest::Authorize(what) = asked.request else { panic!("{id}: an action") };
+        let [accesses] = &what.accesses[..] else { panic!("{id}: one action") };
         let action = if case["action"]["type"] == "publish" { Action::Publish } else { Action::Subscribe };
-        assert_eq!((wanted.action, Some(wanted.topic.as_str())), (action, case["topic"].as_str()), "{id}");
+        assert_eq!((accesses.action, Some(accesses.topic.as_str())), (action, case["topic"].as_str()), "{id}");
         // The facts stand in the body, or in the query if that is where the template is.
         let query = case["request"]["query"].as_str().unwrap();
         let told = |name: &str| {
-            let is_told = member(case, name).contains(&name) || query.contains(&format!("{name}="));
+            let is_told = field(case, name).contains(&name) || query.contains(&format!("{name}="));
             is_told.then(|| case["client"][name].as_str().unwrap())
         };
         assert_eq!(what.client_id, told("clientid").unwrap_or_default(), "{id}");
@@ -108,14 +108,14 @@ fn what_emqx_sends_to_authorize_is_read_right() {
 
 #[test]
 fn a_placeholder_that_emqx_does_not_know_is_seen() {
-    let unfilled: Vec<String> = cases(REQUESTS)
+    let placeholders: Vec<String> = cases(REQUESTS)
         .iter()
         .filter_map(|case| read_case(case).ok())
-        .flat_map(|asked| asked.mistakes)
-        .filter(|mistake| mistake.kind() == "placeholder")
-        .filter_map(|mistake| mistake.member().map(str::to_owned))
+        .flat_map(|asked| asked.warnings)
+        .filter(|warning| warning.kind() == "placeholder")
+        .filter_map(|warning| warning.field().map(str::to_owned))
         .collect();
-    assert_eq!(unfilled, ["usertypo"]);
+    assert_eq!(placeholders, ["usertypo"]);
 }
 
 #[test]
@@ -167,14 +167,14 @@ fn what_rabbitmq_sends_is_read_right() {
     for (path, body) in paths.zip(bodies) {
         let route = Route::of(&format!("/rabbitmq/{path}")).unwrap();
         match crate::question(crate::read_form(route, body)) {
-            Question::Login(who) => {
+            AuthRequest::Authenticate(who) => {
                 assert!(who.client_id == client_id && who.username.is_some() && who.password.is_some());
             }
-            Question::Actions(what) => {
+            AuthRequest::Authorize(what) => {
                 assert_eq!((what.client_id.as_str(), what.username.is_some()), (client_id, true));
-                topics.extend(what.wanted.into_iter().filter(|one| !one.topic.is_empty()));
+                topics.extend(what.accesses.into_iter().filter(|one| !one.topic.is_empty()));
             }
-            Question::Never => panic!("{path} {body}: the device's own"),
+            AuthRequest::AlwaysDeny => panic!("{path} {body}: the device's own"),
         }
         count += 1;
     }

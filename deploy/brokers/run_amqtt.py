@@ -1,7 +1,8 @@
-"""amqtt that asks mqtt-gate, by status, whether a client may connect, publish, subscribe and receive.
+"""amqtt with mqtt-gate, which decides by HTTP status whether a client may connect, publish, subscribe and receive.
 
-In Python, because a configuration file of amqtt 0.12 cannot say how to ask: its plugin takes members of enumerations, and
-refuses the words for them. Needs `pip install amqtt aiohttp sqlalchemy`. The tests of mqtt-gate run amqtt by this file.
+This is Python because a configuration file of amqtt 0.12 cannot configure the HTTP plugin: the plugin
+requires enum members and rejects their names. Needs `pip install amqtt aiohttp sqlalchemy`.
+The tests of mqtt-gate run amqtt with this file.
 
 Usage: run_amqtt.py [MQTT_PORT [GATE_PORT [json|form]]]
 """
@@ -22,7 +23,7 @@ http = {
 }
 config = {
     "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{mqtt}"}},
-    # These alone: amqtt takes a 503 for no opinion, and lets in who another plugin lets in.
+    # No other plugins: amqtt reads a 503 as "no opinion", and another plugin could allow a client.
     "plugins": {
         "amqtt.contrib.http.UserAuthHttpPlugin": {**http, "user_uri": "/mqtt/auth"},
         "amqtt.contrib.http.TopicAuthHttpPlugin": {**http, "topic_uri": "/mqtt/acl"},

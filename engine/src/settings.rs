@@ -1,4 +1,4 @@
-//! The settings of a policy: where the operator says they are, and what is there.
+//! Settings of a policy: as the operator wrote them, and with their values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,137 +9,138 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use zeroize::Zeroizing;
 
-use crate::util::file::{read_file, shown_path};
+use crate::util::file::{displayable_path, read_file};
 
-/// The settings as the operator wrote them: a value, or where to find it.
+/// Settings as the operator wrote them: each an inline value, or a reference to an environment variable or a file.
 #[derive(Clone, Default, Deserialize)]
-pub struct SettingSources(BTreeMap<String, Source>);
+pub struct SettingSources(BTreeMap<String, ValueSource>);
 
+/// A secret as the operator wrote it: an inline value, or a reference to an environment variable or a file.
+#[derive(Clone, Deserialize)]
+pub struct SecretSource(ValueSource);
+
+/// Where a value comes from.
 #[derive(Clone)]
-enum Source {
-    Literal(Zeroizing<String>),
+enum ValueSource {
+    Inline(Zeroizing<String>),
     Env(String),
     File(PathBuf),
 }
 
-/// A secret of the gate's own, as the operator wrote it: the value, or where to find it.
-#[derive(Clone, Deserialize)]
-pub struct SecretSource(Source);
-
-/// The settings of one policy, by name. Never printed: its `Debug` shows names alone.
+/// Settings of one policy by name. `Debug` prints the names and never the values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, Zeroizing<String>>);
 
-/// Why a setting has no value.
+/// A setting whose value cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It refers to an environment variable that is not there.
-    #[error("setting `{setting}`: the environment variable {} is not set, or is not UTF-8", shown_variable(variable))]
+    /// The environment variable is missing.
+    #[error("setting `{setting}`: the environment variable {} is not set, or is not UTF-8", displayable_variable(variable))]
     Env {
-        /// The name of the setting.
+        /// Name of the setting.
         setting: String,
-        /// The name of the variable.
+        /// Name of the variable.
         variable: String,
     },
-    /// It refers to a file that cannot be read.
+    /// The file cannot be read.
     #[error("setting `{setting}`: cannot read {path}")]
     File {
-        /// The name of the setting.
+        /// Name of the setting.
         setting: String,
-        /// The file it refers to, as it may be shown.
+        /// The path, or a placeholder if it does not look like one.
         path: String,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
 
 impl SettingSources {
-    /// Gives a setting a value.
+    /// Sets an inline value.
     pub fn set(&mut self, name: &str, value: String) {
-        self.0.insert(name.to_owned(), Source::Literal(value.into()));
+        self.0.insert(name.to_owned(), ValueSource::Inline(value.into()));
     }
 
-    /// Lets a setting come from an environment variable.
+    /// Refers to an environment variable.
     pub fn set_from_env(&mut self, name: &str, variable: &str) {
-        self.0.insert(name.to_owned(), Source::Env(variable.to_owned()));
+        self.0.insert(name.to_owned(), ValueSource::Env(variable.to_owned()));
     }
 
-    /// Lets a setting come from a file, read anew whenever it changes.
+    /// Refers to a file. The policy is reloaded when the file changes.
     pub fn set_from_file(&mut self, name: &str, path: PathBuf) {
-        self.0.insert(name.to_owned(), Source::File(path));
+        self.0.insert(name.to_owned(), ValueSource::File(path));
     }
 
-    /// Whether the operator named this setting at all.
+    /// Whether the operator named this setting.
     #[must_use]
-    pub fn names(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Replaces each reference to the environment by its value. The environment is read once, at the start.
+    /// Replaces references to the environment by their values, once at startup.
     ///
     /// # Errors
-    /// A variable that is not set.
+    /// A variable is not set.
     pub fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         self.0.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))
     }
 
-    /// Reads every setting as it is now. Of a file, one line ending at its end is not part of the value.
+    /// Reads the current value of every setting. One line ending at the end of a file is not part of the value.
     ///
     /// # Errors
-    /// A file that cannot be read, or a variable that was not resolved.
+    /// A file cannot be read, or a variable was not resolved.
     pub fn read(&self) -> Result<Settings, SettingsError> {
-        let read_one = |(name, source): (&String, &Source)| Ok((name.clone(), source.read(name)?));
+        let read_one = |(name, source): (&String, &ValueSource)| Ok((name.clone(), source.read(name)?));
         self.0.iter().map(read_one).collect::<Result<_, _>>().map(Settings)
     }
 
-    /// The files that settings are read from.
+    /// Files that settings refer to.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.0.values().filter_map(Source::file)
+        self.0.values().filter_map(ValueSource::file)
     }
 }
 
 impl SecretSource {
-    /// This value.
+    /// Creates a source with an inline value.
     #[must_use]
-    pub fn literally(value: String) -> Self {
-        Self(Source::Literal(value.into()))
+    pub fn inline(value: String) -> Self {
+        Self(ValueSource::Inline(value.into()))
     }
 
-    /// What a file holds, read anew whenever it changes.
+    /// Creates a source that refers to a file.
     #[must_use]
-    pub fn in_file(path: PathBuf) -> Self {
-        Self(Source::File(path))
+    pub fn from_file(path: PathBuf) -> Self {
+        Self(ValueSource::File(path))
     }
 
-    /// Replaces a reference to the environment by its value. The environment is read once, at the start.
+    /// Replaces a reference to the environment by its value, once at startup.
     ///
     /// # Errors
-    /// A variable that is not set.
+    /// The variable is not set.
     pub fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         self.0.resolve_env(name, get)
     }
 
-    /// The value, where it does not have to be read from elsewhere.
+    /// The inline value, if it is one.
     #[must_use]
-    pub fn literal(&self) -> Option<&str> {
+    pub fn value(&self) -> Option<&str> {
         match &self.0 {
-            Source::Literal(value) => Some(value),
-            Source::Env(_) | Source::File(_) => None,
+            ValueSource::Inline(value) => Some(value),
+            ValueSource::Env(_) | ValueSource::File(_) => None,
         }
     }
 
-    /// The file that it is read from.
+    /// The file that it refers to, if it does.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.0.file()
     }
 }
 
-impl Source {
+impl ValueSource {
     fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         if let Self::Env(variable) = self {
             let missing = || SettingsError::Env { setting: name.to_owned(), variable: variable.clone() };
-            *self = Self::Literal(get(variable).ok_or_else(missing)?.into());
+            *self = Self::Inline(get(variable).ok_or_else(missing)?.into());
         }
         Ok(())
     }
@@ -147,20 +148,20 @@ impl Source {
     fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::Literal(_) | Self::Env(_) => None,
+            Self::Inline(_) | Self::Env(_) => None,
         }
     }
 
     fn read(&self, setting: &str) -> Result<Zeroizing<String>, SettingsError> {
         match self {
-            Self::Literal(value) => Ok(value.clone()),
+            Self::Inline(value) => Ok(value.clone()),
             Self::Env(variable) => Err(SettingsError::Env { setting: setting.to_owned(), variable: variable.clone() }),
             Self::File(path) => match read_file(path)
                 .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8")))
             {
                 Ok(text) => Ok(without_line_ending(text)),
                 Err(source) => {
-                    let (setting, path) = (setting.to_owned(), shown_path(path).into_owned());
+                    let (setting, path) = (setting.to_owned(), displayable_path(path).into_owned());
                     Err(SettingsError::File { setting, path, source })
                 }
             },
@@ -180,18 +181,18 @@ fn without_line_ending(text: String) -> Zeroizing<String> {
 }
 
 impl Settings {
-    /// The value of a setting. To be handed to the policy and to nobody else.
+    /// The value of a setting. Pass it to the policy and to nothing else.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.as_str())
     }
 
-    /// Every setting with its value. To be handed to the policy and to nobody else.
-    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// All names and values. Pass them to the policy and to nothing else.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The names of the settings.
+    /// Names of the settings.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -203,36 +204,31 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Takes a value of any kind first, so that an error tells the line and never what stands there.
-impl<'de> Deserialize<'de> for Source {
+impl<'de> Deserialize<'de> for ValueSource {
+    /// Every error has the same text: an error of the parser could contain the value, which may be a secret.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(toml::Value::deserialize(deserializer)?)
-            .ok_or_else(|| D::Error::custom("a setting is a string, { env = \"NAME\" } or { file = \"PATH\" }"))
-    }
-}
-
-impl Source {
-    fn parse(value: toml::Value) -> Option<Self> {
-        let table = match value {
-            toml::Value::String(text) => return Some(Self::Literal(text.into())),
-            toml::Value::Table(table) => table,
-            _ => return None,
-        };
-        let mut members = table.into_iter();
-        match (members.next()?, members.next()) {
-            ((kind, toml::Value::String(name)), None) if kind == "env" => Some(Self::Env(name)),
-            ((kind, toml::Value::String(path)), None) if kind == "file" => Some(Self::File(path.into())),
-            _ => None,
+        #[derive(Deserialize)]
+        #[serde(untagged, deny_unknown_fields)]
+        enum Written {
+            Inline(String),
+            Env { env: String },
+            File { file: PathBuf },
+        }
+        match Written::deserialize(deserializer) {
+            Ok(Written::Inline(value)) => Ok(Self::Inline(value.into())),
+            Ok(Written::Env { env }) => Ok(Self::Env(env)),
+            Ok(Written::File { file }) => Ok(Self::File(file)),
+            Err(_) => Err(D::Error::custom("a setting is a string, { env = \"NAME\" } or { file = \"PATH\" }")),
         }
     }
 }
 
-/// The name of a variable, unless it does not look like one: a key that was put there by mistake is not shown.
-fn shown_variable(name: &str) -> &str {
+/// Returns the name of a variable if it looks like one. An operator may have put a key there by mistake.
+fn displayable_variable(name: &str) -> &str {
     let is_name = name.len() <= 40
-        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-        && !name.bytes().all(|b| b.is_ascii_hexdigit());
-    if is_name { name } else { "(a name that is not shown: it does not look like one)" }
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        && !name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_name { name } else { "(not shown: it does not look like a name)" }
 }
 
 #[cfg(test)]
@@ -240,17 +236,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_ending_is_not_part_of_a_value() {
+    fn strips_one_line_ending_from_values_in_files() {
         for (text, value) in [("k", "k"), ("k\n", "k"), ("k\r\n", "k"), ("k\n\n", "k\n"), (" k ", " k "), ("", "")] {
             assert_eq!(*without_line_ending(text.to_owned()), value);
         }
     }
 
     #[test]
-    fn a_value_is_never_shown() {
+    fn debug_prints_names_without_values() {
         let mut sources = SettingSources::default();
         sources.set("signature-keys", "a secret".into());
-        let shown = format!("{:?}", sources.read().unwrap());
-        assert!(shown.contains("signature-keys") && !shown.contains("secret"));
+        let printed = format!("{:?}", sources.read().unwrap());
+        assert!(printed.contains("signature-keys") && !printed.contains("secret"));
     }
 }

@@ -1,38 +1,34 @@
-//! One component out of a policy and what it takes to answer brokers behind `wasi:http`.
+//! Composition of a policy with adapters into one component that answers brokers in any host of `wasi:http`.
 //!
 //! ```text
-//! wasi:http ◄─ http-adapter ─► the policy ─► wasi:config/store, the host's or settings-from-env
-//!                   └─► its authorizer, or no-authorizer if it has none
+//! wasi:http ◄─ http-adapter ─► policy ─► wasi:config/store of the host, or settings-from-env
+//!                   └─► authorizer of the policy, or no-authorizer
 //! ```
 //!
-//! The policy lies in it byte for byte, so that its digest is the one that the native host shows; nothing strips what
-//! comes out.
+//! The policy is embedded byte for byte, so its digest is the one that the native host shows.
 
 use std::error::Error;
 
+use mqtt_gate_engine::{AUTHENTICATOR, AUTHORIZER, ComponentInfo, LoadError, Sandbox, validate};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
-use wasmparser::{BinaryReaderError, Parser, Payload};
-
-use mqtt_gate_engine::policy::{AUTHENTICATOR, AUTHORIZER, LoadError, examine};
-use mqtt_gate_engine::policy::sandbox::Sandbox;
 
 static HTTP_ADAPTER: &[u8] = include_bytes!(env!("MQTT_GATE_HTTP_ADAPTER"));
 static NO_AUTHORIZER: &[u8] = include_bytes!(env!("MQTT_GATE_NO_AUTHORIZER"));
 static SETTINGS_FROM_ENV: &[u8] = include_bytes!(env!("MQTT_GATE_SETTINGS_FROM_ENV"));
 
-/// What the composition is asked by.
-const HANDLER: &str = "wasi:http/incoming-handler@0.2.0";
+/// Export of the composition, which hosts call for each request.
+const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.0";
 
-/// What a policy reads its settings from.
-const STORE: &str = "wasi:config/store@0.2.0-rc.1";
+/// Import through which a policy reads its settings.
+const CONFIG_STORE: &str = "wasi:config/store@0.2.0-rc.1";
 
-/// Where the policy of a composition finds its settings.
+/// Where a composed policy finds its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsFrom {
-    /// In the `wasi:config/store` of the host that runs it.
+    /// In `wasi:config/store` of the host.
     Host,
-    /// In variables `MQTT_GATE_…` of the environment.
+    /// In environment variables `MQTT_GATE_…`.
     Environment,
 }
 
@@ -40,100 +36,85 @@ pub enum SettingsFrom {
 pub struct Composition {
     /// The component.
     pub bytes: Vec<u8>,
-    /// What it asks of the host that runs it.
+    /// Names of the imports that a host must supply.
     pub imports: Vec<String>,
-    /// Whether its policy answers for single actions itself.
-    pub answers_for_actions: bool,
-    /// Whether its policy has settings at all.
+    /// Whether the policy exports the authorizer interface.
+    pub has_authorizer: bool,
+    /// Whether the policy reads settings.
     pub reads_settings: bool,
 }
 
-/// Why there is no composition.
+/// A policy that cannot be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
-    /// It is no policy, or one that the native host would not take either.
+    /// The component is not a policy that the native host would load.
     #[error(transparent)]
     Policy(#[from] LoadError),
-    /// The parts do not go together.
+    /// The policy does not fit the adapters.
     #[error("the policy cannot be composed")]
     Graph(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Puts a policy behind HTTP.
+/// Composes a policy with the HTTP adapter.
 ///
 /// # Errors
-/// The component is none that the native host would put in service, or it does not fit the adapter.
+/// The component is not a policy that the native host would load, or does not fit the adapter.
 pub fn compose(sandbox: &Sandbox, policy: &[u8], settings: SettingsFrom) -> Result<Composition, ComposeError> {
-    let answers_for_actions = examine(sandbox, policy)?;
-    let graph = |error: BinaryReaderError| ComposeError::Graph(error.into());
-    let reads_settings = imports(policy).map_err(graph)?.iter().any(|name| name == STORE);
-    let provider = (reads_settings && settings == SettingsFrom::Environment).then_some(SETTINGS_FROM_ENV);
-    let bytes = wire(policy, answers_for_actions, provider).map_err(ComposeError::Graph)?;
-    let imports = imports(&bytes).map_err(graph)?;
-    Ok(Composition { bytes, imports, answers_for_actions, reads_settings })
+    let has_authorizer = validate(sandbox, policy)?;
+    let reads_settings = imports(policy).iter().any(|name| name == CONFIG_STORE);
+    let settings_adapter = (reads_settings && settings == SettingsFrom::Environment).then_some(SETTINGS_FROM_ENV);
+    let bytes = connect(policy, has_authorizer, settings_adapter).map_err(ComposeError::Graph)?;
+    Ok(Composition { imports: imports(&bytes), bytes, has_authorizer, reads_settings })
 }
 
-type Wired<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
-fn wire(policy: &[u8], answers_for_actions: bool, provider: Option<&[u8]>) -> Wired<Vec<u8>> {
-    let mut parts = Parts::default();
-    let adapter = parts.add("mqtt-gate:http-adapter", HTTP_ADAPTER)?;
-    let policy = parts.add("mqtt-gate:policy", policy)?;
-    let authorizer = if answers_for_actions { policy } else { parts.add("mqtt-gate:no-authorizer", NO_AUTHORIZER)? };
-    parts.connect(adapter, AUTHENTICATOR, policy)?;
-    parts.connect(adapter, AUTHORIZER, authorizer)?;
-    if authorizer != policy {
-        // For the types that the two interfaces share.
-        parts.connect(authorizer, AUTHENTICATOR, policy)?;
-    }
-    if let Some(provider) = provider {
-        let provider = parts.add("mqtt-gate:settings-from-env", provider)?;
-        parts.connect(policy, STORE, provider)?;
-    }
-    parts.into_component(adapter)
+/// Names of the imports of a component.
+fn imports(component: &[u8]) -> Vec<String> {
+    let info = ComponentInfo::parse(component);
+    info.map(|info| info.imports.into_iter().map(|import| import.name).collect()).unwrap_or_default()
 }
 
-/// The parts of a composition, and what they are to each other.
+type GraphResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn connect(policy: &[u8], has_authorizer: bool, settings_adapter: Option<&[u8]>) -> GraphResult<Vec<u8>> {
+    let mut graph = Graph::default();
+    let adapter = graph.add("mqtt-gate:http-adapter", HTTP_ADAPTER)?;
+    let policy = graph.add("mqtt-gate:policy", policy)?;
+    let authorizer = if has_authorizer { policy } else { graph.add("mqtt-gate:no-authorizer", NO_AUTHORIZER)? };
+    graph.connect(adapter, AUTHENTICATOR, policy)?;
+    graph.connect(adapter, AUTHORIZER, authorizer)?;
+    if !has_authorizer {
+        // The authorizer interface uses types of the authenticator interface.
+        graph.connect(authorizer, AUTHENTICATOR, policy)?;
+    }
+    if let Some(settings_adapter) = settings_adapter {
+        let settings = graph.add("mqtt-gate:settings-from-env", settings_adapter)?;
+        graph.connect(policy, CONFIG_STORE, settings)?;
+    }
+    graph.into_component(adapter)
+}
+
+/// Instances of components and their connections.
 #[derive(Default)]
-struct Parts(CompositionGraph);
+struct Graph(CompositionGraph);
 
-impl Parts {
-    /// Adds a component. What it imports and is not connected, the composition imports.
-    fn add(&mut self, name: &str, component: &[u8]) -> Wired<NodeId> {
+impl Graph {
+    /// Adds an instance of a component. Imports that stay unconnected become imports of the composition.
+    fn add(&mut self, name: &str, component: &[u8]) -> GraphResult<NodeId> {
         let package = Package::from_bytes(name, None, component, self.0.types_mut())?;
         let package = self.0.register_package(package)?;
         Ok(self.0.instantiate(package))
     }
 
-    /// Has one part import what another exports.
-    fn connect(&mut self, part: NodeId, interface: &str, other: NodeId) -> Wired<()> {
-        let exported = self.0.alias_instance_export(other, interface)?;
-        Ok(self.0.set_instantiation_argument(part, interface, exported)?)
+    /// Connects an import of one instance to the export of another.
+    fn connect(&mut self, importer: NodeId, interface: &str, exporter: NodeId) -> GraphResult<()> {
+        let export = self.0.alias_instance_export(exporter, interface)?;
+        Ok(self.0.set_instantiation_argument(importer, interface, export)?)
     }
 
-    /// Puts them together, to be asked through this one.
-    fn into_component(mut self, front: NodeId) -> Wired<Vec<u8>> {
-        let handler = self.0.alias_instance_export(front, HANDLER)?;
-        self.0.export(handler, HANDLER)?;
+    /// Encodes the composition, which exports the handler of this instance.
+    fn into_component(mut self, front: NodeId) -> GraphResult<Vec<u8>> {
+        let handler = self.0.alias_instance_export(front, INCOMING_HANDLER)?;
+        self.0.export(handler, INCOMING_HANDLER)?;
         Ok(self.0.encode(EncodeOptions::default())?)
     }
-}
-
-/// What a component asks of its host, as its names.
-fn imports(component: &[u8]) -> Result<Vec<String>, BinaryReaderError> {
-    let mut names = Vec::new();
-    let mut depth = 0_u32;
-    for payload in Parser::new(0).parse_all(component) {
-        match payload? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                for import in section {
-                    names.push(import?.name.name.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(names)
 }

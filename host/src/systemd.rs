@@ -1,49 +1,62 @@
-//! What the service manager is told, if one started the gate: systemd, or who speaks as it does (`NOTIFY_SOCKET`).
+//! Notifies the service manager (`sd_notify`): systemd, or another program that sets `NOTIFY_SOCKET`.
 //!
-//! A swap is no reload in its sense, and is never told as one: nothing was asked for, nothing stops meanwhile, and a
-//! candidate that is refused is no failure of the service. It shows in the status.
+//! A swap is not a reload in its sense, and is never reported as one: no reload was requested, the service goes on
+//! meanwhile, and a rejected policy is no failure of the service. It shows in the status text.
 
 use std::time::Duration;
 
+use mqtt_gate_engine::{ActiveVersion, PolicyOrigin};
 use sd_notify::NotifyState;
 
-use mqtt_gate_engine::reload::active::{InService, Source};
-
-/// The gate serves, with this policy.
-pub(crate) fn ready(serving: &InService) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(serving))]);
+/// Reports that the gate serves, and with which policy.
+pub(crate) fn ready(active: &ActiveVersion) {
+    notify(&[NotifyState::Ready, NotifyState::Status(&status(active))]);
 }
 
-/// Another policy serves.
-pub(crate) fn swapped(serving: &InService) {
-    tell(&[NotifyState::Status(&status(serving))]);
+/// Reports that the policy was swapped.
+pub(crate) fn swapped(active: &ActiveVersion) {
+    notify(&[NotifyState::Status(&status(active))]);
 }
 
-/// The gate answers what is in flight, and then ends.
+/// Reports that the gate stops.
 pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping: answering what is in flight")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("stopping: answering requests in flight")]);
 }
 
-/// The gate is alive.
+/// Reports that the gate is alive.
 pub(crate) fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    notify(&[NotifyState::Watchdog]);
 }
 
-/// How often the service manager wants to hear that the gate is alive, or it ends it.
+/// Interval of the watchdog (`WatchdogSec=`), if there is one.
 pub(crate) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|time| !time.is_zero())
 }
 
-/// On one line.
-fn status(serving: &InService) -> String {
-    let (policy, generation) = (&serving.policy, serving.generation);
-    let why = if serving.from == Source::LastGood { "; it served last, the policy file is of no use" } else { "" };
-    format!("serving {}, sha256 {}, generation {generation}{why}", policy.name(), policy.digest())
+/// Warns if a policy that exceeds its timeout could make the watchdog kill a healthy gate.
+pub(crate) fn check_watchdog(watchdog: Option<Duration>, policy_timeout: Duration) {
+    if let Some(watchdog) = watchdog.filter(|time| policy_timeout >= *time / 4) {
+        tracing::warn!(
+            ?watchdog,
+            ?policy_timeout,
+            hint = "lower limits.policy_timeout, or raise WatchdogSec=; systemd may kill a healthy gate",
+            "watchdog interval too short for limits.policy_timeout"
+        );
+    }
 }
 
-/// Whoever cannot be told is told nothing; the gate goes on.
-fn tell(states: &[NotifyState]) {
+/// Status text, on one line.
+fn status(active: &ActiveVersion) -> String {
+    let ActiveVersion { policy, generation, origin, .. } = active;
+    let fallback = match origin {
+        PolicyOrigin::LastKnownGood => "; last known good policy, because the policy file was rejected",
+        PolicyOrigin::Embedded | PolicyOrigin::File => "",
+    };
+    format!("serving {}, sha256 {}, generation {generation}{fallback}", policy.name(), policy.digest())
+}
+
+fn notify(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot tell the service manager how the gate is");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that compile a policy.
+//! Threads that compile policies.
 
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
@@ -6,41 +6,44 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// How far compiling stands back, in the system's steps from 0 to 19: workers come first by a factor of nine, and on a
-/// machine that is busy without end a swap still gets done.
+/// Nice level of compile threads. At 10 the Linux scheduler favours worker threads about 9:1, and a swap still finishes
+/// on a saturated machine.
 const NICE: i32 = 10;
 
-/// The most threads that compile.
-const MOST: usize = 4;
+/// Maximum number of compile threads. More make compiling a policy no faster.
+const MAX_THREADS: usize = 4;
 
-/// Threads that give way to those that answer.
-pub(crate) struct Compilers {
-    /// On every processor, up to [`MOST`]: before anybody can log in.
-    first: Mutex<Option<ThreadPool>>,
-    /// On half of them: a worker that wakes up finds another one free.
-    later: ThreadPool,
+/// Compiles on low-priority threads, so that workers keep answering.
+pub(super) struct CompilePool {
+    /// For the first policy, on every processor: nothing else runs yet.
+    startup: Mutex<Option<ThreadPool>>,
+    /// For later policies, on half of the processors: a worker that wakes up finds a free one.
+    background: ThreadPool,
 }
 
-impl Compilers {
+impl CompilePool {
     /// # Errors
-    /// The system refuses a thread.
-    pub(crate) fn new() -> Result<Self, ThreadPoolBuildError> {
+    /// The operating system refuses a thread.
+    pub(super) fn new() -> Result<Self, ThreadPoolBuildError> {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self { first: Mutex::new(Some(pool(processors)?)), later: pool(processors / 2)? })
+        Ok(Self { startup: Mutex::new(Some(pool(processors)?)), background: pool(processors / 2)? })
     }
 
-    /// Does this on them, and waits for it. A panic goes on to the caller.
-    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.as_ref().unwrap_or(&self.later).install(work)
+    /// Runs `work` on the pool and waits for it. A panic reaches the caller.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let startup = self.startup.lock().unwrap_or_else(PoisonError::into_inner).take();
+        startup.as_ref().unwrap_or(&self.background).install(work)
     }
 }
 
-fn pool(count: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
-    // To Linux, this goes for the thread that says it.
-    let give_way = |_| {
+fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    // On Linux the nice level belongs to the thread, not to the process.
+    let lower_priority = |_| {
         let _ = rustix::process::nice(NICE);
     };
-    let name = |_| "compiler".to_owned();
-    ThreadPoolBuilder::new().num_threads(count.clamp(1, MOST)).thread_name(name).start_handler(give_way).build()
+    ThreadPoolBuilder::new()
+        .num_threads(threads.clamp(1, MAX_THREADS))
+        .thread_name(|_| "compile".to_owned())
+        .start_handler(lower_priority)
+        .build()
 }

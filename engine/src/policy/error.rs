@@ -1,4 +1,4 @@
-//! What can go wrong with a policy, typed for those who act on it.
+//! Failures of a policy, typed by what the caller does about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,121 +8,124 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use super::component::AUTHENTICATOR;
 use crate::settings::SettingsError;
 
-/// Why a policy could not be put in service. The one before it stays.
+/// A policy that cannot be activated. The active policy stays.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
+        /// Path of the component.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A setting has no value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The file is a core module.
-    #[error("a core WebAssembly module and not a component; wrap it with `wasm-tools component new`")]
+    #[error("this is a core WebAssembly module, not a component; wrap it with `wasm-tools component new`")]
     CoreModule,
-    /// The file is something else, or is not whole.
-    #[error("not a component this host can run")]
+    /// The file is not a component, or not a complete one.
+    #[error("not a component that this host can run")]
     Compile(#[source] wasmtime::Error),
-    /// It asks for more than a policy may have.
-    #[error("imports {0}; a policy may import wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 alone")]
+    /// The component imports interfaces that a policy may not have.
+    #[error(
+        "the policy imports {0}; only wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 are allowed"
+    )]
     Imports(String),
-    /// It is a component of another kind.
-    #[error("does not export {AUTHENTICATOR}, so it is not a policy")]
+    /// The component does not export the authenticator interface.
+    #[error("the component does not export {AUTHENTICATOR}, so it is not a policy")]
     NotAPolicy,
-    /// Its imports have other types than the host gives them.
-    #[error("does not fit what the host offers")]
+    /// The types of its imports differ from those of the host.
+    #[error("the policy's imports do not fit the interfaces of this host")]
     Link(#[source] wasmtime::Error),
-    /// Its exports have other types than the contract says.
-    #[error("does not fit the contract of {contract}")]
+    /// The types of its exports differ from those of the contract.
+    #[error("the policy does not fit the contract of {contract}")]
     Contract {
-        /// The interface.
+        /// Name of the interface.
         contract: &'static str,
-        /// Where it differs.
+        /// The difference.
         source: wasmtime::Error,
     },
-    /// Loading it made the host panic: a fault of ours.
-    #[error("loading it failed inside the host; this is a fault of mqtt-gate, please report it")]
-    Panicked,
-    /// Its `check()` says no.
-    #[error("the policy refuses its settings: {0}")]
+    /// The host panicked while it loaded the policy.
+    #[error("loading the policy panicked; this is a fault of mqtt-gate, please report it")]
+    HostPanic,
+    /// The policy's `check()` returned an error.
+    #[error("the policy rejects its settings: {0}")]
     Check(String),
-    /// It fails already where no client is waiting.
-    #[error("the policy fails in its {call}")]
-    Fails {
-        /// What it was called for.
+    /// A preflight call failed.
+    #[error("the policy failed its {call}")]
+    Preflight {
+        /// Name of the call.
         call: &'static str,
-        /// How it failed.
+        /// The failure.
         source: CallError,
     },
 }
 
 impl LoadError {
-    /// Whether the component is at fault: it is not there, or would work with no settings at all. What refuses its
-    /// settings does not count: those are the operator's to mend.
+    /// Whether the component is at fault, and not its settings.
+    ///
+    /// Only then does the last known good policy replace it at startup. Settings are the operator's to fix.
     #[must_use]
     pub fn is_of_component(&self) -> bool {
         !matches!(self, Self::Settings(_) | Self::Check(_))
     }
 
-    /// Whether the same component might load at another time.
+    /// Whether the same component may load at another time.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Fails { source, .. } => matches!(source, CallError::Deadline | CallError::Busy),
+            Self::Preflight { source, .. } => matches!(source, CallError::Deadline | CallError::PoolExhausted),
             Self::Read { .. } | Self::Settings(_) => true,
             _ => false,
         }
     }
 }
 
-/// Why there is no verdict. The client is refused.
+/// A call without a verdict. The client must be denied.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// It ran into the deadline.
-    #[error("the policy took longer than the deadline")]
+    /// The call exceeded its timeout.
+    #[error("the policy exceeded limits.policy_timeout")]
     Deadline,
-    /// Every instance that can be is at work.
-    #[error("no instance is free")]
-    Busy,
-    /// It says itself that it cannot judge.
-    #[error("the policy has no verdict: {0}")]
+    /// All instances are at work.
+    #[error("no policy instance is free")]
+    PoolExhausted,
+    /// The policy returned an error.
+    #[error("the policy returned an error: {0}")]
     NoVerdict(String),
-    /// It trapped.
+    /// The policy trapped.
     #[error("the policy trapped: {0}")]
     Trap(Trap),
-    /// The host panicked: a fault of ours.
-    #[error("the call failed inside the host; this is a fault of mqtt-gate, please report it")]
-    Panicked,
-    /// Its answer is too large, or not one; or the instance cannot be made.
+    /// The host panicked.
+    #[error("the call panicked in the host; this is a fault of mqtt-gate, please report it")]
+    HostPanic,
+    /// The result is too large or malformed, or the instance cannot be created.
     #[error("the call failed")]
-    Failed(#[source] wasmtime::Error),
+    CallFailed(#[source] wasmtime::Error),
 }
 
 impl CallError {
-    pub(super) fn of(error: wasmtime::Error) -> Self {
+    pub(super) fn new(error: wasmtime::Error) -> Self {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Deadline,
             Some(trap) => Self::Trap(*trap),
-            None if error.is::<PoolConcurrencyLimitError>() => Self::Busy,
-            None => Self::Failed(error),
+            None if error.is::<PoolConcurrencyLimitError>() => Self::PoolExhausted,
+            None => Self::CallFailed(error),
         }
     }
 
-    /// The kind of fault, in a word.
+    /// Short code for metrics and logs.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
-            Self::Busy => "busy",
+            Self::PoolExhausted => "pool-exhausted",
             Self::NoVerdict(_) => "no-verdict",
             Self::Trap(_) => "trap",
-            Self::Panicked => "panicked",
-            Self::Failed(_) => "failed",
+            Self::HostPanic => "host-panic",
+            Self::CallFailed(_) => "call-failed",
         }
     }
 }

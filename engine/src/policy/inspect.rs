@@ -1,72 +1,77 @@
-//! What a file holds, told without compiling it or running anything of it.
+//! What a WebAssembly file says of itself, read without compiling or running it.
 
 use wasmparser::{ComponentName, CustomSectionReader, KnownCustom, Parser, Payload};
 
 use super::component::{AUTHENTICATOR, Digest};
+use super::sandbox::Sandbox;
 use crate::util::sanitize;
-use crate::policy::sandbox::Sandbox;
 
-/// The most characters that are shown of a name in the file.
-const MOST_SHOWN: usize = 128;
+/// Maximum number of characters of a name in the file.
+const MAX_NAME_CHARS: usize = 128;
 
-/// More names than anybody reads.
-const MOST_NAMES: usize = 256;
+/// Maximum number of characters of a policy's name in logs and metrics.
+const MAX_POLICY_NAME_CHARS: usize = 64;
 
-/// Custom sections that hold a text about the component.
-const LABELS: [&str; 7] = ["version", "description", "authors", "licenses", "source", "homepage", "revision"];
+/// Maximum number of entries in each list. A file could name millions.
+const MAX_ENTRIES: usize = 256;
 
-/// What a WebAssembly file says of itself. Every name in it is escaped and cut, and none of it is verified: whether a
-/// policy fits the contract and works, only loading it shows.
-pub struct Anatomy {
-    /// Whether it is a component, or a bare module.
+/// Custom sections that hold metadata as text, as `wasm-tools metadata` writes them.
+const METADATA_SECTIONS: [&str; 7] =
+    ["version", "description", "authors", "licenses", "source", "homepage", "revision"];
+
+/// Static information about a WebAssembly file.
+///
+/// Every text is escaped and truncated, and none of it is verified: only loading a policy shows whether it works.
+pub struct ComponentInfo {
+    /// Whether the file is a component, and not a core module.
     pub is_component: bool,
-    /// The name in its own name section.
+    /// Name in the component's name section.
     pub name: Option<String>,
-    /// What tells it from others.
+    /// SHA-256 of the file.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Size in bytes.
     pub size: usize,
-    /// What it exports, interfaces with their versions.
+    /// Exported interfaces and functions.
     pub exports: Vec<String>,
-    /// What it asks for.
+    /// Imported interfaces and functions.
     pub imports: Vec<Import>,
-    /// The languages and tools that it was made with, in their own words.
+    /// Languages and tools that made the file.
     pub producers: Vec<Producer>,
-    /// What its makers say of it, such as its version or licence.
-    pub labels: Vec<(&'static str, String)>,
-    /// Why it cannot be read to its end.
-    pub broken: Option<String>,
+    /// Metadata such as version and licence: the name of the section and its text.
+    pub metadata: Vec<(&'static str, String)>,
+    /// Why the file cannot be parsed to its end.
+    pub parse_error: Option<String>,
 }
 
-/// Something that a component asks for.
+/// An import of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// Its name.
+    /// Name of the interface, with its version.
     pub name: String,
-    /// Whether the gate gives it to a policy.
-    pub is_offered: bool,
+    /// Whether a policy may import it.
+    pub is_allowed: bool,
 }
 
-/// A language or a tool.
+/// A language or a tool that made the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
     /// `language`, `sdk` or `processed-by`.
     pub field: String,
-    /// Its name.
+    /// Name of the language or tool.
     pub name: String,
-    /// Its version; may be empty.
+    /// Its version. May be empty.
     pub version: String,
 }
 
-impl Anatomy {
-    /// Reads a file, as far as it can be read. `None`: it is not WebAssembly.
+impl ComponentInfo {
+    /// Parses a file as far as possible. Returns `None` if it is not WebAssembly.
     #[must_use]
-    pub fn of(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let is_component = Parser::is_component(bytes);
         if !is_component && !Parser::is_core_wasm(bytes) {
             return None;
         }
-        let mut anatomy = Self {
+        let mut info = Self {
             is_component,
             name: None,
             digest: Digest::of(bytes),
@@ -74,86 +79,82 @@ impl Anatomy {
             exports: Vec::new(),
             imports: Vec::new(),
             producers: Vec::new(),
-            labels: Vec::new(),
-            broken: None,
+            metadata: Vec::new(),
+            parse_error: None,
         };
-        if let Err(error) = anatomy.read(bytes) {
-            anatomy.broken = Some(sanitize::escaped(error.message(), MOST_SHOWN));
+        if let Err(error) = visit_sections(bytes, |payload, depth| info.add(payload, depth)) {
+            info.parse_error = Some(name_text(error.message()));
         }
-        Some(anatomy)
+        Some(info)
     }
 
-    /// Why the gate would refuse it, as far as that can be seen from outside.
+    /// Reasons why the gate would reject the file, as far as they show without loading it.
     #[must_use]
-    pub fn objections(&self) -> Vec<String> {
-        let mut objections = Vec::new();
+    pub fn rejection_reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
         if !self.is_component {
-            objections.push("a core WebAssembly module and not a component".to_owned());
+            reasons.push("this is a core WebAssembly module, not a component".to_owned());
         }
-        if let Some(broken) = &self.broken {
-            objections.push(format!("not whole: {broken}"));
+        if let Some(error) = &self.parse_error {
+            reasons.push(format!("the file is damaged: {error}"));
         }
-        for import in self.imports.iter().filter(|import| !import.is_offered) {
-            objections.push(format!("imports {}", import.name));
+        for import in self.imports.iter().filter(|import| !import.is_allowed) {
+            reasons.push(format!("imports {}", import.name));
         }
         if self.is_component && !self.exports.iter().any(|name| name == AUTHENTICATOR) {
-            objections.push(format!("does not export {AUTHENTICATOR}"));
+            reasons.push(format!("does not export {AUTHENTICATOR}"));
         }
-        objections
+        reasons
     }
 
-    fn read(&mut self, bytes: &[u8]) -> wasmparser::Result<()> {
-        let mut depth = 0_u32;
-        for payload in Parser::new(0).parse_all(bytes) {
-            match payload? {
-                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-                Payload::End(_) => depth = depth.saturating_sub(1),
-                Payload::CustomSection(section) => self.read_custom(&section, depth),
-                Payload::ComponentImportSection(imports) if depth == 0 => {
-                    for import in imports {
-                        self.import(import?.name.name);
-                    }
+    fn add(&mut self, payload: Payload, depth: u32) -> wasmparser::Result<()> {
+        match payload {
+            Payload::CustomSection(section) => self.add_custom(&section, depth),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    self.add_import(import?.name.name);
                 }
-                Payload::ImportSection(imports) if depth == 0 => {
-                    for import in imports.into_imports() {
-                        self.import(import?.module);
-                    }
-                }
-                Payload::ComponentExportSection(exports) if depth == 0 => {
-                    for export in exports {
-                        put(&mut self.exports, shown(export?.name.name));
-                    }
-                }
-                _ => {}
             }
+            Payload::ImportSection(imports) if depth == 0 => {
+                for import in imports.into_imports() {
+                    self.add_import(import?.module);
+                }
+            }
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    add_once(&mut self.exports, name_text(export?.name.name));
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn import(&mut self, name: &str) {
-        put(&mut self.imports, Import { name: shown(name), is_offered: Sandbox::offers(name) });
+    fn add_import(&mut self, name: &str) {
+        let is_allowed = Sandbox::is_allowed_import(name);
+        add_once(&mut self.imports, Import { name: name_text(name), is_allowed });
     }
 
-    /// What the parts of a component were made with counts too; its name and labels are its own.
-    fn read_custom(&mut self, section: &CustomSectionReader, depth: u32) {
+    /// Producers of nested parts count too. The name and the metadata are those of the file itself.
+    fn add_custom(&mut self, section: &CustomSectionReader, depth: u32) {
         match section.as_known() {
             KnownCustom::Producers(fields) => {
                 for field in fields.into_iter().map_while(Result::ok) {
                     for value in field.values.into_iter().map_while(Result::ok) {
-                        let (name, version) = (shown(value.name), shown(value.version));
-                        put(&mut self.producers, Producer { field: field.name.to_owned(), name, version });
+                        let (name, version) = (name_text(value.name), name_text(value.version));
+                        add_once(&mut self.producers, Producer { field: field.name.to_owned(), name, version });
                     }
                 }
             }
             KnownCustom::ComponentName(mut names) if depth == 0 => {
                 if let Some(Ok(ComponentName::Component { name, .. })) = names.next() {
-                    self.name = Some(shown(name));
+                    self.name = Some(name_text(name));
                 }
             }
             _ if depth == 0 => {
-                let label = LABELS.into_iter().find(|label| *label == section.name());
-                if let (Some(label), Ok(text)) = (label, str::from_utf8(section.data())) {
-                    put(&mut self.labels, (label, shown(text)));
+                let known = METADATA_SECTIONS.into_iter().find(|known| *known == section.name());
+                if let (Some(known), Ok(text)) = (known, str::from_utf8(section.data())) {
+                    add_once(&mut self.metadata, (known, name_text(text)));
                 }
             }
             _ => {}
@@ -161,13 +162,46 @@ impl Anatomy {
     }
 }
 
-/// Adds what is not there yet, up to a bound.
-fn put<T: PartialEq>(list: &mut Vec<T>, one: T) {
-    if list.len() < MOST_NAMES && !list.contains(&one) {
-        list.push(one);
+/// Returns the name in the component's own name section.
+pub(super) fn component_name(component: &[u8]) -> Option<String> {
+    let mut found = None;
+    // A damaged tail is for the compiler to report.
+    let _ = visit_sections(component, |payload, depth| {
+        if let Payload::CustomSection(section) = payload
+            && depth == 0
+            && let KnownCustom::ComponentName(mut names) = section.as_known()
+            && let Some(Ok(ComponentName::Component { name, .. })) = names.next()
+        {
+            found.get_or_insert_with(|| sanitize::escape(name, MAX_POLICY_NAME_CHARS));
+        }
+        Ok(())
+    });
+    found
+}
+
+/// Visits the sections of a file and of its nested modules and components. The file itself has depth 0.
+fn visit_sections(
+    bytes: &[u8],
+    mut visit: impl FnMut(Payload, u32) -> wasmparser::Result<()>,
+) -> wasmparser::Result<()> {
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            payload => visit(payload, depth)?,
+        }
+    }
+    Ok(())
+}
+
+/// Adds an entry once, up to [`MAX_ENTRIES`].
+fn add_once<T: PartialEq>(entries: &mut Vec<T>, entry: T) {
+    if entries.len() < MAX_ENTRIES && !entries.contains(&entry) {
+        entries.push(entry);
     }
 }
 
-fn shown(text: &str) -> String {
-    sanitize::escaped(text, MOST_SHOWN)
+fn name_text(text: &str) -> String {
+    sanitize::escape(text, MAX_NAME_CHARS)
 }

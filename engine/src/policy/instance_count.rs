@@ -1,35 +1,50 @@
-//! How many instances of policies there are.
+//! Count of live instances.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts the instances of all policies.
+/// Counts the instances of all policies in one sandbox.
 #[derive(Default)]
-pub struct Census {
-    made: AtomicU64,
-    dropped: AtomicU64,
+pub struct InstanceCounter {
+    created: AtomicU64,
+    destroyed: AtomicU64,
 }
 
-/// An instance that is counted until this is dropped.
-pub(crate) struct Counted(Arc<Census>);
+/// Counts one instance as alive until it is dropped.
+pub(super) struct InstanceGuard(Arc<InstanceCounter>);
 
-impl Census {
-    /// Counts another instance.
-    pub(crate) fn one_more(census: &Arc<Self>) -> Counted {
-        census.made.fetch_add(1, Relaxed);
-        Counted(Arc::clone(census))
+impl InstanceCounter {
+    /// Counts a new instance.
+    pub(super) fn track(counter: &Arc<Self>) -> InstanceGuard {
+        counter.created.fetch_add(1, Relaxed);
+        InstanceGuard(Arc::clone(counter))
     }
 
-    /// How many were made and how many dropped.
+    /// Instances created and destroyed so far.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        let dropped = self.dropped.load(Relaxed);
-        (self.made.load(Relaxed), dropped)
+        // Read first, so that the difference is never negative.
+        let destroyed = self.destroyed.load(Relaxed);
+        (self.created.load(Relaxed), destroyed)
     }
 }
 
-impl Drop for Counted {
+impl Drop for InstanceGuard {
     fn drop(&mut self) {
-        self.0.dropped.fetch_add(1, Relaxed);
+        self.0.destroyed.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_live_instances() {
+        let counter = Arc::<InstanceCounter>::default();
+        let guards = [InstanceCounter::track(&counter), InstanceCounter::track(&counter)];
+        assert_eq!(counter.counts(), (2, 0));
+        drop(guards);
+        assert_eq!(counter.counts(), (2, 2));
     }
 }

@@ -1,4 +1,4 @@
-//! The instances of one policy.
+//! Warm instances of one policy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,50 +6,51 @@ use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
-use crate::policy::instance_count::{Census, Counted};
-use crate::policy::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
-use crate::policy::sandbox::{Guest, Sandbox, ticks};
+use super::instance_count::{InstanceCounter, InstanceGuard};
+use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
+use super::sandbox::{HostState, Sandbox, epoch_ticks};
 use crate::settings::Settings;
 use crate::util::thread_index::{self, THREADS};
 
-/// So many instances are kept warm on a shelf. There is room for those of the next policy beside them.
-const MOST_IDLE: usize = 4;
+/// Maximum number of idle instances per thread. A worker needs one; a few more serve the threads that take over calls
+/// of a slow policy. The sandbox has room for those of the next policy too.
+const MAX_IDLE_PER_THREAD: usize = 4;
 
-/// The warm instances of one policy, each good for a bounded number of calls.
+/// Warm instances of one policy, each used for a bounded number of calls.
 ///
-/// No instance serves two calls at once, and none serves another after one that failed.
-pub(crate) struct Instances {
+/// No instance runs two calls at once, and none is used again after a call that failed.
+pub(super) struct InstancePool {
     sandbox: Arc<Sandbox>,
-    template: Template,
+    policy: PolicyPre,
     settings: Arc<Settings>,
-    /// A thread goes back to the instance that it used last: its memory is in that processor's cache.
-    idle: [Shelf; THREADS],
+    /// A thread gets the instance that it used last: its memory is in that processor's cache.
+    idle: [Shard; THREADS],
 }
 
-/// On a cache line of its own, so that no thread waits for what another one writes beside it.
+/// Idle instances of one thread. The alignment keeps each shard on a cache line of its own.
 #[derive(Default)]
 #[repr(align(128))]
-struct Shelf(Mutex<Vec<Instance>>);
+struct Shard(Mutex<Vec<Instance>>);
 
-/// What instances are made from: a component that fits the contract.
-pub(crate) struct Template {
-    pub(crate) component: InstancePre<Guest>,
-    pub(crate) authenticator: authenticator::GuestIndices,
-    /// If it answers for single actions.
-    pub(crate) authorizer: Option<authorizer::GuestIndices>,
+/// A linked component that fits the contract, ready to be instantiated.
+pub(super) struct PolicyPre {
+    pub(super) component: InstancePre<HostState>,
+    pub(super) authenticator: authenticator::GuestIndices,
+    /// Absent: the policy does not export the authorizer interface.
+    pub(super) authorizer: Option<authorizer::GuestIndices>,
 }
 
-/// What an instance can be asked.
-pub(crate) struct Exports {
-    pub(crate) authenticator: authenticator::Guest,
-    pub(crate) authorizer: Option<authorizer::Guest>,
+/// Exported functions of an instance.
+pub(super) struct Exports {
+    pub(super) authenticator: authenticator::Guest,
+    pub(super) authorizer: Option<authorizer::Guest>,
 }
 
 impl Exports {
-    /// Asks about one action. What cannot be asked leaves it to the broker.
-    pub(crate) fn authorize(
+    /// Calls `authorize`, or answers *ignore* for a policy that does not export it.
+    pub(super) fn authorize(
         &self,
-        store: &mut Store<Guest>,
+        store: &mut Store<HostState>,
         request: &authorizer::Request,
     ) -> wasmtime::Result<Result<authorizer::Permission, String>> {
         match &self.authorizer {
@@ -60,74 +61,73 @@ impl Exports {
 }
 
 struct Instance {
-    store: Store<Guest>,
+    store: Store<HostState>,
     exports: Exports,
     calls_left: u32,
-    _counted: Counted,
+    _counted: InstanceGuard,
 }
 
-/// What a call can do with an instance.
-pub(crate) type Call<'a> = (&'a Exports, &'a mut Store<Guest>);
+/// The instance that a call runs on.
+pub(super) type Call<'a> = (&'a Exports, &'a mut Store<HostState>);
 
-impl Instances {
-    pub(crate) fn new(sandbox: Arc<Sandbox>, template: Template, settings: Arc<Settings>) -> Self {
-        Self { sandbox, template, settings, idle: std::array::from_fn(|_| Shelf::default()) }
+impl InstancePool {
+    pub(super) fn new(sandbox: Arc<Sandbox>, policy: PolicyPre, settings: Arc<Settings>) -> Self {
+        Self { sandbox, policy, settings, idle: std::array::from_fn(|_| Shard::default()) }
     }
 
-    /// Whether there is one to ask about single actions.
-    pub(crate) fn can_authorize(&self) -> bool {
-        self.template.authorizer.is_some()
+    pub(super) fn has_authorizer(&self) -> bool {
+        self.policy.authorizer.is_some()
     }
 
-    /// Makes one call, on a warm instance if there is one. `Ok(Err(_))` is the policy's own word that it has no verdict.
+    /// Makes one call within `timeout`, on a warm instance if there is one.
     ///
-    /// The instance is kept for the next call only if this one gave a value.
-    pub(crate) fn call<T>(
+    /// `Ok(Err(_))` is an error that the policy returned. The instance is kept only if the call returned a value.
+    pub(super) fn call<T>(
         &self,
-        deadline: Duration,
+        timeout: Duration,
         call: impl FnOnce(Call) -> wasmtime::Result<Result<T, String>>,
     ) -> wasmtime::Result<Result<T, String>> {
-        let ticks = ticks(deadline);
-        let mut instance = match self.take() {
+        let ticks = epoch_ticks(timeout);
+        let mut instance = match self.checkout() {
             Some(instance) => instance,
-            None => self.make(ticks)?,
+            None => self.instantiate(ticks)?,
         };
         instance.store.set_epoch_deadline(ticks);
-        let answer = call((&instance.exports, &mut instance.store));
+        let result = call((&instance.exports, &mut instance.store));
         instance.calls_left = instance.calls_left.saturating_sub(1);
-        if matches!(answer, Ok(Ok(_))) && instance.calls_left > 0 {
-            self.give_back(instance);
+        if matches!(result, Ok(Ok(_))) && instance.calls_left > 0 {
+            self.checkin(instance);
         }
-        answer
+        result
     }
 
-    fn make(&self, ticks: u64) -> wasmtime::Result<Instance> {
+    fn instantiate(&self, ticks: u64) -> wasmtime::Result<Instance> {
         let mut store = self.sandbox.store(Arc::clone(&self.settings));
         store.set_epoch_deadline(ticks);
-        let instance = self.template.component.instantiate(&mut store)?;
+        let instance = self.policy.component.instantiate(&mut store)?;
         let exports = Exports {
-            authenticator: self.template.authenticator.load(&mut store, &instance)?,
-            authorizer: self.template.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
+            authenticator: self.policy.authenticator.load(&mut store, &instance)?,
+            authorizer: self.policy.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
         };
-        let calls_left = self.sandbox.limits.max_calls_per_instance.get();
-        Ok(Instance { store, exports, calls_left, _counted: Census::one_more(&self.sandbox.census) })
+        let calls_left = self.sandbox.limits().max_calls_per_instance.get();
+        Ok(Instance { store, exports, calls_left, _counted: InstanceCounter::track(&self.sandbox.instance_counter()) })
     }
 
-    fn take(&self) -> Option<Instance> {
-        self.shelf()?.pop()
+    fn checkout(&self) -> Option<Instance> {
+        self.shard()?.pop()
     }
 
-    fn give_back(&self, instance: Instance) {
-        if let Some(mut shelf) = self.shelf()
-            && shelf.len() < MOST_IDLE
+    fn checkin(&self, instance: Instance) {
+        if let Some(mut shard) = self.shard()
+            && shard.len() < MAX_IDLE_PER_THREAD
         {
-            shelf.push(instance);
+            shard.push(instance);
         }
     }
 
-    /// The shelf of this thread.
-    fn shelf(&self) -> Option<MutexGuard<'_, Vec<Instance>>> {
-        let shelf = self.idle.get(thread_index::place())?;
-        Some(shelf.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The shard of this thread. It is locked because threads beyond [`THREADS`] share one.
+    fn shard(&self) -> Option<MutexGuard<'_, Vec<Instance>>> {
+        let shard = self.idle.get(thread_index::current())?;
+        Some(shard.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

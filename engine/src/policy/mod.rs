@@ -1,154 +1,175 @@
-//! A policy: one component that has been checked, with its settings.
+//! A policy: a component that passed preflight, with its settings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::policy::instance_pool::Instances;
-use crate::util::sanitize;
-use crate::policy::sandbox::Sandbox;
-use crate::policy::sandbox::bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
 use crate::settings::Settings;
+use crate::util::sanitize;
 
 mod compile_pool;
 mod component;
 mod error;
 mod inspect;
-pub mod instance_count;
+mod instance_count;
 mod instance_pool;
 mod preflight;
-pub mod sandbox;
+mod sandbox;
 
-use component::{link, name_of};
+use component::link;
+use instance_pool::{Call, InstancePool};
+use sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 
-pub use inspect::{Anatomy, Import, Producer};
+pub use authenticator::{Access, Credentials, Grant, Reason as DenyReason, Verdict};
 pub use authorizer::{Action, Permission};
-pub use component::Digest;
-pub use component::{AUTHENTICATOR, AUTHORIZER};
+pub use component::{AUTHENTICATOR, AUTHORIZER, Digest};
 pub use error::{CallError, LoadError};
-pub use wit::{Access, Credentials, Grant, Reason, Verdict};
+pub use inspect::{ComponentInfo, Import, Producer};
+pub use instance_count::InstanceCounter;
+pub use sandbox::{Sandbox, SandboxError};
 
-/// The most characters that are shown of what a policy says of itself.
-const MOST_SHOWN: usize = 300;
+/// Maximum number of characters of an error that a policy returns.
+const MAX_ERROR_CHARS: usize = 300;
 
-/// For so many calls a policy is suspect after one that ran into the deadline.
-const SUSPICION: u32 = 1_000;
+/// Calls for which a policy counts as slow after one that exceeded its timeout.
+const SLOW_CALLS: u32 = 1_000;
 
-/// Makes sure that a component is a policy and asks for nothing that it may not have, whatever its settings; whether it
-/// answers for single actions.
+/// Checks that a component is a policy, whatever its settings. Returns whether it has an authorizer.
 ///
 /// # Errors
-/// The first thing that keeps it from being one.
-pub fn examine(sandbox: &Sandbox, component: &[u8]) -> Result<bool, LoadError> {
+/// The first reason why it is not a policy.
+pub fn validate(sandbox: &Sandbox, component: &[u8]) -> Result<bool, LoadError> {
     Ok(link(sandbox, component)?.authorizer.is_some())
 }
 
-/// What a connected client asks to do.
-#[derive(Clone, Debug, Default)]
-pub struct AuthorizeRequest {
-    /// The client identifier. May be empty.
-    pub client_id: String,
-    /// The user name, if there is one.
-    pub username: Option<String>,
-    /// The client's address without the port.
-    pub peer_host: Option<String>,
-    /// Every other field of the request.
-    pub attributes: Vec<(String, String)>,
-    /// The accesses: an action and a topic each.
-    pub accesses: Vec<(Action, String)>,
-}
-
-/// A component that has been compiled, linked and checked, ready to judge.
+/// A component that was compiled, linked and passed preflight.
 ///
-/// Nothing that a guest does outlives the instance it did it in, and no instance outlives `calls_per_instance` calls.
-/// Its settings never change: other settings make another policy.
+/// No state of a guest outlives its instance, and no instance outlives `max_calls_per_instance` calls. The settings of a
+/// policy never change: other settings make another policy.
 pub struct Policy {
     name: String,
     digest: Digest,
     settings: Arc<Settings>,
-    asked: BTreeSet<String>,
-    instances: Instances,
-    deadline: Duration,
-    suspicion: AtomicU32,
+    settings_read: BTreeSet<String>,
+    instances: InstancePool,
+    timeout: Duration,
+    slow_calls_left: AtomicU32,
+}
+
+/// What a connected client wants to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthorizeRequest {
+    /// Client identifier. May be empty.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// Address of the client, without the port.
+    pub peer_host: Option<String>,
+    /// All other fields that the broker sent.
+    pub attributes: Vec<(String, String)>,
+    /// Topic name of each publish, topic filter of each subscribe.
+    pub accesses: Vec<(Action, String)>,
 }
 
 impl Policy {
-    /// Compiles, links and checks a component.
+    /// Compiles and links a component, and runs preflight.
     ///
     /// # Errors
-    /// The first thing that keeps it from being a policy that works with these settings.
+    /// The first reason why it is not a policy that works with these settings.
     pub fn load(sandbox: Arc<Sandbox>, component: &[u8], settings: Arc<Settings>) -> Result<Self, LoadError> {
-        let template = link(&sandbox, component)?;
-        let deadline = sandbox.limits.policy_timeout;
+        Self::load_hashed(sandbox, component, Digest::of(component), settings)
+    }
+
+    /// As [`Self::load`], for a caller that has hashed the component already.
+    pub(crate) fn load_hashed(
+        sandbox: Arc<Sandbox>,
+        component: &[u8],
+        digest: Digest,
+        settings: Arc<Settings>,
+    ) -> Result<Self, LoadError> {
+        let linked = link(&sandbox, component)?;
+        let timeout = sandbox.limits().policy_timeout;
         let mut policy = Self {
-            name: name_of(component),
-            digest: Digest::of(component),
+            name: inspect::component_name(component).unwrap_or_else(|| "unnamed".to_owned()),
+            digest,
             settings: Arc::clone(&settings),
-            asked: BTreeSet::new(),
-            instances: Instances::new(sandbox, template, settings),
-            deadline,
-            suspicion: AtomicU32::new(0),
+            settings_read: BTreeSet::new(),
+            instances: InstancePool::new(sandbox, linked, settings),
+            timeout,
+            slow_calls_left: AtomicU32::new(0),
         };
-        policy.asked = policy.check()?;
-        policy.warm_up()?;
+        policy.settings_read = policy.check()?;
+        policy.probe()?;
         Ok(policy)
     }
 
-    /// Judges one client.
+    /// Judges a login.
     ///
     /// # Errors
-    /// There is no verdict: the client is to be refused.
-    pub fn authenticate(&self, who: Credentials) -> Result<Verdict, CallError> {
-        self.instances
-            .call(self.deadline, |(exports, store)| exports.authenticator.call_authenticate(store, &who))
-            .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
-            .map(|verdict| self.without_secrets(verdict, &who))
-            .map_err(|error| {
-                let password = who.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
-                let sent = who.username.as_deref().into_iter().chain(password).chain(values(&who.attributes));
-                CallError::NoVerdict(self.shown(&error, sent))
-            })
+    /// There is no verdict. The caller must deny the client.
+    pub fn authenticate(&self, credentials: &Credentials) -> Result<Verdict, CallError> {
+        let secrets = || {
+            let password = credentials.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
+            let username = credentials.username.as_deref();
+            username.into_iter().chain(password).chain(values(&credentials.attributes)).collect()
+        };
+        let call = |(exports, store): Call| exports.authenticator.call_authenticate(store, credentials);
+        let verdict = self.call(secrets, call)?;
+        Ok(self.without_secret_key_id(verdict, credentials))
     }
 
-    /// Judges what a connected client wants to do: each access, all within one deadline. A policy that does not answer for
-    /// single actions leaves them to the broker.
+    /// Judges every access of a connected client within one timeout, and returns a permission for each in order.
+    ///
+    /// A policy without an authorizer answers *ignore*: the broker's own rules decide.
     ///
     /// # Errors
-    /// There is no verdict: the client is to be refused.
-    pub fn authorize(&self, asked: AuthorizeRequest) -> Result<Vec<Permission>, CallError> {
-        let AuthorizeRequest { client_id, username, peer_host, attributes, accesses } = asked;
-        let action = authorizer::Action::Publish;
-        let mut request =
-            authorizer::Request { client_id, username, peer_host, action, topic: String::new(), attributes };
-        if !self.instances.can_authorize() {
-            return Ok(vec![Permission::Ignore; accesses.len()]);
+    /// There is no permission for one of them. The caller must deny the client.
+    pub fn authorize(&self, request: &AuthorizeRequest) -> Result<Vec<Permission>, CallError> {
+        if !self.has_authorizer() {
+            return Ok(vec![Permission::Ignore; request.accesses.len()]);
         }
-        self.instances
-            .call(self.deadline, |(exports, store)| {
-                let mut permissions = Vec::with_capacity(accesses.len());
-                for (action, topic) in accesses {
-                    (request.action, request.topic) = (action, topic);
-                    match exports.authorize(&mut *store, &request)? {
-                        Ok(permission) => permissions.push(permission),
-                        Err(error) => return Ok(Err(error)),
-                    }
+        let secrets = || request.username.as_deref().into_iter().chain(values(&request.attributes)).collect();
+        self.call(secrets, |(exports, store)| {
+            let mut access = authorizer::Request {
+                client_id: request.client_id.clone(),
+                username: request.username.clone(),
+                peer_host: request.peer_host.clone(),
+                action: Action::Publish,
+                topic: String::new(),
+                attributes: request.attributes.clone(),
+            };
+            let mut permissions = Vec::with_capacity(request.accesses.len());
+            for (action, topic) in &request.accesses {
+                (access.action, access.topic) = (*action, topic.clone());
+                match exports.authorize(&mut *store, &access)? {
+                    Ok(permission) => permissions.push(permission),
+                    Err(error) => return Ok(Err(error)),
                 }
-                Ok(Ok(permissions))
-            })
-            .map_err(|error| self.suspect_if_slow(CallError::of(error)))?
-            .map_err(|error| {
-                let sent = request.username.as_deref().into_iter().chain(values(&request.attributes));
-                CallError::NoVerdict(self.shown(&error, sent))
-            })
+            }
+            Ok(Ok(permissions))
+        })
     }
 
-    /// The id of a key is shown to people. What is a secret of this login or this policy is none.
-    fn without_secrets(&self, verdict: Verdict, who: &wit::Credentials) -> Verdict {
+    /// Calls the policy within its timeout. `secrets` are redacted from the error that it may return.
+    fn call<'a, T>(
+        &self,
+        secrets: impl FnOnce() -> Vec<&'a str>,
+        call: impl FnOnce(Call) -> wasmtime::Result<Result<T, String>>,
+    ) -> Result<T, CallError> {
+        self.instances
+            .call(self.timeout, call)
+            .map_err(|error| self.mark_slow(CallError::new(error)))?
+            .map_err(|error| CallError::NoVerdict(self.redact(&error, secrets())))
+    }
+
+    /// Removes a key id that is a secret. Key ids are shown to operators, and a policy could name a secret as one.
+    fn without_secret_key_id(&self, verdict: Verdict, credentials: &Credentials) -> Verdict {
         match verdict {
             Verdict::Allow(grant) if grant.key_id.is_some() => {
                 let is_secret = |id: &String| {
-                    who.password.as_deref() == Some(id.as_bytes()) || self.settings.all().any(|(_, value)| value == id)
+                    credentials.password.as_deref() == Some(id.as_bytes())
+                        || self.settings.iter().any(|(_, value)| value == id)
                 };
                 Verdict::Allow(Grant { key_id: grant.key_id.filter(|id| !is_secret(id)), ..grant })
             }
@@ -156,74 +177,77 @@ impl Policy {
         }
     }
 
-    /// What a policy says of itself, fit for the log: without its settings or what the client sent, escaped and cut.
-    fn shown<'a>(&'a self, text: &str, sent: impl Iterator<Item = &'a str>) -> String {
-        let settings = self.settings.all().map(|(_, value)| value);
-        sanitize::escaped(&sanitize::without(text, settings.chain(sent)), MOST_SHOWN)
+    /// Redacts the settings and `secrets` from a text of the policy, and makes it fit for a log.
+    fn redact(&self, text: &str, secrets: Vec<&str>) -> String {
+        let settings = self.settings.iter().map(|(_, value)| value);
+        sanitize::escape(&sanitize::redact(text, settings.chain(secrets)), MAX_ERROR_CHARS)
     }
 
-    /// Whether a call may well run into the deadline, because one did a short while ago. Counts as one call.
-    pub fn is_suspect(&self) -> bool {
-        self.suspicion.try_update(Relaxed, Relaxed, |calls| calls.checked_sub(1)).is_ok()
-    }
-
-    /// How long a call may take.
+    /// Whether a recent call exceeded the timeout, so that the next one may too. Counts as one call.
+    ///
+    /// A host should then call the policy where no other client waits for it.
     #[must_use]
-    pub fn deadline(&self) -> Duration {
-        self.deadline
+    pub fn is_slow(&self) -> bool {
+        self.slow_calls_left.try_update(Relaxed, Relaxed, |calls| calls.checked_sub(1)).is_ok()
     }
 
-    fn suspect_if_slow(&self, error: CallError) -> CallError {
+    fn mark_slow(&self, error: CallError) -> CallError {
         if matches!(error, CallError::Deadline) {
-            self.suspicion.store(SUSPICION, Relaxed);
+            self.slow_calls_left.store(SLOW_CALLS, Relaxed);
         }
         error
     }
 
-    /// The name that the component bears, or `unnamed`.
+    /// Timeout of one call.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Name in the component's name section, or `unnamed`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The digest of the component.
+    /// SHA-256 of the component.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The settings that it has.
+    /// Settings of this policy.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whether its `check()` asked for this setting, and the setting holds something.
+    /// Whether `check()` read this setting, and its value is not empty.
     #[must_use]
-    pub fn uses(&self, setting: &str) -> bool {
-        self.asked.contains(setting) && self.settings.get(setting).is_some_and(|value| !value.is_empty())
+    pub fn reads(&self, setting: &str) -> bool {
+        self.settings_read.contains(setting) && self.settings.get(setting).is_some_and(|value| !value.is_empty())
     }
 
-    /// Whether it answers for single actions.
+    /// Whether the policy exports the authorizer interface.
     #[must_use]
-    pub fn can_authorize(&self) -> bool {
-        self.instances.can_authorize()
+    pub fn has_authorizer(&self) -> bool {
+        self.instances.has_authorizer()
     }
 
-    /// The settings that its `check()` did not ask for: misspelt, or meant for another policy.
+    /// Names of the settings that `check()` did not read: misspelt, or meant for another policy.
     #[must_use]
-    pub fn unread_settings(&self) -> Vec<&str> {
-        self.settings.names().filter(|name| !self.asked.contains(*name)).collect()
+    pub fn unused_settings(&self) -> Vec<&str> {
+        self.settings.names().filter(|name| !self.settings_read.contains(*name)).collect()
     }
 }
 
-/// What attributes hold: anything that the operator has the broker tell, a password under a name of its own included.
+/// Values of attributes. They may be anything that the operator's template names, even a password.
 fn values(attributes: &[(String, String)]) -> impl Iterator<Item = &str> {
     attributes.iter().map(|(_, value)| value.as_str())
 }
 
-impl Reason {
-    /// Its name in the contract.
+impl DenyReason {
+    /// Name of the case in the contract.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The policy in service, as everyone but the reloader sees it.
+//! The active policy: read by everyone, replaced by one writer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,79 +7,78 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::policy::Policy;
 
-/// A policy and its place in the history of this gate.
-pub struct InService {
+/// A policy with its place in the history of this process.
+pub struct ActiveVersion {
     /// The policy.
     pub policy: Policy,
-    /// 1 for the policy that the gate began with, one more for each after it.
+    /// 1 for the first policy of this process, one more after each swap.
     pub generation: u64,
-    /// When it began to serve.
+    /// Time of its activation.
     pub since: SystemTime,
-    /// Where its component comes from.
-    pub from: Source,
+    /// Where its component was read from.
+    pub origin: PolicyOrigin,
 }
 
-/// Where the component of a policy comes from.
+/// Where the component of a policy was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// From within the program: the default policy.
-    Program,
-    /// From the policy file.
+pub enum PolicyOrigin {
+    /// The program itself.
+    Embedded,
+    /// The policy file.
     File,
-    /// From the state directory, because the policy file was of no use when the gate began.
-    LastGood,
+    /// The state directory, because the policy file could not be used at startup.
+    LastKnownGood,
 }
 
-impl Source {
-    /// As it is shown.
+impl PolicyOrigin {
+    /// Name for logs and the status.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Program => "program",
+            Self::Embedded => "embedded",
             Self::File => "file",
-            Self::LastGood => "last good",
+            Self::LastKnownGood => "last-known-good",
         }
     }
 }
 
-/// The policy in service. Cheap to clone; always holds one that works.
-///
-/// There is no way to put another in its place from here: [`Publisher`] is the one that can, and cannot be cloned.
+/// Reader of the active policy. Cheap to clone; always holds a policy that passed preflight.
 #[derive(Clone)]
-pub struct ActivePolicy(Arc<ArcSwap<InService>>);
+pub struct ActivePolicy(Arc<ArcSwap<ActiveVersion>>);
 
-/// The one writer of an [`ActivePolicy`].
-pub struct Publisher(Arc<ArcSwap<InService>>);
+/// The one writer of an [`ActivePolicy`]. It cannot be cloned.
+pub struct ActivePolicyWriter(Arc<ArcSwap<ActiveVersion>>);
 
 impl ActivePolicy {
-    /// The policy that serves now. It goes on to work for whoever holds it, also when another takes its place.
+    /// Returns the active policy. It keeps working for its holder after a swap.
     #[must_use]
-    pub fn get(&self) -> Arc<InService> {
+    pub fn get(&self) -> Arc<ActiveVersion> {
         self.0.load_full()
     }
-}
 
-impl ActivePolicy {
-    /// The policy that serves now, for a moment: who takes it writes nothing that other threads read. Not to be held
-    /// across an await.
-    pub fn peek(&self) -> Guard<Arc<InService>> {
+    /// Loads the active policy without touching its reference count. Do not hold the guard across an await.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<ActiveVersion>> {
         self.0.load()
     }
 }
 
-impl Publisher {
-    /// Puts the first policy in service.
-    pub fn new(policy: Policy, from: Source, since: SystemTime) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(InService { policy, generation: 1, since, from })))
+impl ActivePolicyWriter {
+    /// Activates the first policy.
+    #[must_use]
+    pub fn new(policy: Policy, origin: PolicyOrigin, since: SystemTime) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(ActiveVersion { policy, generation: 1, since, origin })))
     }
 
-    pub fn active(&self) -> ActivePolicy {
+    /// Creates a reader.
+    #[must_use]
+    pub fn reader(&self) -> ActivePolicy {
         ActivePolicy(Arc::clone(&self.0))
     }
 
-    /// Puts a policy in service; returns the one that served until now. Whoever asks from here on gets the new one.
-    pub fn publish(&mut self, policy: Policy, from: Source, since: SystemTime) -> Arc<InService> {
+    /// Replaces the active policy in one atomic store, and returns the one before. Every later call gets the new one.
+    pub fn activate(&mut self, policy: Policy, origin: PolicyOrigin, since: SystemTime) -> Arc<ActiveVersion> {
         let generation = self.0.load().generation.saturating_add(1);
-        self.0.swap(Arc::new(InService { policy, generation, since, from }))
+        self.0.swap(Arc::new(ActiveVersion { policy, generation, since, origin }))
     }
 }

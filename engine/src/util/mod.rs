@@ -1,4 +1,4 @@
-//! Helpers without knowledge of policies.
+//! Helpers that know nothing of policies.
 
 pub mod file;
 pub mod sanitize;

@@ -1,15 +1,18 @@
-//! Text from elsewhere, made fit for one line of a log.
+//! Makes text from outside fit for one line of a log: escaped, truncated, without secrets.
 
 use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt::Write;
 
-/// The most characters of an error that are shown.
-const MOST_SHOWN: usize = 1_000;
+/// Maximum number of characters of an error.
+const MAX_ERROR_CHARS: usize = 1_000;
 
-/// An error with its causes, on one line, each said once, with nothing in it that could steer a terminal.
+/// Secrets shorter than this, in bytes, are not redacted: `true` is a setting too.
+const MIN_SECRET_LEN: usize = 8;
+
+/// Formats an error and its causes on one line, each text once, without control characters.
 #[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -20,35 +23,33 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
         next = error.source();
     }
-    line.chars().take(MOST_SHOWN).flat_map(visible).collect()
+    line.chars().take(MAX_ERROR_CHARS).flat_map(escape_unprintable).collect()
 }
 
-/// A character as it is, or escaped if it could not be seen. Quotes are told from each other well enough in a message.
-fn visible(character: char) -> impl Iterator<Item = char> {
-    let quote = matches!(character, '"' | '\'' | '\\');
-    quote.then_some(character).into_iter().chain((!quote).then(|| character.escape_debug()).into_iter().flatten())
+/// Escapes a character that cannot be seen. Quotes stay as they are, because messages contain them.
+fn escape_unprintable(character: char) -> impl Iterator<Item = char> {
+    let is_quote = matches!(character, '"' | '\'' | '\\');
+    let escaped = (!is_quote).then(|| character.escape_debug());
+    is_quote.then_some(character).into_iter().chain(escaped.into_iter().flatten())
 }
 
-/// Secrets shorter than this are not looked for: `true` is a setting too.
-const SHORTEST_SECRET: usize = 8;
-
-/// Text with every secret in it blanked out: a policy may repeat in an error what it was told.
+/// Replaces every secret in a text: a policy may repeat in an error what it was given.
 #[must_use]
-pub fn without<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
-    let mut told: Vec<&str> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
-    // The longest first: one may be a part of another.
-    told.sort_unstable_by_key(|secret| Reverse(secret.len()));
-    told.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(not shown)"))
+pub fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
+    let mut secrets: Vec<&str> = secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_LEN).collect();
+    // The longest first: one secret may be a part of another.
+    secrets.sort_unstable_by_key(|secret| Reverse(secret.len()));
+    secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(redacted)"))
 }
 
-/// Text that a client or a policy chose: escaped, so that it cannot start a line or steer a terminal, and cut.
+/// Escapes and truncates text that a client or a policy chose, so that it can neither start a line nor steer a terminal.
 #[must_use]
-pub fn escaped(text: &str, most: usize) -> String {
-    let mut cut: String = text.chars().take(most).flat_map(char::escape_debug).collect();
-    if text.chars().nth(most).is_some() {
-        cut.push('…');
+pub fn escape(text: &str, max_chars: usize) -> String {
+    let mut escaped: String = text.chars().take(max_chars).flat_map(char::escape_debug).collect();
+    if text.chars().nth(max_chars).is_some() {
+        escaped.push('…');
     }
-    cut
+    escaped
 }
 
 #[cfg(test)]
@@ -56,23 +57,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_chose_stays_on_its_line() {
-        assert_eq!(escaped("a\nb\u{1b}[31m\u{202e}", 64), "a\\nb\\u{1b}[31m\\u{202e}");
-        assert_eq!(escaped("abcdef", 3), "abc…");
-        assert_eq!(escaped("abc", 3), "abc");
+    fn escapes_and_truncates_text() {
+        assert_eq!(escape("a\nb\u{1b}[31m\u{202e}", 64), "a\\nb\\u{1b}[31m\\u{202e}");
+        assert_eq!(escape("abcdef", 3), "abc…");
+        assert_eq!(escape("abc", 3), "abc");
     }
 
     #[test]
-    fn a_secret_is_blanked_out_wherever_it_stands() {
+    fn redacts_secrets_also_when_one_contains_another() {
         let secrets = ["a secret", "the first a secret", "the second one", "true", ""];
         let text = "true: the first a secret, the second one, a secret";
-        assert_eq!(without(text, secrets), "true: (not shown), (not shown), (not shown)");
+        assert_eq!(redact(text, secrets), "true: (redacted), (redacted), (redacted)");
     }
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn prints_each_cause_once_and_on_one_line() {
         let cause = std::io::Error::other("line one\n  line two");
         let error = std::io::Error::other(cause);
-        assert_eq!(chain(&error), "line one line two");
+        assert_eq!(error_chain(&error), "line one line two");
     }
 }

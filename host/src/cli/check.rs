@@ -1,104 +1,109 @@
 //! `mqtt-gate check`
 
+use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use clap::Args;
-use mqtt_gate::one_line;
-use mqtt_gate::policy::Policy;
+use mqtt_gate_engine::Policy;
 use serde::Serialize;
 
+use super::error::CliError;
 use super::exit::Exit;
-use super::show;
-use super::with::{With, component};
+use super::output;
+use super::policy_args::{PolicyArgs, read_component};
 
-/// The flags of `check`.
+/// Flags of `check`.
 #[derive(Args)]
 #[command(after_help = "Examples:
   mqtt-gate check policy.wasm --config /etc/mqtt-gate/gate.toml
   mqtt-gate check policy.wasm --json | jq -r .sha256
 
 Exit codes:
-  0   it would serve
-  64  it would not; standard error says why")]
+  0   the gate would activate this policy
+  64  the gate would reject it; standard error says why")]
 pub(crate) struct Check {
-    /// The component
+    /// The component to check
     #[arg(value_name = "FILE")]
     policy: PathBuf,
     #[command(flatten)]
-    with: With,
-    /// Print one line of JSON, for a bad policy too
+    policy_args: PolicyArgs,
+    /// Print one line of JSON, also for a policy that fails
     #[arg(long)]
     json: bool,
 }
 
-/// What is printed of a policy that would serve, or of one that would not.
+/// Output of `check`.
 #[derive(Serialize)]
-struct Checked<'a> {
+struct CheckReport<'a> {
     good: bool,
     name: Option<&'a str>,
     sha256: Option<String>,
-    settings_not_read: Vec<&'a str>,
-    answers_for_actions: Option<bool>,
+    unused_settings: Vec<&'a str>,
+    has_authorizer: Option<bool>,
     problem: Option<String>,
 }
 
 impl Check {
-    pub(crate) fn run(self) -> Result<Exit> {
-        match self.load() {
-            Ok(policy) => {
-                let good = Checked::good(&policy);
-                if self.json {
-                    show::json(&good)?
-                } else {
-                    show::text(good.lines())?
-                }
-                Ok(Exit::Yes)
-            }
-            Err(error) => {
-                if self.json {
-                    show::json(&Checked::bad(&error))?;
-                }
-                Err(error)
-            }
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        let policy = self.load();
+        if self.json || policy.is_ok() {
+            output::print(&CheckReport::new(&policy), self.json)?;
         }
+        policy.map(|_| Exit::Ok)
     }
 
-    fn load(&self) -> Result<Policy> {
-        self.with.load(self.with.read()?, &component(&self.policy)?)
+    fn load(&self) -> Result<Policy, CliError> {
+        self.policy_args.load(self.policy_args.config()?, &read_component(&self.policy)?)
     }
 }
 
-impl<'a> Checked<'a> {
-    fn good(policy: &'a Policy) -> Self {
+impl<'a> CheckReport<'a> {
+    fn new(result: &'a Result<Policy, CliError>) -> Self {
+        let policy = result.as_ref().ok();
         Self {
+            good: policy.is_some(),
+            name: policy.map(Policy::name),
+            sha256: policy.map(|policy| policy.digest().to_string()),
+            unused_settings: policy.map(Policy::unused_settings).unwrap_or_default(),
+            has_authorizer: policy.map(Policy::has_authorizer),
+            problem: result.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
+
+impl fmt::Display for CheckReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (name, sha256) = (self.name.unwrap_or_default(), self.sha256.as_deref().unwrap_or_default());
+        write!(f, "good: {name}, sha256 {sha256}")?;
+        if !self.unused_settings.is_empty() {
+            write!(f, "\nunused settings: {}", self.unused_settings.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_names_unused_settings_only_if_there_are_any() {
+        let report = |unused_settings| CheckReport {
             good: true,
-            name: Some(policy.name()),
-            sha256: Some(policy.digest().to_string()),
-            settings_not_read: policy.unread_settings(),
-            answers_for_actions: Some(policy.can_authorize()),
+            name: Some("auth-core"),
+            sha256: Some("00".to_owned()),
+            unused_settings,
+            has_authorizer: Some(true),
             problem: None,
-        }
+        };
+        assert_eq!(report(vec![]).to_string(), "good: auth-core, sha256 00");
+        assert_eq!(report(vec!["a", "b"]).to_string(), "good: auth-core, sha256 00\nunused settings: a, b");
     }
 
-    fn bad(error: &anyhow::Error) -> Self {
-        Self {
-            good: false,
-            name: None,
-            sha256: None,
-            settings_not_read: Vec::new(),
-            answers_for_actions: None,
-            problem: Some(sanitize::chain(error.as_ref())),
-        }
-    }
-
-    fn lines(&self) -> String {
-        let mut lines =
-            format!("good: {}, sha256 {}", self.name.unwrap_or_default(), self.sha256.as_deref().unwrap_or_default());
-        if !self.settings_not_read.is_empty() {
-            lines.push_str("\nsettings that it does not read: ");
-            lines.push_str(&self.settings_not_read.join(", "));
-        }
-        lines
+    #[test]
+    fn json_of_a_failure_has_the_problem() {
+        let report = serde_json::to_value(CheckReport::new(&Err(anyhow::anyhow!("not a component").into()))).unwrap();
+        assert_eq!((&report["good"], &report["problem"]), (&false.into(), &"not a component".into()));
+        assert!(report["name"].is_null() && report["has_authorizer"].is_null());
     }
 }

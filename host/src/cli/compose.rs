@@ -4,17 +4,21 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
-use mqtt_gate::ServeError;
 use mqtt_gate::compose::{Composition, SettingsFrom, compose};
 use mqtt_gate::config::Limits;
-use mqtt_gate::policy::{Digest, LoadError};
-use mqtt_gate::sandbox::Sandbox;
+use mqtt_gate_engine::{Digest, Sandbox};
 
-use super::show::{self, PrintError};
+use super::error::CliError;
+use super::exit::Exit;
+use super::output;
+use super::temp_file::write_beside;
 
-/// The flags of `compose`.
+/// Mode of a new file, before the umask.
+const FILE_MODE: u32 = 0o666;
+
+/// Flags of `compose`.
 #[derive(Args)]
 #[command(after_help = "Examples:
   mqtt-gate compose policy.wasm -o gate.wasm --settings-from-env
@@ -23,65 +27,62 @@ pub(crate) struct Compose {
     /// The policy, a component
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
-    /// Write the composition here
+    /// Write the composed component to this file
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// Take the settings from variables MQTT_GATE_… of the environment, for hosts without wasi:config/store:
+    /// Read settings from environment variables MQTT_GATE_…, for hosts without wasi:config/store:
     /// MQTT_GATE_SIGNATURE_KEYS is the setting `signature-keys`
     #[arg(long)]
     settings_from_env: bool,
 }
 
 impl Compose {
-    pub(crate) fn run(self) -> Result<()> {
-        let path = &self.policy;
-        let policy = fs::read(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        ensure!(!is_same(path, &self.output), "-o {}: this is the policy itself", self.output.display());
-        let sandbox = Sandbox::new(Limits::default()).map_err(ServeError::Sandbox)?;
-        let composition = compose(&sandbox, &policy, self.settings_from())
-            .with_context(|| format!("cannot compose {}", path.display()))?;
-        write_whole(&self.output, &composition.bytes)
-            .with_context(|| format!("cannot write {}", self.output.display()))?;
-        Ok(self.report(&policy, &composition)?)
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        let (path, output) = (self.policy.display(), self.output.display());
+        let policy = fs::read(&self.policy).with_context(|| format!("cannot read {path}"))?;
+        self.check_output()?;
+        let sandbox = Sandbox::new(Limits::default().engine())?;
+        let composition =
+            compose(&sandbox, &policy, self.settings_from()).with_context(|| format!("cannot compose {path}"))?;
+        write_atomic(&self.output, &composition.bytes).with_context(|| format!("cannot write {output}"))?;
+        output::print_text(self.report(&policy, &composition))?;
+        Ok(Exit::Ok)
+    }
+
+    fn check_output(&self) -> anyhow::Result<()> {
+        ensure!(!same_file(&self.policy, &self.output), "-o {}: this is the policy itself", self.output.display());
+        Ok(())
     }
 
     fn settings_from(&self) -> SettingsFrom {
         if self.settings_from_env { SettingsFrom::Environment } else { SettingsFrom::Host }
     }
 
-    /// Says what was written, on standard output.
-    fn report(&self, policy: &[u8], composition: &Composition) -> Result<(), PrintError> {
-        let described = |bytes: &[u8]| format!("{} bytes, sha256 {}", bytes.len(), Digest::of(bytes));
+    fn report(&self, policy: &[u8], composition: &Composition) -> String {
+        let describe = |bytes: &[u8]| format!("{} bytes, sha256 {}", bytes.len(), Digest::of(bytes));
         let settings = match self.settings_from() {
-            _ if !composition.reads_settings => "it has none",
-            SettingsFrom::Host => "from the wasi:config/store of the host",
-            SettingsFrom::Environment => "from variables MQTT_GATE_… of the environment",
+            _ if !composition.reads_settings => "none",
+            SettingsFrom::Host => "from wasi:config/store of the host",
+            SettingsFrom::Environment => "from environment variables MQTT_GATE_…",
         };
-        let actions = if composition.answers_for_actions { "judged by the policy" } else { "left to the broker" };
-        show::text(format_args!(
-            "composition: {}, {}\npolicy: {}, {}; unchanged within it\nsettings: {settings}\nactions: {actions}\nimports: {}",
+        let actions = if composition.has_authorizer { "evaluated by the policy" } else { "left to the broker" };
+        format!(
+            "composition: {}, {}\npolicy: {}, {}; embedded unchanged\nsettings: {settings}\nactions: {actions}\nimports: {}",
             self.output.display(),
-            described(&composition.bytes),
+            describe(&composition.bytes),
             self.policy.display(),
-            described(policy),
+            describe(policy),
             composition.imports.join(", ")
-        ))
+        )
     }
 }
 
-/// Whether two paths lead to the same file, which is there.
-fn is_same(one: &Path, other: &Path) -> bool {
+/// Whether two paths name the same existing file.
+fn same_file(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Puts the file there in one step: nobody finds half of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}.tmp", std::process::id()));
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
-    if written.is_err() {
-        // It may not even be there.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
+fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_beside(path, bytes, FILE_MODE)?.persist(path)?;
+    Ok(())
 }

@@ -1,85 +1,130 @@
-//! The verbs of the command line, a file each, and the nouns that they share:
+//! The command line: one file or folder per verb, and what the verbs share.
 //!
 //! ```text
-//! with.rs    the settings that a policy is tried with     login.rs   who wants in ─► answer.rs  what is said of it
-//! admin.rs   a gate that runs ─► state.rs  what it says   trust.rs   by TLS
-//! swapping.rs, change.rs, place.rs   another policy in its file
-//! show.rs    printing; capability.rs  plain words         exit.rs    exit codes, all of them
+//! serve  check  compose  inspect/  eval/  mint  status  swap/  completions
+//! policy_args   settings and limits for a policy in this process
+//! client        the status of a running gate; tls_args
+//! temp_file     files that are replaced in one step
+//! output        text and JSON on standard output
+//! error, exit   failures and exit codes
 //! ```
 
-use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-mod admin;
-mod answer;
-mod ask;
-mod capability;
-mod change;
 mod check;
+mod client;
 mod completions;
 mod compose;
+mod error;
+mod eval;
 mod exit;
 mod inspect;
-mod login;
 mod mint;
-mod place;
-mod rollback;
+mod output;
+mod policy_args;
 mod serve;
-mod show;
-mod state;
 mod status;
 mod swap;
-mod swapping;
-mod trust;
-mod with;
+mod temp_file;
+mod tls_args;
 
-pub(crate) use exit::Exit;
+use error::CliError;
+use exit::Exit;
 
-/// A gate in front of MQTT brokers: judges logins by a policy that can be swapped while it runs.
+/// Authenticate and authorize MQTT clients by a WebAssembly policy that can be swapped while the gate runs.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, after_help = exit::EXIT_CODES)]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Answer brokers, and swap the policy when its file changes
+    /// Answer MQTT brokers, and swap the policy when its file changes
     Serve(serve::Serve),
-    /// Load a policy as `serve` would, and say what is wrong with it
+    /// Load a policy like `serve` does, and report the first problem
     Check(check::Check),
-    /// Put a policy behind HTTP: one component that answers brokers under `wasmtime serve`, jco and the like
+    /// Put a policy behind HTTP: write one component that runs in `wasmtime serve`, jco and other wasi:http hosts
     Compose(compose::Compose),
-    /// Say what a policy is made of, without running any of it
+    /// Show what a component exports, imports and was built with, without running it
     Inspect(inspect::Inspect),
-    /// Judge one login by a policy, without a gate
-    Ask(ask::Ask),
-    /// Make a credential that the default policy lets in, from the key in MQTT_SIGNATURE_KEY
+    /// Evaluate one login with a policy, without a running gate
+    Eval(eval::Eval),
+    /// Create a credential that the default policy allows, signed with the key in MQTT_SIGNATURE_KEY
     Mint(mint::Mint),
-    /// Ask a gate that runs what serves and how it fares
+    /// Show the active policy, counters and warnings of a running gate
     Status(status::Status),
-    /// Put another policy in service, and wait until it serves
-    Swap(swap::Swap),
-    /// Put the policy back in service that the last swap replaced
-    Rollback(rollback::Rollback),
-    /// Print what a shell needs to complete these verbs and their flags
+    /// Replace the policy of a running gate, and wait until the new one is active
+    Swap(swap::swap::Swap),
+    /// Restore the policy that the last swap replaced
+    Rollback(swap::rollback::Rollback),
+    /// Print a completion script for a shell
     Completions(completions::Completions),
 }
 
-impl Cli {
-    pub(crate) fn run(self) -> Result<Exit> {
-        match self.verb {
-            Verb::Serve(serve) => serve.run().map(|()| Exit::Yes),
-            Verb::Check(check) => check.run(),
-            Verb::Compose(compose) => compose.run().map(|()| Exit::Yes),
-            Verb::Inspect(inspect) => inspect.run(),
-            Verb::Ask(ask) => ask.run(),
-            Verb::Mint(mint) => mint.run(),
-            Verb::Status(status) => status.run(),
-            Verb::Swap(swap) => swap.run(),
-            Verb::Rollback(rollback) => rollback.run(),
-            Verb::Completions(completions) => completions.run(),
+/// Parses the command line and runs the verb. A failure is one line on standard error.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error),
+    };
+    cli.verb.run().unwrap_or_else(|error| {
+        eprintln!("mqtt-gate: {error}");
+        error.exit_code()
+    })
+}
+
+impl Verb {
+    fn run(self) -> Result<Exit, CliError> {
+        match self {
+            Self::Serve(serve) => serve.run(),
+            Self::Check(check) => check.run(),
+            Self::Compose(compose) => compose.run(),
+            Self::Inspect(inspect) => inspect.run(),
+            Self::Eval(eval) => eval.run(),
+            Self::Mint(mint) => mint.run(),
+            Self::Status(status) => status.run(),
+            Self::Swap(swap) => swap.run(),
+            Self::Rollback(rollback) => rollback.run(),
+            Self::Completions(completions) => completions.run(),
         }
+    }
+}
+
+/// Prints help and versions as clap formats them, and a usage error on one line.
+fn report_usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // There is no other stream to report a failure to.
+        let _ = error.print();
+    } else {
+        eprintln!("mqtt-gate: {}; see mqtt-gate --help", first_paragraph(&error.to_string()));
+    }
+    if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+}
+
+/// The first paragraph of a message of clap, on one line.
+fn first_paragraph(message: &str) -> String {
+    let paragraph = message.split("\n\n").next().unwrap_or(message);
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_of_all_verbs_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_take_one_line() {
+        let message = "error: the following required arguments were not provided:\n  <FILE>\n\nUsage: mqtt-gate check";
+        assert_eq!(first_paragraph(message), "the following required arguments were not provided: <FILE>");
     }
 }

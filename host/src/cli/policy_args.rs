@@ -1,44 +1,44 @@
-//! What a policy is tried with, in this process: the settings and limits that the gate would give it.
+//! The `--config` flag of verbs that load a policy in this process.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use mqtt_gate::ServeError;
 use mqtt_gate::config::{Config, ConfigError};
-use mqtt_gate::policy::{LoadError, Policy};
-use mqtt_gate::sandbox::Sandbox;
-use mqtt_gate::settings::{SettingSources, read_file};
+use mqtt_gate_engine::util::file::read_file;
+use mqtt_gate_engine::{Policy, Sandbox, SettingSources};
 
-/// Where the settings and limits come from.
+use super::error::CliError;
+
+/// Settings and limits of a policy.
 #[derive(Args)]
-pub(crate) struct With {
-    /// With the settings and limits of this configuration [default: the key in MQTT_SIGNATURE_KEY]
+pub(crate) struct PolicyArgs {
+    /// Use the settings and limits of this configuration [default: only the key in MQTT_SIGNATURE_KEY]
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
-impl With {
-    /// The configuration as it is written, or the default.
-    pub(crate) fn read(&self) -> Result<Config, ConfigError> {
-        Ok(self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default())
+impl PolicyArgs {
+    /// Reads the configuration, or takes the default one.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)
     }
 
-    /// Loads this component as `serve` would with this configuration. Nothing else stands in for it.
-    pub(crate) fn load(&self, mut config: Config, component: &[u8]) -> Result<Policy> {
+    /// Loads a component like `serve` does with this configuration. There is no fallback to another policy.
+    pub(crate) fn load(&self, mut config: Config, component: &[u8]) -> Result<Policy, CliError> {
         match config.resolve_settings_env() {
-            // Whether a key is needed is for the policy to say.
+            // Not every policy needs a key: its own `check()` decides.
             Err(ConfigError::NoKey) if self.config.is_none() => config.policy.settings = SettingSources::default(),
             resolved => resolved?,
         }
         let settings = config.policy.settings.read()?;
-        let sandbox = Sandbox::new(config.limits).map_err(ServeError::from)?;
+        let sandbox = Sandbox::new(config.limits.engine())?;
         Ok(Policy::load(Arc::new(sandbox), component, Arc::new(settings))?)
     }
 }
 
 /// Reads a component.
-pub(crate) fn component(path: &Path) -> Result<Vec<u8>, LoadError> {
-    read_file(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>> {
+    read_file(path).with_context(|| format!("cannot read {}", path.display()))
 }

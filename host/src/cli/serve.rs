@@ -1,77 +1,90 @@
 //! `mqtt-gate serve`
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use mqtt_gate::config::{Config, KEY_SETTING};
-use mqtt_gate::{Gate, HandedOver, Listeners, ServeError};
+use mqtt_gate::config::{Config, ConfigError, KEY_SETTING};
+use mqtt_gate::telemetry::log::Log;
+use mqtt_gate::{InheritedSockets, Listeners, ServeError, Server};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
-use super::mint::Credential;
-use crate::log::Log;
+use super::error::CliError;
+use super::exit::Exit;
+use super::mint::{self, Credential};
+use super::output;
 
-/// The flags of `serve`. Each overrides the file.
+/// Time for blocked threads to finish after the last response. A hung disk must not keep the process alive.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Flags of `serve`. Each overrides the configuration.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  MQTT_SIGNATURE_KEY=… mqtt-gate serve        the default policy on 0.0.0.0:8003
+  MQTT_SIGNATURE_KEY=… mqtt-gate serve        run the default policy on 0.0.0.0:8003
   mqtt-gate serve --config /etc/mqtt-gate/gate.toml
-  mqtt-gate serve --demo                      a key and a credential to try it with")]
+  mqtt-gate serve --demo                      try it with a temporary key")]
 pub(crate) struct Serve {
-    /// Read this configuration (see deploy/gate.toml)
+    /// Read this configuration (example: deploy/gate.toml)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Answer brokers here [default: 0.0.0.0:8003]
+    /// Listen for brokers on this address [default: 0.0.0.0:8003]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Answer the operator here [default: 127.0.0.1:8004]
+    /// Listen for the operator on this address [default: 127.0.0.1:8004]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
-    /// Serve with this component, and watch it [default: the policy within the program]
+    /// Run this component, and swap it when the file changes [default: the embedded default policy]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Make a key for this run, and print a credential that is let in with it
+    /// Generate a key for this run, and print a request that is allowed
     #[arg(long)]
     demo: bool,
-    /// Say this much: error, warn, info, debug, trace
+    /// Log this level and above: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: LevelFilter,
 }
 
 impl Serve {
-    pub(crate) fn run(self) -> Result<()> {
-        // Before there is a thread.
-        let handed_over = HandedOver::take().map_err(ServeError::from)?;
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        // Changes the environment, so it must run before the first thread starts.
+        let inherited = InheritedSockets::take().map_err(ServeError::from)?;
         let log = Log::start(self.log_level).map_err(ServeError::System)?;
         let mut config = self.config()?;
-        let demo = if self.demo { Some(Demo::prepare(&mut config)?) } else { None };
+        let demo = if self.demo { Some(prepare_demo(&mut config)?) } else { None };
         config.resolve_env()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
-        let served = runtime.block_on(async {
-            let shutdown = stop_signal()?;
-            // Whoever rotates logs sends it at any time, and must not end a gate that starts. The gate takes it later.
-            let _hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
-            let listeners = Listeners::open(&config, handed_over)?;
-            let listen = listeners.logins.local_addr().map_err(ServeError::System)?;
-            let scheme = if config.tls.is_some() { "https" } else { "http" };
-            let gate = Gate::prepare(config)?.with_lost_lines(log.lost());
-            if let Some(demo) = demo {
-                demo.print(scheme, listen, self.policy.as_ref())?;
-            }
-            Ok(gate.serve(listeners, shutdown).await?)
-        });
-        // A disk that does not answer must not keep the program from ending.
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        served
+        let served = runtime.block_on(self.serve(config, inherited, &log, demo));
+        runtime.shutdown_timeout(EXIT_TIMEOUT);
+        served.map(|()| Exit::Ok)
     }
 
-    fn config(&self) -> Result<Config> {
-        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    async fn serve(
+        &self,
+        config: Config,
+        inherited: InheritedSockets,
+        log: &Log,
+        demo: Option<Credential>,
+    ) -> Result<(), CliError> {
+        let shutdown = shutdown_signal()?;
+        // Log rotation may send SIGHUP during the start, which would end the process. Later the server handles it.
+        let _hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
+        let listeners = Listeners::open(&config, inherited)?;
+        let listen = listeners.auth.local_addr().map_err(ServeError::System)?;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let server = Server::prepare(config)?.with_dropped_log_lines(log.dropped_lines());
+        if let Some(credential) = demo {
+            output::print_text(demo_text(scheme, listen, &credential, self.policy.as_deref()))?;
+        }
+        Ok(server.serve(listeners, shutdown).await?)
+    }
+
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.admin_listen = self.admin_listen.unwrap_or(config.admin_listen);
         config.policy.file = self.policy.clone().or(config.policy.file);
@@ -79,10 +92,12 @@ impl Serve {
     }
 }
 
-/// Resolves at SIGTERM or Ctrl-C. From the call on, neither ends the process by itself.
-fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// Returns a future that resolves at SIGTERM or Ctrl-C. From this call on, neither ends the process by itself.
+fn shutdown_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    let (mut terminate, mut interrupt) =
+        (terminate.map_err(ServeError::System)?, interrupt.map_err(ServeError::System)?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -91,33 +106,46 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
     })
 }
 
-/// A gate to try, with a key that nobody knows.
-struct Demo {
-    credential: Credential,
+/// Configures a random key, and signs a credential with it.
+fn prepare_demo(config: &mut Config) -> Result<Credential> {
+    let key = mint::random_hex::<32>()?;
+    let credential = Credential::example(&key)?;
+    let settings = &mut config.policy.settings;
+    settings.set(KEY_SETTING, key);
+    if !settings.contains("clients") {
+        // The lockdown policy needs this setting to be swapped in.
+        settings.set("clients", String::new());
+    }
+    Ok(credential)
 }
 
-impl Demo {
-    fn prepare(config: &mut Config) -> Result<Self> {
-        let key = super::mint::random_hex::<32>()?;
-        let credential = Credential::example(&key)?;
-        config.policy.settings.set(KEY_SETTING, key);
-        if !config.policy.settings.names("clients") {
-            // So that the lockdown policy can be copied over the default one.
-            config.policy.settings.set("clients", String::new());
-        }
-        Ok(Self { credential })
+fn demo_text(scheme: &str, listen: SocketAddr, credential: &Credential, policy: Option<&Path>) -> String {
+    let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+    let url = format!("{scheme}://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
+    let mut text = format!(
+        "This run has a key of its own. It allows this device:\n\n  \
+         curl -i {url} -H 'content-type: application/json' -d '{credential}'\n\n\
+         Change one character of the password, and the device is denied.\n"
+    );
+    if let Some(policy) = policy {
+        text.push_str(&format!("Copy another policy to {}, and it evaluates the next login.\n", policy.display()));
     }
+    text
+}
 
-    fn print(&self, scheme: &str, listen: SocketAddr, policy: Option<&PathBuf>) -> io::Result<()> {
-        let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
-        let url = format!("{scheme}://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
-        let mut out = io::stdout().lock();
-        writeln!(out, "A key was made for this run. It lets this device in:\n")?;
-        writeln!(out, "  curl -i {url} -H 'content-type: application/json' -d '{}'\n", self.credential)?;
-        writeln!(out, "Change one character of it, and the device is refused.")?;
-        if let Some(policy) = policy {
-            writeln!(out, "Copy another policy over {}, and the next login is judged by it.", policy.display())?;
-        }
-        writeln!(out)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_prints_a_curl_line_for_this_machine() {
+        let credential = Credential::example("a key that is long enough").unwrap();
+        let text = demo_text("http", "0.0.0.0:8003".parse().unwrap(), &credential, Some(Path::new("p.wasm")));
+        assert!(
+            text.contains("\n  curl -i http://127.0.0.1:8003/mqtt/auth -H 'content-type: application/json' -d '{\"")
+        );
+        assert!(text.contains("Copy another policy to p.wasm,"), "{text}");
+        let text = demo_text("https", "[::1]:1".parse().unwrap(), &credential, None);
+        assert!(text.contains("https://[::1]:1/mqtt/auth") && !text.contains("Copy"), "{text}");
     }
 }

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use clap::Args;
 use mqtt_gate::config::Config;
+use mqtt_gate::status_response::{CallCounts, ConfigWarningStatus, CredentialStatus, RejectedStatus, StatusResponse};
 
-use super::admin::AdminArgs;
+use super::client::ClientArgs;
+use super::error::CliError;
 use super::exit::Exit;
-use super::show;
-use super::state::{Counts, Finding, Rejected, Safeguard, Serving, Told, Unfit};
+use super::output::{self, Rows, format_age, format_policy};
 
-/// The flags of `status`.
+/// Flags of `status`.
 #[derive(Args)]
 #[command(after_help = "Examples:
   mqtt-gate status
@@ -19,101 +19,159 @@ use super::state::{Counts, Finding, Rejected, Safeguard, Serving, Told, Unfit};
   mqtt-gate status --json | jq -r .policy.sha256
 
 Exit codes:
-  0   the gate answers
-  64  this is no admin address of a gate, or it asks for a token
-  70  nobody answers")]
+  0   the gate responded
+  64  the address is not the admin address of a gate, or the gate requires a token
+  70  the gate cannot be reached")]
 pub(crate) struct Status {
-    /// Ask the gate of this configuration
+    /// Take the admin address from this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    admin: AdminArgs,
-    /// Print what the gate answers, as one line of JSON
+    client: ClientArgs,
+    /// Print the gate's response, as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Status {
-    pub(crate) fn run(self) -> Result<Exit> {
-        let config = self.config.as_deref().map(Config::read).transpose()?;
-        let admin = self.admin.admin(config.as_ref())?;
-        let state = admin.state()?;
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        let config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        let client = self.client.client(&config)?;
+        let status = client.status()?;
         if self.json {
-            show::json(&state.whole)?
+            output::print_json(&status.json)?;
         } else {
-            show::text(lines(admin.url(), &state.told))?
+            output::print_text(rows(client.url().trim_end_matches("/status"), &status.response))?;
         }
-        Ok(Exit::Yes)
+        Ok(Exit::Ok)
     }
 }
 
-fn lines(url: &str, told: &Told) -> String {
-    let policy = &told.policy;
-    let actions = if policy.answers_for_actions { counted(&told.actions) } else { "left to the broker".to_owned() };
-    let connections = &told.connections;
-    let mut lines = vec![
-        format!("gate         {}, version {}", url.trim_end_matches("/status"), show::tame(&told.version)),
-        format!("serves       {}", serving(policy)),
-        format!("since        {}", since(&policy.since)),
-        format!("logins       {}", counted(&told.logins)),
-        format!("actions      {actions}"),
-        format!("unasked      {} refused, {} malformed", told.refused_unasked, told.malformed),
-        format!("connections  {} of {}, {} had to wait", connections.open, connections.most, connections.waits),
-    ];
-    if !policy.settings_not_read.is_empty() {
-        lines.push(format!("unread       {}", show::tame(&policy.settings_not_read.join(", "))));
+fn rows(address: &str, status: &StatusResponse) -> Rows {
+    let StatusResponse { policy, connections, now, .. } = status;
+    let mut rows = Rows::new(15);
+    rows.add("gate", format_args!("{address}, version {}", status.version));
+    rows.add("policy", format_policy(policy));
+    rows.add("active since", with_age(&policy.since, now));
+    rows.add("logins", format_counts(&status.authenticate));
+    if policy.has_authorizer {
+        rows.add("actions", format_counts(&status.authorize));
+    } else {
+        rows.add("actions", "left to the broker");
     }
-    lines.extend(rejected(&told.rejected));
-    lines.extend(told.safeguards.iter().flat_map(safeguard));
-    lines.extend(told.misconfigured.iter().flat_map(finding));
-    lines.join("\n")
+    rows.add("always denied", status.denied_without_policy);
+    rows.add("malformed", status.malformed_requests);
+    rows.add(
+        "connections",
+        format_args!("{} of {}, {} had to wait", connections.open, connections.limit, connections.queued),
+    );
+    if !policy.unused_settings.is_empty() {
+        rows.add("unused settings", policy.unused_settings.join(", "));
+    }
+    add_rejected(&mut rows, &status.rejected, now);
+    status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
+    status.config_warnings.iter().for_each(|warning| add_warning(&mut rows, warning));
+    rows
 }
 
-/// A policy in service, on one line.
-pub(crate) fn serving(policy: &Serving) -> String {
-    let Serving { name, sha256, generation, .. } = policy;
-    format!("{}, sha256 {}, generation {generation}", show::tame(name), show::tame(sha256))
+fn with_age(since: &str, now: &str) -> String {
+    format_age(since, now).map_or_else(|| since.to_owned(), |age| format!("{since}, {age} ago"))
 }
 
-fn since(rfc3339: &str) -> String {
-    let ago = show::ago(rfc3339).map(|ago| format!(", {ago} ago")).unwrap_or_default();
-    format!("{}{ago}", show::tame(rfc3339))
+fn format_counts(counts: &CallCounts) -> String {
+    let CallCounts { calls, verdicts, errors } = counts;
+    let ignored = if verdicts.ignore > 0 { format!(", {} ignored", verdicts.ignore) } else { String::new() };
+    format!("{calls}: {} allowed, {} denied{ignored}, {errors} errors", verdicts.allow, verdicts.deny)
 }
 
-fn counted(counts: &Counts) -> String {
-    let Counts { calls, verdicts, no_verdict } = counts;
-    let ignored = if verdicts.ignore > 0 { format!(", {} passed on", verdicts.ignore) } else { String::new() };
-    format!("{calls}: {} allowed, {} refused{ignored}, {no_verdict} without a verdict", verdicts.allow, verdicts.deny)
-}
-
-fn rejected(rejected: &Rejected) -> Vec<String> {
-    let mut lines = vec![format!("rejected     {}", rejected.count)];
+fn add_rejected(rows: &mut Rows, rejected: &RejectedStatus, now: &str) {
+    rows.add("rejected", rejected.count);
     if let Some(last) = &rejected.last {
-        let sha256 = last.sha256.as_deref().unwrap_or("unread");
-        lines.push(format!("             the last: sha256 {}, {}", show::tame(sha256), since(&last.at)));
-        lines.push(format!("             {}", show::tame(&last.reason)));
+        let sha256 = last.sha256.as_deref().map_or_else(|| "unreadable file".to_owned(), |it| format!("sha256 {it}"));
+        rows.add("", format_args!("last: {sha256}, {}", with_age(&last.at, now)));
+        rows.add("", &last.reason);
     }
-    lines
 }
 
-fn safeguard(safeguard: &Safeguard) -> Vec<String> {
-    let Safeguard { name, kind, expires, refused } = safeguard;
-    let until = expires.as_ref().map(|expires| format!(" until {}", show::tame(expires))).unwrap_or_default();
-    let mut lines = vec![format!("kept by      {}, a {}{until}", show::tame(name), show::tame(kind))];
-    if let Some(Unfit { reason, at }) = refused {
-        let since = show::tame(at);
-        lines.push(format!("MISTAKE      its files are of no use since {since}: what they held before stays in use"));
-        lines.push(format!("             {}", show::tame(reason)));
+fn add_credential(rows: &mut Rows, credential: &CredentialStatus) {
+    let CredentialStatus { name, kind, expires, reload_error } = credential;
+    let expires = expires.as_ref().map(|expires| format!(", expires {expires}")).unwrap_or_default();
+    rows.add("secured by", format_args!("{name}, a {kind}{expires}"));
+    if let Some(error) = reload_error {
+        rows.add("WARNING", format_args!("reload of {name} failed at {}; the previous version stays in use", error.at));
+        rows.add("", &error.reason);
     }
-    lines
 }
 
-fn finding(finding: &Finding) -> [String; 2] {
-    let Finding { route, member, count, last, problem, remedy } = finding;
-    let place = [Some(route), member.as_ref()].into_iter().flatten().map(|text| show::tame(text)).collect::<Vec<_>>();
+fn add_warning(rows: &mut Rows, warning: &ConfigWarningStatus) {
+    let ConfigWarningStatus { route, field, count, last, problem, hint, .. } = warning;
+    let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
     let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
-    [
-        format!("MISTAKE      {}: {}, {times}, last {}", place.join(" "), show::tame(problem), show::tame(last)),
-        format!("             {}", show::tame(remedy)),
-    ]
+    rows.add("WARNING", format_args!("{route}{field}: {problem}, {times}, last {last}"));
+    rows.add("", hint);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn text(mut changes: Value) -> String {
+        let mut status = json!({
+            "version": "0.1.0",
+            "now": "2026-11-22T10:00:06Z",
+            "policy": { "name": "auth-core", "sha256": "00", "generation": 2, "since": "2026-11-22T10:00:00Z" },
+        });
+        status.as_object_mut().unwrap().append(changes.as_object_mut().unwrap());
+        rows("http://127.0.0.1:8004", &serde_json::from_value(status).unwrap()).to_string()
+    }
+
+    #[test]
+    fn the_least_status_has_every_ordinary_row() {
+        let expected = "\
+gate             http://127.0.0.1:8004, version 0.1.0
+policy           auth-core, sha256 00, generation 2
+active since     2026-11-22T10:00:00Z, 6s ago
+logins           0: 0 allowed, 0 denied, 0 errors
+actions          left to the broker
+always denied    0
+malformed        0
+connections      0 of 0, 0 had to wait
+rejected         0";
+        assert_eq!(text(json!({})), expected);
+    }
+
+    #[test]
+    fn problems_come_last_with_what_to_do() {
+        let text = text(json!({
+            "authenticate": { "calls": 6, "verdicts": { "allow": 1, "deny": 2, "ignore": 3 }, "errors": 0 },
+            "rejected": { "count": 1, "last": { "sha256": null, "reason": "not a component", "at": "then" } },
+            "credentials": [
+                { "name": "access.broker_secret", "kind": "secret" },
+                {
+                    "name": "tls", "kind": "certificate", "expires": "2027-01-01T00:00:00Z",
+                    "reload_error": { "reason": "no certificate", "at": "then" },
+                },
+            ],
+            "config_warnings": [
+                { "route": "/emqx/auth", "field": "peerhost", "count": 1, "last": "then", "problem": "literal", "hint": "fix" },
+                { "route": "/vernemq", "count": 2, "last": "then", "problem": "wrong", "hint": "mend" },
+            ],
+        }));
+        for rows in [
+            "logins           6: 1 allowed, 2 denied, 3 ignored, 0 errors\n",
+            "rejected         1\n                 last: unreadable file, then\n                 not a component\n",
+            "secured by       access.broker_secret, a secret\n",
+            "secured by       tls, a certificate, expires 2027-01-01T00:00:00Z\n\
+             WARNING          reload of tls failed at then; the previous version stays in use\n                 no certificate\n",
+            "WARNING          /emqx/auth peerhost: literal, once, last then\n                 fix\n",
+        ] {
+            assert!(text.contains(rows), "{rows}: {text}");
+        }
+        assert!(
+            text.ends_with("WARNING          /vernemq: wrong, 2 times, last then\n                 mend"),
+            "{text}"
+        );
+    }
 }

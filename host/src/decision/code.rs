@@ -1,44 +1,44 @@
-//! What a question came to, in the words that are counted and written down.
+//! Code of a decision, for metrics and logs.
 
-use mqtt_gate_engine::policy::{CallError, Permission, Reason};
+use mqtt_gate_engine::{CallError, DenyReason};
 
-/// What a question came to, and why. Never told to the client in these words.
+/// What was decided, and why. Never sent to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ruling {
+pub(crate) enum DecisionCode {
     /// Allowed.
     Allow,
-    /// A login: the client id is malformed, or not one that is let in.
+    /// Denied login: the client identifier is malformed, or not one that may connect.
     ClientIdentifierNotValid,
-    /// A login: the user name or the password is missing, malformed or wrong.
+    /// Denied login: the user name or the password is missing, malformed or wrong.
     BadUserNameOrPassword,
-    /// A login: the client is who it says, and may not connect.
+    /// Denied login: the client is who it claims to be, and may not connect.
     NotAuthorized,
-    /// A login: the client is shut out.
+    /// Denied login: the client is banned.
     Banned,
-    /// An action that is not allowed.
+    /// Denied publish or subscribe.
     ActionDenied,
-    /// Left to somebody else.
+    /// Left to the broker's next authenticator or to its own rules.
     Ignore,
-    /// No verdict: the policy took longer than the deadline.
+    /// Error: the call exceeded its timeout.
     Deadline,
-    /// No verdict: every instance was at work.
-    Busy,
-    /// No verdict, by the policy's own word.
+    /// Error: no instance was free.
+    PoolExhausted,
+    /// Error: the policy returned one.
     NoVerdict,
-    /// No verdict: the policy trapped.
+    /// Error: the policy trapped.
     Trap,
-    /// No verdict: the host panicked.
-    Panicked,
-    /// No verdict that the broker could be told.
-    UnfitGrant,
-    /// No verdict: the call failed otherwise.
-    Failed,
-    /// Refused without asking the policy: nobody may.
-    Unasked,
+    /// Error: the host panicked.
+    HostPanic,
+    /// Error: the broker's dialect cannot express the grant.
+    UnsupportedGrant,
+    /// Error: the call failed in another way.
+    CallFailed,
+    /// Denied without calling the policy.
+    AlwaysDenied,
 }
 
-impl Ruling {
-    /// Every one, in order: the place of each is its number.
+impl DecisionCode {
+    /// All codes, each at its [`Self::index`].
     pub(crate) const ALL: [Self; 15] = [
         Self::Allow,
         Self::ClientIdentifierNotValid,
@@ -48,94 +48,84 @@ impl Ruling {
         Self::ActionDenied,
         Self::Ignore,
         Self::Deadline,
-        Self::Busy,
+        Self::PoolExhausted,
         Self::NoVerdict,
         Self::Trap,
-        Self::Panicked,
-        Self::UnfitGrant,
-        Self::Failed,
-        Self::Unasked,
+        Self::HostPanic,
+        Self::UnsupportedGrant,
+        Self::CallFailed,
+        Self::AlwaysDenied,
     ];
 
-    /// Its place in [`Self::ALL`].
-    pub(crate) const fn number(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
-    pub(crate) fn of_permission(permission: Permission) -> Self {
-        match permission {
-            Permission::Allow => Self::Allow,
-            Permission::Deny => Self::ActionDenied,
-            Permission::Ignore => Self::Ignore,
-        }
-    }
-
-    /// The verdict in a word.
+    /// Label `verdict`.
     pub(crate) fn verdict(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Ignore => "ignore",
-            fault if fault.is_fault() => "no-verdict",
+            code if code.is_error() => "error",
             _ => "deny",
         }
     }
 
-    /// The reason in a word, if there is one: for a login, its name in the contract.
+    /// Label `reason`. Empty if the verdict says all.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Allow | Self::Ignore => "",
-            Self::ClientIdentifierNotValid => Reason::ClientIdentifierNotValid.name(),
-            Self::BadUserNameOrPassword => Reason::BadUserNameOrPassword.name(),
-            Self::NotAuthorized => Reason::NotAuthorized.name(),
-            Self::Banned => Reason::Banned.name(),
+            Self::ClientIdentifierNotValid => DenyReason::ClientIdentifierNotValid.name(),
+            Self::BadUserNameOrPassword => DenyReason::BadUserNameOrPassword.name(),
+            Self::NotAuthorized => DenyReason::NotAuthorized.name(),
+            Self::Banned => DenyReason::Banned.name(),
             Self::ActionDenied => "action-not-allowed",
             Self::Deadline => "deadline",
-            Self::Busy => "busy",
+            Self::PoolExhausted => "pool-exhausted",
             Self::NoVerdict => "no-verdict",
             Self::Trap => "trap",
-            Self::Panicked => "panicked",
-            Self::UnfitGrant => "unfit-grant",
-            Self::Failed => "failed",
-            Self::Unasked => "nobody-may",
+            Self::HostPanic => "host-panic",
+            Self::UnsupportedGrant => "unsupported-grant",
+            Self::CallFailed => "call-failed",
+            Self::AlwaysDenied => "always-denied",
         }
     }
 
-    /// Whether there was no verdict, by somebody's fault.
-    pub(crate) fn is_fault(self) -> bool {
+    /// Whether there was no verdict.
+    pub(crate) fn is_error(self) -> bool {
         matches!(
             self,
             Self::Deadline
-                | Self::Busy
+                | Self::PoolExhausted
                 | Self::NoVerdict
                 | Self::Trap
-                | Self::Panicked
-                | Self::UnfitGrant
-                | Self::Failed
+                | Self::HostPanic
+                | Self::UnsupportedGrant
+                | Self::CallFailed
         )
     }
 }
 
-impl From<Reason> for Ruling {
-    fn from(reason: Reason) -> Self {
+impl From<DenyReason> for DecisionCode {
+    fn from(reason: DenyReason) -> Self {
         match reason {
-            Reason::ClientIdentifierNotValid => Self::ClientIdentifierNotValid,
-            Reason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
-            Reason::NotAuthorized => Self::NotAuthorized,
-            Reason::Banned => Self::Banned,
+            DenyReason::ClientIdentifierNotValid => Self::ClientIdentifierNotValid,
+            DenyReason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
+            DenyReason::NotAuthorized => Self::NotAuthorized,
+            DenyReason::Banned => Self::Banned,
         }
     }
 }
 
-impl From<&CallError> for Ruling {
-    fn from(fault: &CallError) -> Self {
-        match fault {
+impl From<&CallError> for DecisionCode {
+    fn from(error: &CallError) -> Self {
+        match error {
             CallError::Deadline => Self::Deadline,
-            CallError::Busy => Self::Busy,
+            CallError::PoolExhausted => Self::PoolExhausted,
             CallError::NoVerdict(_) => Self::NoVerdict,
             CallError::Trap(_) => Self::Trap,
-            CallError::Panicked => Self::Panicked,
-            CallError::UnfitGrant(_) => Self::UnfitGrant,
-            CallError::Failed(_) => Self::Failed,
+            CallError::HostPanic => Self::HostPanic,
+            CallError::CallFailed(_) => Self::CallFailed,
         }
     }
 }
@@ -145,12 +135,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_its_own_place_and_words() {
-        let words = |ruling: Ruling| (ruling.verdict(), ruling.reason());
-        for (place, ruling) in Ruling::ALL.into_iter().enumerate() {
-            assert_eq!(ruling.number(), place);
-            let alike = Ruling::ALL.into_iter().filter(|other| words(*other) == words(ruling)).count();
-            assert_eq!(alike, 1, "{ruling:?}");
+    fn every_code_has_its_own_index_and_labels() {
+        let labels = |code: DecisionCode| (code.verdict(), code.reason());
+        for (index, code) in DecisionCode::ALL.into_iter().enumerate() {
+            assert_eq!(code.index(), index);
+            let same = DecisionCode::ALL.into_iter().filter(|other| labels(*other) == labels(code)).count();
+            assert_eq!(same, 1, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn call_errors_have_the_same_code_everywhere() {
+        for error in [CallError::Deadline, CallError::PoolExhausted, CallError::NoVerdict(String::new())] {
+            assert_eq!(DecisionCode::from(&error).reason(), error.code());
         }
     }
 }

@@ -1,43 +1,46 @@
-//! From the words of the contract to those of the dialects, and back.
+//! Converts between the types of the contract and those of the broker dialects.
 
-use brokers::Action;
+use mqtt_gate_engine::{Access, Action, AuthorizeRequest, Credentials, Grant, Permission};
 
-use super::{Access, Grant, Reason};
-use mqtt_gate_engine::policy::sandbox::bindings::exports::mqtt_gate::auth::authorizer;
+/// Converts a login for the policy.
+#[must_use]
+pub fn credentials(credentials: brokers::Credentials) -> Credentials {
+    let brokers::Credentials { client_id, username, password, peer_host, attributes } = credentials;
+    Credentials { client_id, username, password, peer_host, attributes }
+}
 
-impl From<Action> for authorizer::Action {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::Publish => Self::Publish,
-            Action::Subscribe => Self::Subscribe,
-        }
+/// Converts a publish or subscribe check for the policy.
+pub(super) fn authorize_request(request: brokers::AuthorizeRequest) -> AuthorizeRequest {
+    let brokers::AuthorizeRequest { client_id, username, peer_host, attributes, accesses } = request;
+    let accesses = accesses.into_iter().map(|access| (action(access.action), access.topic)).collect();
+    AuthorizeRequest { client_id, username, peer_host, attributes, accesses }
+}
+
+fn action(action: brokers::Action) -> Action {
+    match action {
+        brokers::Action::Publish => Action::Publish,
+        brokers::Action::Subscribe => Action::Subscribe,
     }
 }
 
-/// What a grant says, for the dialects to tell it.
-impl From<Grant> for brokers::Grant {
-    fn from(grant: Grant) -> Self {
-        Self {
-            access: match grant.access {
-                Access::Everything => brokers::Access::Everything,
-                Access::Only(topics) => brokers::Access::Only { publish: topics.publish, subscribe: topics.subscribe },
-                Access::BrokerRules => brokers::Access::BrokerRules,
-            },
-            expires_at: grant.expires_at,
-            attributes: grant.attributes,
-        }
+pub(super) fn permission(permission: Permission) -> brokers::Permission {
+    match permission {
+        Permission::Allow => brokers::Permission::Allow,
+        Permission::Deny => brokers::Permission::Deny,
+        Permission::Ignore => brokers::Permission::Ignore,
     }
 }
 
-impl Reason {
-    /// Its name in the contract.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
-            Self::BadUserNameOrPassword => "bad-user-name-or-password",
-            Self::NotAuthorized => "not-authorized",
-            Self::Banned => "banned",
-        }
+/// Converts a grant for the broker.
+#[must_use]
+pub fn grant(grant: Grant) -> brokers::Grant {
+    brokers::Grant {
+        access: match grant.access {
+            Access::Everything => brokers::Access::Everything,
+            Access::Only(topics) => brokers::Access::Only { publish: topics.publish, subscribe: topics.subscribe },
+            Access::BrokerRules => brokers::Access::BrokerRules,
+        },
+        expires_at: grant.expires_at,
+        attributes: grant.attributes,
     }
 }

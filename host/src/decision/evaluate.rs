@@ -1,99 +1,106 @@
-//! Putting a question to a policy, so that a slow one holds up nobody but its own client.
+//! Evaluates a request on the active policy, so that a slow policy delays only its own client.
 //!
-//! A call is a few microseconds, so a worker makes it where it stands and its other connections wait that long. Once a
-//! policy has run into the deadline it is suspect: its next calls are made on threads of their own. So the connections
-//! of a worker wait for one deadline at the most, however many logins make the policy loop.
+//! A call takes a few microseconds, so a worker makes it in place, and its other connections wait that long. After a call
+//! that exceeded its timeout the policy counts as slow: its next calls run on the blocking pool. So the connections of a
+//! worker wait for one timeout at most, however many logins make the policy loop.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use brokers::{Actions, Credentials};
+use brokers::{AuthorizeRequest, Credentials, Permission};
+use mqtt_gate_engine::{ActivePolicy, ActiveVersion, CallError, Digest, Policy, Verdict};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use mqtt_gate_engine::reload::active::{ActivePolicy, InService};
-use mqtt_gate_engine::policy::{CallError, Digest, Permission, Policy, Verdict};
+use super::convert;
 
-/// Threads that a worker may have for the calls of a suspect policy.
-pub(crate) const MOST_THREADS: usize = 64;
+/// Maximum number of threads per worker for the calls of a slow policy.
+pub(crate) const MAX_BLOCKING_THREADS: usize = 64;
 
-/// Who answers questions. In the gate this is the policy in service; `bench/` puts others in its place, to measure what
-/// everything around it takes.
-pub trait Judge: Send + Sync + 'static {
-    /// May this client connect?
-    fn login(&self, who: Credentials) -> impl Future<Output = Judged<Verdict>> + Send;
+/// Evaluates requests. The gate uses the active policy; `bench/` uses others, to measure the cost of all the rest.
+pub trait Evaluator: Send + Sync + 'static {
+    /// Judges a login.
+    fn authenticate(&self, credentials: Credentials) -> impl Future<Output = Evaluation<Verdict>> + Send;
 
-    /// May this client, which is connected, do these things?
-    fn actions(&self, what: Actions) -> impl Future<Output = Judged<Permission>> + Send;
+    /// Judges what a connected client wants to do: all of it, or nothing.
+    fn authorize(&self, request: AuthorizeRequest) -> impl Future<Output = Evaluation<Permission>> + Send;
 }
 
-/// Who was asked: a policy, and its place in the history of this gate.
+/// Version of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct By {
-    /// The digest of its component.
+pub struct PolicyRef {
+    /// SHA-256 of its component.
     pub digest: Digest,
-    /// 1 for the policy that the gate began with, one more for each after it.
+    /// 1 for the first policy of this process, one more after each swap.
     pub generation: u64,
 }
 
-/// An answer, and whose it is.
-pub struct Judged<T> {
-    /// The policy that was asked.
-    pub by: By,
-    /// What it said. An error: there is no verdict, and the client is to be refused.
-    pub answer: Result<T, CallError>,
+/// Result of one call, and the version of the policy that gave it.
+pub struct Evaluation<T> {
+    /// The policy that was called.
+    pub policy: PolicyRef,
+    /// Its verdict. An error: there is none, and the client must be denied.
+    pub result: Result<T, CallError>,
 }
 
-impl By {
-    fn of(serving: &InService) -> Self {
-        Self { digest: serving.policy.digest(), generation: serving.generation }
+impl From<&ActiveVersion> for PolicyRef {
+    fn from(version: &ActiveVersion) -> Self {
+        Self { digest: version.policy.digest(), generation: version.generation }
     }
 }
 
-impl Judge for ActivePolicy {
-    async fn login(&self, who: Credentials) -> Judged<Verdict> {
-        ask(self, move |policy| policy.authenticate(who)).await
+impl Evaluator for ActivePolicy {
+    async fn authenticate(&self, credentials: Credentials) -> Evaluation<Verdict> {
+        let credentials = convert::credentials(credentials);
+        evaluate(self, move |policy| policy.authenticate(&credentials)).await
     }
 
-    async fn actions(&self, what: Actions) -> Judged<Permission> {
-        ask(self, move |policy| policy.authorize(what)).await
+    async fn authorize(&self, request: AuthorizeRequest) -> Evaluation<Permission> {
+        let request = convert::authorize_request(request);
+        evaluate(self, move |policy| {
+            let permissions = policy.authorize(&request)?;
+            Ok(Permission::combine(permissions.into_iter().map(convert::permission)))
+        })
+        .await
     }
 }
 
-/// Asks the policy that serves now. It is the one that answers, whatever is swapped meanwhile.
-async fn ask<T: Send + 'static>(
+/// Calls the policy that is active now. It gives the result, whatever is swapped meanwhile.
+async fn evaluate<T: Send + 'static>(
     active: &ActivePolicy,
-    question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
-) -> Judged<T> {
-    let serving = {
-        let serving = active.peek();
-        if !serving.policy.is_suspect() {
-            return Judged { by: By::of(&serving), answer: call(&serving, question) };
+    call: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
+) -> Evaluation<T> {
+    let version = {
+        let version = active.load();
+        if !version.policy.is_slow() {
+            return Evaluation { policy: version.as_ref().into(), result: call_policy(&version, call) };
         }
-        Arc::clone(&serving)
+        Arc::clone(&version)
     };
-    Judged { by: By::of(&serving), answer: ask_aside(serving, question).await }
+    Evaluation { policy: version.as_ref().into(), result: evaluate_on_blocking_pool(version, call).await }
 }
 
-/// Makes the call on a thread of its own.
-async fn ask_aside<T: Send + 'static>(
-    serving: Arc<InService>,
-    question: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
+async fn evaluate_on_blocking_pool<T: Send + 'static>(
+    version: Arc<ActiveVersion>,
+    call: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, CallError> {
-    // A deadline for its turn to come, and one for the call.
-    let patience = serving.policy.deadline().saturating_mul(2);
-    // Dropped with this future, as when the connection ends: a call whose turn has not come is never made then.
+    // One timeout to wait for a free thread, and one for the call.
+    let max_wait = version.policy.timeout().saturating_mul(2);
+    // Dropped with this future, for example when the connection ends: a call that still waits is then never made.
     let mut calls = JoinSet::new();
-    calls.spawn_blocking(move || call(&serving, question));
-    match timeout(patience, calls.join_next()).await {
-        Ok(Some(Ok(answer))) => answer,
-        Ok(_) => Err(CallError::Panicked),
+    calls.spawn_blocking(move || call_policy(&version, call));
+    match timeout(max_wait, calls.join_next()).await {
+        Ok(Some(Ok(result))) => result,
+        Ok(_) => Err(CallError::HostPanic),
         Err(_) => Err(CallError::Deadline),
     }
 }
 
-/// The call itself. A panic in it is a fault like any other, and costs this client alone.
-fn call<T>(serving: &InService, question: impl FnOnce(&Policy) -> Result<T, CallError>) -> Result<T, CallError> {
-    catch_unwind(AssertUnwindSafe(|| question(&serving.policy))).unwrap_or(Err(CallError::Panicked))
+/// Makes the call. A panic costs this client alone.
+fn call_policy<T>(
+    version: &ActiveVersion,
+    call: impl FnOnce(&Policy) -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    catch_unwind(AssertUnwindSafe(|| call(&version.policy))).unwrap_or(Err(CallError::HostPanic))
 }

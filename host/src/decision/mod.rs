@@ -1,50 +1,232 @@
-//! One question that has been answered: what is counted and written down of it.
+//! From the evaluation of a request to the gate's decision.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use brokers::Route;
+use brokers::{Outcome, Permission, Route, UnsupportedGrant, is_key_id};
+use mqtt_gate_engine::util::sanitize;
+use mqtt_gate_engine::{CallError, Verdict};
 
-use crate::decision::evaluate::By;
-use crate::decision::code::Ruling;
+mod code;
+pub mod convert;
+mod evaluate;
 
-/// What was asked.
+pub(crate) use code::DecisionCode;
+pub(crate) use evaluate::MAX_BLOCKING_THREADS;
+pub use evaluate::{Evaluation, Evaluator, PolicyRef};
+
+/// The two functions of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// May a client connect?
-    Login,
-    /// May a connected client do something?
-    Action,
+pub(crate) enum Operation {
+    /// May this client connect?
+    Authenticate,
+    /// May this client publish or subscribe?
+    Authorize,
 }
 
-impl Asked {
-    pub(crate) const ALL: [Self; 2] = [Self::Login, Self::Action];
+impl Operation {
+    /// Both operations, each at its [`Self::index`].
+    pub(crate) const ALL: [Self; 2] = [Self::Authenticate, Self::Authorize];
 
-    /// Its place in [`Self::ALL`].
-    pub(crate) const fn number(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
-    /// In a word.
+    /// Label `operation`.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Login => "login",
-            Self::Action => "action",
+            Self::Authenticate => "authenticate",
+            Self::Authorize => "authorize",
         }
     }
 }
 
-/// A question that has been answered. Holds no password and no user name.
-pub(crate) struct Decision<'a> {
-    pub(crate) asked: Asked,
+/// A request on its way to a decision. Holds no password and no user name.
+pub(crate) struct RequestContext {
     pub(crate) route: Route,
-    pub(crate) client_id: &'a str,
-    pub(crate) ruling: Ruling,
-    /// The policy that was asked.
-    pub(crate) by: By,
-    /// The key that vouched for the client, if the policy names one.
-    pub(crate) key_id: Option<&'a str>,
-    /// When it was asked.
+    pub(crate) client_id: String,
+    /// When the request had been read.
     pub(crate) at: SystemTime,
-    /// From when it was read to when its answer was known.
-    pub(crate) took: Duration,
+    pub(crate) started: Instant,
+}
+
+/// What the gate decided about one request. Holds no password and no user name.
+pub(crate) struct Decision {
+    pub(crate) operation: Operation,
+    pub(crate) route: Route,
+    pub(crate) client_id: String,
+    /// The policy that was called.
+    pub(crate) policy: PolicyRef,
+    pub(crate) code: DecisionCode,
+    /// The key that verified the credentials, if the policy names one.
+    pub(crate) key_id: Option<String>,
+    /// Why there is no verdict, on one line.
+    pub(crate) error: Option<String>,
+    /// When the request had been read.
+    pub(crate) at: SystemTime,
+    /// From then until the decision.
+    pub(crate) duration: Duration,
+    /// What the broker is told.
+    pub(crate) outcome: Outcome<'static>,
+}
+
+/// Why there is no verdict that the broker can be told.
+#[derive(Debug, thiserror::Error)]
+enum DecisionError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the broker's dialect cannot express the grant")]
+    UnsupportedGrant(#[from] UnsupportedGrant),
+}
+
+/// Outcome and code of one evaluation.
+struct Judgement {
+    outcome: Outcome<'static>,
+    code: DecisionCode,
+    key_id: Option<String>,
+    error: Option<String>,
+}
+
+impl Decision {
+    /// Decides about a login.
+    pub(crate) fn authenticate(context: RequestContext, evaluation: Evaluation<Verdict>) -> Self {
+        let Evaluation { policy, result } = evaluation;
+        let (route, now) = (context.route, unix_seconds(context.at));
+        let judged = result.map_err(DecisionError::from).and_then(|verdict| Judgement::login(route, verdict, now));
+        Self::new(Operation::Authenticate, context, policy, judged)
+    }
+
+    /// Decides about a publish or subscribe check.
+    pub(crate) fn authorize(context: RequestContext, evaluation: Evaluation<Permission>) -> Self {
+        let Evaluation { policy, result } = evaluation;
+        let route = context.route;
+        let judged = result.map_err(DecisionError::from).map(|permission| Judgement::action(route, permission));
+        Self::new(Operation::Authorize, context, policy, judged)
+    }
+
+    fn new(
+        operation: Operation,
+        context: RequestContext,
+        policy: PolicyRef,
+        judged: Result<Judgement, DecisionError>,
+    ) -> Self {
+        // Fail closed: the one place where an error becomes a denial.
+        let judgement = judged.unwrap_or_else(|error| Judgement::fail_closed(&error));
+        let Judgement { outcome, code, key_id, error } = judgement;
+        let RequestContext { route, client_id, at, started } = context;
+        let duration = started.elapsed();
+        Self { operation, route, client_id, policy, code, key_id, error, at, duration, outcome }
+    }
+}
+
+impl Judgement {
+    fn new(outcome: Outcome<'static>, code: DecisionCode) -> Self {
+        Self { outcome, code, key_id: None, error: None }
+    }
+
+    /// # Errors
+    /// The broker would take the grant for another one.
+    fn login(route: Route, verdict: Verdict, now: u64) -> Result<Self, DecisionError> {
+        Ok(match verdict {
+            Verdict::Allow(mut grant) => {
+                let key_id = grant.key_id.take().filter(|id| is_key_id(id));
+                let reply = route.allow_login(&convert::grant(grant), now)?;
+                Self { key_id, ..Self::new(Outcome::Allow(reply), DecisionCode::Allow) }
+            }
+            Verdict::Deny(reason) => Self::new(Outcome::Deny, reason.into()),
+            Verdict::Ignore => Self::new(Outcome::Ignore, DecisionCode::Ignore),
+        })
+    }
+
+    fn action(route: Route, permission: Permission) -> Self {
+        match permission {
+            Permission::Allow => Self::new(Outcome::Allow(route.allow_action()), DecisionCode::Allow),
+            Permission::Deny => Self::new(Outcome::Deny, DecisionCode::ActionDenied),
+            Permission::Ignore => Self::new(Outcome::Ignore, DecisionCode::Ignore),
+        }
+    }
+
+    fn fail_closed(error: &DecisionError) -> Self {
+        let code = match error {
+            DecisionError::Call(error) => error.into(),
+            DecisionError::UnsupportedGrant(_) => DecisionCode::UnsupportedGrant,
+        };
+        Self { error: Some(sanitize::error_chain(error)), ..Self::new(Outcome::Error, code) }
+    }
+}
+
+/// Seconds since 1970. A clock before 1970 reads 0, which makes every expiry look like milliseconds and so be refused.
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_gate_engine::{Access, DenyReason, Digest, Grant};
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn context(route: Route) -> RequestContext {
+        let at = UNIX_EPOCH + Duration::from_secs(NOW);
+        RequestContext { route, client_id: "c".to_owned(), at, started: Instant::now() }
+    }
+
+    fn evaluation<T>(result: Result<T, CallError>) -> Evaluation<T> {
+        Evaluation { policy: PolicyRef { digest: Digest::of(b"policy"), generation: 1 }, result }
+    }
+
+    fn login(route: Route, result: Result<Verdict, CallError>) -> Decision {
+        Decision::authenticate(context(route), evaluation(result))
+    }
+
+    fn grant(expires_at: Option<u64>, key_id: &str) -> Grant {
+        let attributes = Vec::new();
+        Grant { access: Access::Everything, expires_at, key_id: Some(key_id.to_owned()), attributes }
+    }
+
+    #[test]
+    fn every_error_denies_on_every_route() {
+        for route in Route::ALL {
+            for error in [CallError::Deadline, CallError::PoolExhausted, CallError::HostPanic] {
+                let code = error.code();
+                let decision = login(route, Err(error));
+                assert_eq!((&decision.outcome, decision.code.reason()), (&Outcome::Error, code));
+                assert!(decision.error.is_some());
+            }
+            let decision = Decision::authorize(context(route), evaluation(Err(CallError::NoVerdict("e".to_owned()))));
+            assert_eq!((decision.outcome, decision.code), (Outcome::Error, DecisionCode::NoVerdict));
+        }
+    }
+
+    #[test]
+    fn a_grant_that_a_broker_cannot_be_told_denies() {
+        for route in Route::ALL {
+            // Milliseconds instead of seconds.
+            let decision = login(route, Ok(Verdict::Allow(grant(Some(NOW * 1000), "k"))));
+            assert_eq!((decision.outcome, decision.code), (Outcome::Error, DecisionCode::UnsupportedGrant), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn verdicts_become_outcomes() {
+        let route = Route::MqttAuth;
+        let allowed = login(route, Ok(Verdict::Allow(grant(None, "2026-11"))));
+        assert!(matches!(allowed.outcome, Outcome::Allow(_)));
+        assert_eq!((allowed.code, allowed.key_id.as_deref()), (DecisionCode::Allow, Some("2026-11")));
+        let denied = login(route, Ok(Verdict::Deny(DenyReason::Banned)));
+        assert_eq!((denied.outcome, denied.code), (Outcome::Deny, DecisionCode::Banned));
+        let ignored = login(route, Ok(Verdict::Ignore));
+        assert_eq!((ignored.outcome, ignored.code), (Outcome::Ignore, DecisionCode::Ignore));
+        let action = |permission| Decision::authorize(context(route), evaluation(Ok(permission)));
+        assert_eq!(action(Permission::Deny).code, DecisionCode::ActionDenied);
+        assert!(matches!(action(Permission::Allow).outcome, Outcome::Allow(_)));
+    }
+
+    #[test]
+    fn key_ids_that_could_be_anything_are_not_shown() {
+        for odd in ["", "a key", "k\n", &"k".repeat(65)] {
+            assert_eq!(login(Route::MqttAuth, Ok(Verdict::Allow(grant(None, odd)))).key_id, None);
+        }
+    }
 }

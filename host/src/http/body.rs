@@ -1,49 +1,47 @@
-//! Reading the body of a request, bounded in size and time.
+//! Reads the body of a request, bounded in size and time.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use brokers::Malformed;
+use brokers::{MAX_DISCARDED_BODY, RequestError};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
-/// How much of a body that is too large is read and thrown away. Up to here the connection lives on, because others
-/// have requests waiting on it; beyond, it is closed. What a client can make a broker send is less: three texts of
-/// 65,535 bytes, each byte written as six.
-pub(crate) const MOST_DISCARDED: usize = 4 << 20;
-
-/// Reads a whole body. Nearly every one has arrived with its head, and is not timed.
-pub(crate) async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, Malformed> {
-    let mut whole = pin!(collect(body, limit));
-    match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+/// Reads a whole body of at most `max_body` bytes. No timer is set for a body that arrived with its head.
+pub(super) async fn read(body: Incoming, max_body: usize, request_timeout: Duration) -> Result<Bytes, RequestError> {
+    let mut reading = pin!(collect(body, max_body));
+    match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
         Poll::Ready(body) => body,
-        Poll::Pending => timeout(patience, whole).await.unwrap_or(Err(Malformed::TooSlow)),
+        Poll::Pending => timeout(request_timeout, reading).await.unwrap_or(Err(RequestError::TooSlow)),
     }
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Malformed> {
-    // Nearly every body is one frame, which is not copied.
-    let mut whole = BytesMut::new();
+async fn collect(mut body: Incoming, max_body: usize) -> Result<Bytes, RequestError> {
+    let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Malformed::Cut)?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            discard(body, whole.len() + data.len()).await;
-            return Err(Malformed::TooLarge { limit });
+        let Ok(data) = frame.map_err(|_| RequestError::Truncated)?.into_data() else { continue };
+        if collected.len() + data.len() > max_body {
+            discard(body, collected.len() + data.len()).await;
+            return Err(RequestError::TooLarge { limit: max_body });
         }
-        if whole.is_empty() && body.is_end_stream() {
+        // Nearly every body is one frame, which is not copied.
+        if collected.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
-        whole.extend_from_slice(&data);
+        collected.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
+    Ok(collected.freeze())
 }
 
+/// Reads the rest of a body that is too large, up to [`MAX_DISCARDED_BODY`] bytes.
+///
+/// Up to there the connection lives on, because other requests wait on it. What a client can make a broker send is less.
 async fn discard(mut body: Incoming, mut read: usize) {
-    while read <= MOST_DISCARDED
+    while read <= MAX_DISCARDED_BODY
         && let Some(Ok(frame)) = body.frame().await
     {
         read += frame.data_ref().map_or(0, Bytes::len);

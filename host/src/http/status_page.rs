@@ -1,23 +1,23 @@
-//! What is asked of the brokers' port besides questions: whether the gate is there, and what browsers may do.
+//! The status page for people, CORS preflight, and 404.
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing;
-use brokers::{CROSS_ORIGIN, Route};
+use brokers::{CORS_HEADERS, Route};
+use mqtt_gate_engine::{ActivePolicy, ActiveVersion};
 
-use mqtt_gate_engine::reload::active::{ActivePolicy, InService};
 use crate::config::KEY_SETTING;
 
-/// Answers everything that is no question.
+/// Answers everything on the brokers' port that is not a request of a broker.
 pub(crate) fn router(active: ActivePolicy) -> Router {
-    let status = move || async move { (CROSS_ORIGIN, status_text(&active.get())) };
-    let options = || async { (StatusCode::NO_CONTENT, CROSS_ORIGIN) };
-    let elsewhere = || async { (StatusCode::NOT_FOUND, brokers::no_such_route()) };
-    Router::new().route(Route::MqttAuth.path(), routing::get(status).options(options)).fallback(elsewhere)
+    let page = move || async move { (CORS_HEADERS, text(&active.get())) };
+    let preflight = || async { (StatusCode::NO_CONTENT, CORS_HEADERS) };
+    let not_found = || async { (StatusCode::NOT_FOUND, brokers::not_found_text()) };
+    Router::new().route(Route::MqttAuth.path(), routing::get(page).options(preflight)).fallback(not_found)
 }
 
-fn status_text(serving: &InService) -> String {
-    let policy = &serving.policy;
+fn text(active: &ActiveVersion) -> String {
+    let policy = &active.policy;
     format!(
         "mqtt-gate {version} is running\n\
          policy: {name}, sha256 {digest}, generation {generation}, since {since}\n\
@@ -25,8 +25,8 @@ fn status_text(serving: &InService) -> String {
         version = env!("CARGO_PKG_VERSION"),
         name = policy.name(),
         digest = policy.digest(),
-        generation = serving.generation,
-        since = humantime::format_rfc3339_seconds(serving.since),
-        key = if policy.uses(KEY_SETTING) { "set" } else { "not set" },
+        generation = active.generation,
+        since = humantime::format_rfc3339_seconds(active.since),
+        key = if policy.reads(KEY_SETTING) { "set" } else { "not set" },
     )
 }

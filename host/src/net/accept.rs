@@ -1,4 +1,4 @@
-//! Taking connections, no more of them than the operator allows.
+//! Accepts connections, up to a limit.
 
 use std::io;
 use std::net::TcpStream;
@@ -9,163 +9,146 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The same trouble is told in the log no more often than this.
-const QUIET: Duration = Duration::from_secs(60);
+use crate::util::log_throttle::LogThrottle;
 
-/// The places that connections take up.
+/// Pause after a failed accept. Usually the process is out of file descriptors, and trying again at once only burns time.
+const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
+
+/// Limit of the connections that are open at once.
 #[derive(Clone)]
-pub(crate) struct Places {
-    most: usize,
+pub(crate) struct ConnectionLimit {
+    max: usize,
     free: Arc<Semaphore>,
     open: Arc<AtomicUsize>,
-    waits: Arc<AtomicU64>,
+    queued: Arc<AtomicU64>,
 }
 
-/// A connection, and the place that it takes up for as long as this lives.
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
-    /// None for those that are answered while the gate stops.
-    pub(crate) place: Option<Place>,
+/// An accepted connection, which counts as open until this is dropped.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    /// `None` for connections that are accepted during shutdown: they do not count.
+    pub(super) permit: Option<ConnectionPermit>,
 }
 
-/// The place of one connection, which is counted until this is dropped.
-pub(crate) struct Place {
+/// Counts one connection as open until it is dropped.
+pub(super) struct ConnectionPermit {
     open: Arc<AtomicUsize>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Relaxed);
     }
 }
 
-impl Places {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, free: Arc::new(Semaphore::new(most)), open: Arc::default(), waits: Arc::default() }
+impl ConnectionLimit {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, free: Arc::new(Semaphore::new(max)), open: Arc::default(), queued: Arc::default() }
     }
 
-    /// The most connections that there may be.
-    pub(crate) fn most(&self) -> usize {
-        self.most
+    /// Maximum number of open connections.
+    pub(crate) fn max(&self) -> usize {
+        self.max
     }
 
-    /// Connections that there are.
+    /// Connections that are open now.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
 
-    /// How often a connection had to wait for a place.
-    pub(crate) fn waits(&self) -> u64 {
-        self.waits.load(Relaxed)
+    /// Connections that had to wait because the limit was reached.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued.load(Relaxed)
     }
 
-    /// A place for a connection that has come, once there is one.
-    async fn take(&self, told: &mut Told) -> Option<Place> {
+    /// Waits until one more connection is allowed.
+    async fn acquire(&self, log_throttle: &mut LogThrottle) -> Option<ConnectionPermit> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-            return Some(self.fill(permit));
+            return Some(self.permit(permit));
         }
-        self.waits.fetch_add(1, Relaxed);
-        if told.is_due() {
+        self.queued.fetch_add(1, Relaxed);
+        if log_throttle.should_log(Instant::now()) {
             tracing::warn!(
-                connections = self.most,
-                remedy = "raise limits.connections if these are brokers; otherwise keep strangers off this port",
-                "no place for another connection: it waits, with those behind it, until one of the others ends"
+                max_connections = self.max,
+                hint = "raise limits.max_connections if brokers need more; otherwise keep other clients off this port",
+                "connection limit reached; new connections wait"
             );
         }
-        Some(self.fill(Arc::clone(&self.free).acquire_owned().await.ok()?))
+        Some(self.permit(Arc::clone(&self.free).acquire_owned().await.ok()?))
     }
 
-    fn fill(&self, permit: OwnedSemaphorePermit) -> Place {
+    fn permit(&self, permit: OwnedSemaphorePermit) -> ConnectionPermit {
         self.open.fetch_add(1, Relaxed);
-        Place { open: Arc::clone(&self.open), _permit: permit }
+        ConnectionPermit { open: Arc::clone(&self.open), _permit: permit }
     }
 }
 
-/// Takes connections, one after another.
+/// Accepts connections one by one.
 pub(crate) struct Acceptor {
     listener: TcpListener,
-    /// Whether the listener outlives this, in the hands of somebody else.
-    is_held: bool,
-    places: Places,
-    /// A connection that waits for a place.
-    kept: Option<TcpStream>,
-    full: Told,
-    failed: Told,
+    /// Whether the service manager holds the socket too, and hands it to the next gate.
+    is_inherited: bool,
+    limit: ConnectionLimit,
+    /// A connection that waits for the limit.
+    waiting: Option<TcpStream>,
+    limit_log: LogThrottle,
+    error_log: LogThrottle,
 }
 
 impl Acceptor {
-    /// `is_held`: somebody else holds the listener too.
-    pub(crate) fn new(listener: TcpListener, is_held: bool, places: Places) -> Self {
-        Self { listener, is_held, places, kept: None, full: Told::default(), failed: Told::default() }
+    pub(crate) fn new(listener: TcpListener, is_inherited: bool, limit: ConnectionLimit) -> Self {
+        let (limit_log, error_log) = (LogThrottle::default(), LogThrottle::default());
+        Self { listener, is_inherited, limit, waiting: None, limit_log, error_log }
     }
 
-    /// The next connection, detached from the runtime that accepted it. Loses none when it is given up half-way.
-    pub(crate) async fn next(&mut self) -> Accepted {
-        if self.kept.is_none() {
+    /// Returns the next connection, detached from the runtime. Cancelling this loses none.
+    pub(super) async fn next(&mut self) -> Accepted {
+        if self.waiting.is_none() {
             let stream = self.accept().await;
-            self.kept = Some(stream);
+            self.waiting = Some(stream);
         }
-        let place = self.places.take(&mut self.full).await;
-        match self.kept.take() {
-            Some(stream) => Accepted { stream, place },
-            None => Accepted { stream: self.accept().await, place },
+        let permit = self.limit.acquire(&mut self.limit_log).await;
+        match self.waiting.take() {
+            Some(stream) => Accepted { stream, permit },
+            None => Accepted { stream: self.accept().await, permit },
         }
     }
 
-    /// An error costs at most the connection.
+    /// Accepts one connection. An error costs at most that connection.
     async fn accept(&mut self) -> TcpStream {
         loop {
             match self.listener.accept().await.and_then(|(connection, _)| connection.into_std()) {
                 Ok(stream) => return stream,
                 Err(error) => {
-                    if self.failed.is_due() {
-                        tracing::warn!(
-                            %error,
-                            remedy = "raise the limit on open files, if that is it",
-                            "cannot accept a connection"
-                        );
+                    if self.error_log.should_log(Instant::now()) {
+                        tracing::warn!(%error, hint = "raise the limit of open files", "cannot accept connection");
                     }
-                    // Out of file descriptors, usually: trying again at once would only cost time.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
                 }
             }
         }
     }
 
-    /// Closes the listener; the connections that wait here and, unless they are left to whoever holds it next, there.
-    /// Asked of the system itself: what the runtime knows of it may be old.
-    pub(crate) fn close(self) -> io::Result<Vec<Accepted>> {
+    /// Closes the listener, and returns the connections that wait in it.
+    ///
+    /// Those of an inherited socket are left to the next gate. The operating system is asked directly: what the runtime
+    /// knows of the socket may be old.
+    pub(super) fn close(self) -> io::Result<Vec<Accepted>> {
         let listener = self.listener.into_std()?;
-        let mut waiting: Vec<TcpStream> = self.kept.into_iter().collect();
-        let mut is_done = self.is_held;
+        let mut waiting: Vec<TcpStream> = self.waiting.into_iter().collect();
+        let mut is_done = self.is_inherited;
         while !is_done {
             match listener.accept() {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(true)?;
                     waiting.push(stream);
                 }
-                // It was gone before it was taken.
+                // The client left before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => is_done = true,
             }
         }
-        Ok(waiting.into_iter().map(|stream| Accepted { stream, place: None }).collect())
-    }
-}
-
-/// When something was told last.
-#[derive(Default)]
-pub(crate) struct Told(Option<Instant>);
-
-impl Told {
-    /// Whether to tell it now; if so, it counts as told.
-    pub(crate) fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let is_due = self.0.is_none_or(|told| now.duration_since(told) >= QUIET);
-        if is_due {
-            self.0 = Some(now);
-        }
-        is_due
+        Ok(waiting.into_iter().map(|stream| Accepted { stream, permit: None }).collect())
     }
 }

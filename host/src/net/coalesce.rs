@@ -1,4 +1,4 @@
-//! A connection whose answers leave together.
+//! Coalesces the responses of one poll into one write.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -9,167 +9,152 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::security::stream::Wire;
+use super::http1_patch;
+use crate::security::MaybeTlsStream;
 
-/// So many bytes may wait before the client has to take some.
-const MOST_WAITING: usize = 64 << 10;
+/// Maximum size of the write buffer, in bytes, before the client has to read some of it.
+const MAX_BUFFERED: usize = 64 << 10;
 
-/// A connection that keeps what is written to it until [`Gathered::send`], so that the answers to a hundred pipelined
-/// requests are a few packets and not a hundred.
+/// Bytes of the first request that are kept: its method and its path.
+const MAX_FIRST_BYTES: usize = 64;
+
+/// A connection that buffers what is written until [`CoalescedIo::send`], so that the responses to a hundred pipelined
+/// requests are a few packets.
 ///
-/// Nothing waits for more to come: whoever polls the server sends after each poll. (hyper's own `pipeline_flush` keeps
-/// answers back for as long as another request has begun to arrive, and drops them when the connection ends then.)
+/// No response waits for more to come: the connection is sent after each poll of hyper. (hyper's own `pipeline_flush`
+/// holds responses back while another request begins to arrive, and drops them if the connection ends then.)
 #[derive(Clone)]
-pub(crate) struct Gathered(Arc<Mutex<Gathering>>);
+pub(super) struct CoalescedIo(Arc<Mutex<Inner>>);
 
-struct Gathering {
-    stream: Wire,
-    /// What came and was given back, to be read again.
+struct Inner {
+    stream: MaybeTlsStream,
+    /// Bytes that were read and given back, to be read again.
     unread: BytesMut,
-    waiting: BytesMut,
-    /// Whether some of what was sent may be on its way to the system still.
+    unsent: BytesMut,
+    /// Whether the TLS layer may still hold bytes that were written.
     is_unflushed: bool,
-    /// Where in `waiting` the last answer begins, if all of it is there.
-    last: Option<usize>,
-    /// Whether the next that is written may be several answers.
+    /// Where in `unsent` the last response begins, if all of it is there.
+    last_response_at: Option<usize>,
+    /// Whether the next write may contain several responses.
     was_blocked: bool,
-    flow: Flow,
-    /// How the first request begins.
-    beginning: Vec<u8>,
+    state: IoState,
+    first_bytes: Vec<u8>,
 }
 
-/// So much is kept of the first request: its method and its path.
-const BEGINNING: usize = 64;
-
-/// What has come and gone on a connection.
+/// Progress of the reads and writes on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flow {
-    /// Bytes that the client has sent.
-    pub(crate) received: u64,
-    /// Bytes that it has taken.
-    pub(crate) sent: u64,
-    /// Whether there are answers that it has yet to take.
-    pub(crate) is_sending: bool,
-    /// Whether the server asked for more and the client had sent nothing: every whole request has been taken.
-    pub(crate) is_starved: bool,
-    /// Whether the server could not write what it had to: there are answers that are not here yet.
-    pub(crate) is_blocked: bool,
+pub(super) struct IoState {
+    /// Bytes received from the client.
+    pub(super) received: u64,
+    /// Bytes that the client has accepted.
+    pub(super) sent: u64,
+    /// Whether responses are buffered that the client has not accepted.
+    pub(super) is_sending: bool,
+    /// Whether hyper's last read found nothing: it has taken every complete request.
+    pub(super) is_read_pending: bool,
+    /// Whether hyper's last write was refused: there are responses that are not buffered yet.
+    pub(super) is_write_blocked: bool,
 }
 
-impl Flow {
-    /// Whether the server has taken all that has come, and written all that it has to say.
-    pub(crate) fn is_at_rest(self) -> bool {
-        self.is_starved && !self.is_blocked
+impl IoState {
+    /// Whether hyper has read all that arrived, and written all responses.
+    pub(super) fn is_idle(self) -> bool {
+        self.is_read_pending && !self.is_write_blocked
     }
 }
 
-impl Gathered {
-    pub(crate) fn new(stream: Wire) -> Self {
-        Self(Arc::new(Mutex::new(Gathering {
+impl CoalescedIo {
+    pub(super) fn new(stream: MaybeTlsStream) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
             stream,
             unread: BytesMut::new(),
-            waiting: BytesMut::new(),
+            unsent: BytesMut::new(),
             is_unflushed: false,
-            last: None,
+            last_response_at: None,
             was_blocked: false,
-            flow: Flow::default(),
-            beginning: Vec::new(),
+            state: IoState::default(),
+            first_bytes: Vec::new(),
         })))
     }
 
-    pub(crate) fn flow(&self) -> Flow {
+    pub(super) fn state(&self) -> IoState {
         let inner = self.inner();
-        Flow { is_sending: !inner.waiting.is_empty() || inner.is_unflushed, ..inner.flow }
+        IoState { is_sending: !inner.unsent.is_empty() || inner.is_unflushed, ..inner.state }
     }
 
-    /// How the first request on this connection begins.
-    pub(crate) fn beginning(&self) -> Vec<u8> {
-        self.inner().beginning.clone()
+    /// The first bytes of the first request on this connection.
+    pub(super) fn first_bytes(&self) -> Vec<u8> {
+        self.inner().first_bytes.clone()
     }
 
-    /// Gives back what was read and not used: it is read again before anything else.
-    pub(crate) fn put_back(&self, unused: &[u8]) {
-        self.inner().unread.extend_from_slice(unused);
+    /// Gives back bytes that were read and not used. They are read again before anything else.
+    pub(super) fn unread(&self, bytes: &[u8]) {
+        self.inner().unread.extend_from_slice(bytes);
     }
 
-    /// Has the last of the answers that wait say that no other comes after it. False if none waits, or if part of it
-    /// has been sent.
-    pub(crate) fn announce_end(&self) -> bool {
-        let mut inner = self.inner();
-        let Some(at) = inner.last else { return false };
-        let head = inner.waiting.get(at..).unwrap_or_default();
-        // What has no answer yet is told to go on by a status 1xx.
-        if !head.starts_with(b"HTTP/1.1 ") || head.get(9) == Some(&b'1') {
-            return false;
+    /// Adds `connection: close` to the last buffered response. Returns `false` if there is none, or if part of it was sent.
+    pub(super) fn set_connection_close(&self) -> bool {
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        let is_set = inner.last_response_at.is_some_and(|at| http1_patch::insert_connection_close(&mut inner.unsent, at));
+        if is_set {
+            inner.last_response_at = None;
         }
-        let Some(line) = head.windows(2).position(|bytes| bytes == b"\r\n") else { return false };
-        let rest = inner.waiting.split_off(at + line + 2);
-        inner.waiting.extend_from_slice(b"connection: close\r\n");
-        inner.waiting.unsplit(rest);
-        inner.last = None;
-        true
+        is_set
     }
 
-    /// Puts another answer in the place of the last one, if that is a status 4xx, none of which has been sent.
-    pub(crate) fn replace_last(&self, answer: &[u8]) {
-        let mut inner = self.inner();
-        let head = b"HTTP/1.";
-        let Some(at) = inner.waiting.windows(head.len()).rposition(|bytes| bytes == head) else { return };
-        // `HTTP/1.x 4`
-        if inner.waiting.get(at + head.len() + 2) == Some(&b'4') {
-            inner.waiting.truncate(at);
-            inner.waiting.extend_from_slice(answer);
-        }
+    /// Replaces the last buffered response, if it is a 4xx of which nothing was sent.
+    pub(super) fn replace_last_response(&self, response: &[u8]) {
+        http1_patch::replace_last_client_error(&mut self.inner().unsent, response);
     }
 
-    /// Says that nothing more will be sent. In TLS that is a message of its own, without which a client may take what it
-    /// has for cut off.
-    pub(crate) async fn finish(&self) -> io::Result<()> {
+    /// Shuts down the sending side. In TLS that is a message, without which a client may take the response for truncated.
+    pub(super) async fn shutdown(&self) -> io::Result<()> {
         poll_fn(|cx| Pin::new(&mut self.inner().stream).poll_shutdown(cx)).await
     }
 
-    /// Says that nothing more will be sent, and reads what still comes, so that the system does not take back what the
-    /// client has yet to read. No more than so many bytes, and no longer than until `enough`.
-    pub(crate) async fn linger(&self, most: u64, enough: impl Future<Output = ()>) {
-        if self.finish().await.is_ok() {
-            let (mut rest, mut nowhere) = (self.clone().take(most), tokio::io::sink());
+    /// Shuts down the sending side, and drains unread input, up to `max_bytes` or until `enough`.
+    ///
+    /// Closing a socket with unread input makes the kernel send RST, which discards responses in flight.
+    pub(super) async fn shutdown_and_drain(&self, max_bytes: u64, enough: impl Future<Output = ()>) {
+        if self.shutdown().await.is_ok() {
+            let (mut rest, mut sink) = (self.clone().take(max_bytes), tokio::io::sink());
             tokio::select! {
-                _ = tokio::io::copy(&mut rest, &mut nowhere) => {}
+                _ = tokio::io::copy(&mut rest, &mut sink) => {}
                 () = enough => {}
             }
         }
     }
 
-    /// Sends what waits, as far as the client takes it.
-    pub(crate) fn poll_send(&self, cx: &mut Context) -> Poll<io::Result<()>> {
+    /// Sends buffered responses, as far as the client accepts them.
+    pub(super) fn poll_send(&self, cx: &mut Context) -> Poll<io::Result<()>> {
         self.inner().poll_send(cx)
     }
 
-    /// Sends all that waits.
-    pub(crate) async fn send(&self) -> io::Result<()> {
+    /// Sends all buffered responses.
+    pub(super) async fn send(&self) -> io::Result<()> {
         poll_fn(|cx| self.poll_send(cx)).await
     }
 
-    /// Never contended: the server and its poller are one task.
-    fn inner(&self) -> MutexGuard<'_, Gathering> {
+    /// The lock is never contended: hyper and the code that sends run in one task.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Gathering {
+impl Inner {
     fn poll_send(&mut self, cx: &mut Context) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting))?;
+        while !self.unsent.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.waiting.advance(sent);
-            self.last = self.last.and_then(|last| last.checked_sub(sent));
-            self.flow.sent += sent as u64;
+            self.unsent.advance(sent);
+            self.last_response_at = self.last_response_at.and_then(|at| at.checked_sub(sent));
+            self.state.sent += sent as u64;
             self.is_unflushed = true;
         }
         if self.is_unflushed {
-            // TLS may have taken what the client has not.
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
             self.is_unflushed = false;
         }
@@ -177,7 +162,7 @@ impl Gathering {
     }
 }
 
-impl AsyncRead for Gathered {
+impl AsyncRead for CoalescedIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
         if !inner.unread.is_empty() {
@@ -188,42 +173,118 @@ impl AsyncRead for Gathered {
         let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
         let new = buffer.filled().get(before..).unwrap_or_default();
-        if inner.flow.received == 0 {
-            inner.beginning = new.get(..BEGINNING).unwrap_or(new).to_vec();
+        if inner.state.received == 0 {
+            inner.first_bytes = new.get(..MAX_FIRST_BYTES).unwrap_or(new).to_vec();
         }
-        inner.flow.received += new.len() as u64;
-        inner.flow.is_starved = read.is_pending();
+        inner.state.received += new.len() as u64;
+        inner.state.is_read_pending = read.is_pending();
         read
     }
 }
 
-impl AsyncWrite for Gathered {
+impl AsyncWrite for CoalescedIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut inner = self.inner();
-        if inner.waiting.len() >= MOST_WAITING {
+        if inner.unsent.len() >= MAX_BUFFERED {
             let sent = inner.poll_send(cx);
-            inner.flow.is_blocked = sent.is_pending();
+            inner.state.is_write_blocked = sent.is_pending();
             inner.was_blocked |= sent.is_pending();
             ready!(sent)?;
         }
-        inner.flow.is_blocked = false;
-        // The server writes each answer by itself, unless it had to wait for the one before.
+        inner.state.is_write_blocked = false;
+        // hyper writes each response by itself, unless it had to wait for the one before (hyper 1, `proto::h1::io`, the
+        // flattening write strategy). The test below pins that.
         if std::mem::replace(&mut inner.was_blocked, false) {
-            inner.last = None;
+            inner.last_response_at = None;
         } else if bytes.starts_with(b"HTTP/1.") {
-            inner.last = Some(inner.waiting.len());
+            inner.last_response_at = Some(inner.unsent.len());
         }
-        inner.waiting.extend_from_slice(bytes);
+        inner.unsent.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// What waits is sent after the poll in which this is called.
+    /// The buffer is sent after the poll in which this is called.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing is shut before what waits has been sent, and that is not for the server to say.
+    /// The connection is shut down once the buffer was sent, and hyper does not know when.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use hyper::body::{Bytes, Incoming};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
+
+    use super::*;
+
+    async fn pair() -> (CoalescedIo, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        (CoalescedIo::new(Either::Left(server)), client)
+    }
+
+    async fn ok(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        Ok(Response::new(Full::from("ok")))
+    }
+
+    /// hyper writes each of several pipelined responses by one call, so the start of the last one is known.
+    #[tokio::test]
+    async fn finds_the_last_of_several_pipelined_responses() {
+        let (io, mut client) = pair().await;
+        client.write_all(&b"GET / HTTP/1.1\r\n\r\n".repeat(3)).await.unwrap();
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(io.clone()), service_fn(ok));
+        let mut connection = std::pin::pin!(connection);
+        // Until all three requests were read.
+        poll_fn(|cx| {
+            assert!(connection.as_mut().poll(cx).is_pending());
+            let is_complete = io.state().received == 54 && io.state().is_idle();
+            if is_complete { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        assert!(io.set_connection_close());
+        assert!(!io.set_connection_close(), "only once");
+        let unsent = String::from_utf8(io.inner().unsent.to_vec()).unwrap();
+        let responses: Vec<_> = unsent.split("HTTP/1.1 200 OK\r\n").skip(1).collect();
+        assert_eq!(responses.len(), 3);
+        assert!(responses[2].starts_with("connection: close\r\n") && !responses[1].contains("close"), "{unsent}");
+    }
+
+    #[tokio::test]
+    async fn buffers_until_it_is_sent() {
+        let (mut io, mut client) = pair().await;
+        io.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        io.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").await.unwrap();
+        assert_eq!((io.state().sent, io.state().is_sending), (0, true));
+        io.replace_last_response(b"HTTP/1.1 200 OK\r\n\r\n");
+        io.send().await.unwrap();
+        assert_eq!((io.state().sent, io.state().is_sending), (38, false));
+        let mut received = [0; 38];
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(received[..], b"HTTP/1.1 200 OK\r\n\r\n".repeat(2));
+        assert!(!io.set_connection_close(), "it was sent");
+    }
+
+    #[tokio::test]
+    async fn reads_again_what_was_given_back() {
+        let (mut io, mut client) = pair().await;
+        client.write_all(b"world").await.unwrap();
+        io.unread(b"hello ");
+        let mut received = [0; 11];
+        io.read_exact(&mut received).await.unwrap();
+        assert_eq!((&received[..], io.first_bytes()), (&b"hello world"[..], b"world".to_vec()));
     }
 }

@@ -1,165 +1,262 @@
-//! One client's connection.
+//! One HTTP/1 connection.
+//!
+//! ```text
+//!  accepted ──► handshake ──► serving ──shutdown──► draining
+//!                  │ (TLS)       │                     │
+//!                  │ failed      └──── CloseReason ────┤
+//!                  ▼                                   ▼
+//!               dropped                             closing ──► closed
+//! ```
+//!
+//! | state | input | next |
+//! | --- | --- | --- |
+//! | handshake | TLS done, or no TLS | serving |
+//! | handshake | failed, timed out, or shutdown and [`SHUTDOWN_GRACE`] passed | dropped |
+//! | serving | hyper is done, fails, or cannot parse; a write fails; no progress | closing |
+//! | serving | shutdown | draining |
+//! | draining | as serving | closing |
+//! | draining | idle, and a buffered response can announce the end | closing |
+//! | draining | idle for [`SHUTDOWN_GRACE`] | closing |
+//! | closing | responses sent and input drained, or timeout | closed |
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::Request;
+use brokers::MAX_DISCARDED_BODY;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
 
-use crate::net::accept::Accepted;
-use crate::http::body;
+use super::accept::Accepted;
+use super::coalesce::CoalescedIo;
+use super::drain::{IdleGrace, SHUTDOWN_GRACE};
+use super::progress_timeout::{ProgressTimeout, RequestCounter, Stall};
 use crate::config::Limits;
-use crate::net::drain::{Farewell, GRACE};
-use crate::net::coalesce::Gathered;
-use crate::decision::evaluate::Judge;
-use crate::net::progress_timeout::{Patience, Requests, Stuck};
-use crate::util::shutdown::Stopping;
-use crate::security::tls::Tls;
-use crate::security::stream::Wire;
-use crate::net::worker::Worker;
+use crate::decision::Evaluator;
+use crate::http::{AuthService, ResponseBody};
+use crate::security::{MaybeTlsStream, ServerTls};
 
-/// How long a connection may be quiet between two requests. EMQX reconnects needlessly when it is under 15 s.
-const IDLE: Duration = Duration::from_secs(75);
+/// Idle time between two requests. EMQX reconnects needlessly if it is below 15 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The longest head of a request. An address is at most 65,534 bytes.
-const LONGEST_HEAD: usize = 128 << 10;
+/// Maximum size of a request head, in bytes. A request target has at most 65,534.
+const MAX_HEAD: usize = 128 << 10;
 
-/// How a connection ended.
-#[derive(Debug)]
-enum End {
-    /// As it should, or by the client.
-    Done,
-    /// With a request that is not HTTP, or too long.
-    Unreadable,
-    /// The client left it.
-    Broken,
-    /// The client kept the gate waiting.
-    Lost(Stuck),
+/// What every connection of a worker needs.
+pub(super) struct ConnContext<E> {
+    pub(super) service: Arc<AuthService<E>>,
+    pub(super) limits: Limits,
+    pub(super) shutdown: CancellationToken,
+    /// Absent: connections are plain TCP.
+    pub(super) tls: Option<ServerTls>,
 }
 
-/// Serves one connection until it ends; once the gate stops, until what is in flight has been answered.
-pub(crate) async fn serve<J: Judge>(worker: Worker<J>, Accepted { stream, place }: Accepted) {
+/// Why a connection ends.
+#[derive(Debug)]
+enum CloseReason {
+    /// The client closed it, or the gate after a last response.
+    Complete,
+    /// The client sent something that is not HTTP, or a head that is too long.
+    ParseError,
+    /// The client broke it off.
+    PeerError,
+    /// The client made no progress.
+    TimedOut(Stall),
+}
+
+/// Serves one connection until it ends. After the shutdown signal, until the requests in flight are answered.
+pub(super) async fn serve<E: Evaluator>(context: Arc<ConnContext<E>>, Accepted { stream, permit }: Accepted) {
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%error, "cannot take over a connection"),
+        Err(error) => return tracing::warn!(%error, "cannot take over connection"),
     };
-    // Answers are one small write each: waiting to fill a packet would only cost time.
+    // Responses are small single writes: waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
-    let Worker { questions, limits, mut stopping, tls } = worker;
-    let wire = match tls {
-        None => Wire::Plain(stream),
-        Some(tls) => match greet(tls, stream, limits, stopping.clone()).await {
-            Some(wire) => wire,
-            None => return,
-        },
+    let Some(stream) = handshake(&context, stream).await else { return };
+
+    let requests = Arc::new(RequestCounter::default());
+    let service = {
+        let (service, requests) = (Arc::clone(&context.service), Arc::clone(&requests));
+        service_fn(move |request: Request<Incoming>| {
+            let (service, requests) = (Arc::clone(&service), Arc::clone(&requests));
+            async move {
+                requests.start();
+                let response = service.handle(request).await;
+                requests.answer();
+                response
+            }
+        })
     };
-    let gathered = Gathered::new(wire);
-    let requests = Arc::new(Requests::default());
-    let service = |request: Request<Incoming>| {
-        let (questions, requests) = (Arc::clone(&questions), Arc::clone(&requests));
-        async move {
-            requests.begin();
-            let answer = questions.answer(request).await;
-            requests.answer();
-            answer
-        }
-    };
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(LONGEST_HEAD)
-        // Who has said all that it has to say still wants to hear the answer.
-        .half_close(true);
-    let server = || http.serve_connection(TokioIo::new(gathered.clone()), service_fn(&service));
-    let mut connection = server();
-    let mut patience = Patience::new(limits.request);
-    // The socket is looked at once more between the word and acting on it: what has arrived may not be known here yet.
-    let mut stopped = pin!(async {
-        stopping.wait().await;
+    let mut connection = Connection::new(stream, &service, requests, &context.limits);
+    // After the signal, yield once, so that data already in the socket buffer is read before idle connections close.
+    let mut shutdown = pin!(async {
+        context.shutdown.cancelled().await;
         yield_now().await;
     });
-    let mut is_stopping = false;
-    let mut is_told = false;
-    let mut farewell = Farewell::new(limits.drain);
-    let end = poll_fn(|cx| {
-        is_stopping = is_stopping || stopped.as_mut().poll(cx).is_ready();
-        let mut ended = Pin::new(&mut connection).poll(cx);
-        if is_stopping && ended.is_pending() && requests.are_answered() && gathered.flow().is_at_rest() {
-            // Only the server knows whether a request has begun to arrive, and tells when it is taken apart.
-            let begun = std::mem::replace(&mut connection, server()).into_parts().read_buf;
-            is_told = begun.is_empty() && gathered.announce_end();
-            gathered.put_back(&begun);
-            // Also one that is in the middle of a request: whoever restarts the gate waits for all of them.
-            if is_told || farewell.poll_silent(cx, gathered.flow().received).is_ready() {
-                return Poll::Ready(End::Done);
-            }
-            ended = Pin::new(&mut connection).poll(cx);
+    let reason = poll_fn(|cx| {
+        if !connection.is_draining && shutdown.as_mut().poll(cx).is_ready() {
+            connection.is_draining = true;
         }
-        let unreadable = matches!(&ended, Poll::Ready(Err(error)) if error.is_parse());
-        if unreadable {
-            // Its answer is not to leave yet.
-            return Poll::Ready(End::Unreadable);
-        }
-        if matches!(gathered.poll_send(cx), Poll::Ready(Err(_))) {
-            return Poll::Ready(End::Broken);
-        }
-        match ended {
-            Poll::Ready(Ok(())) => Poll::Ready(End::Done),
-            Poll::Ready(Err(_)) => Poll::Ready(End::Broken),
-            Poll::Pending => patience.poll_lost(cx, gathered.flow(), &requests).map(End::Lost),
-        }
+        connection.poll(cx)
     })
     .await;
-    if matches!(end, End::Unreadable) {
-        let head = connection.into_parts().read_buf;
-        if let Some(answer) = questions.answer_unreadable(&head, &gathered.beginning()) {
-            gathered.replace_last(&answer);
-        }
-    }
-    let parting = async {
-        if !matches!(end, End::Lost(Stuck::Answer(_))) {
-            let _ = gathered.send().await;
-        }
-        match end {
-            // What it has sent meanwhile is read, or the system would take back the answers with it.
-            End::Done if is_told => gathered.linger(body::MOST_DISCARDED as u64, sleep(GRACE)).await,
-            End::Done => drop(gathered.finish().await),
-            End::Unreadable => {
-                // Once it has been said that the gate stops, `stopped` is over.
-                let stopped = async {
-                    if !is_stopping {
-                        stopped.await
-                    }
-                };
-                gathered.linger(body::MOST_DISCARDED as u64, stopped).await;
-            }
-            End::Broken | End::Lost(_) => {}
-        }
-    };
-    if timeout(limits.request.min(limits.drain), parting).await.is_err() || !matches!(end, End::Done) {
-        tracing::debug!(?end, "a connection broke");
-    }
-    drop(place);
+    connection.close(&reason, &context.service, &context.limits, shutdown).await;
+    drop(permit);
 }
 
-/// Comes to speak TLS with a client. Once the gate stops, no client that is at it is waited for longer than one that is
-/// silent.
-async fn greet(tls: Tls, stream: TcpStream, limits: Limits, mut stopping: Stopping) -> Option<Wire> {
-    let no_longer = async {
-        stopping.wait().await;
-        sleep(GRACE.min(limits.drain)).await;
+/// Runs the TLS handshake. During shutdown a pending handshake is dropped after the same grace period as an idle
+/// connection.
+async fn handshake<E>(context: &ConnContext<E>, stream: TcpStream) -> Option<MaybeTlsStream> {
+    let Some(tls) = &context.tls else { return Some(Either::Left(stream)) };
+    let grace_over = async {
+        context.shutdown.cancelled().await;
+        sleep(SHUTDOWN_GRACE.min(context.limits.drain_timeout)).await;
     };
     tokio::select! {
-        wire = tls.greet(stream, limits.request) => wire,
-        () = no_longer => None,
+        stream = tls.handshake(stream, context.limits.request_timeout) => stream,
+        () = grace_over => None,
+    }
+}
+
+/// A connection in the states serving, draining and closing.
+struct Connection<'a, S>
+where
+    S: AnswerRequests,
+{
+    builder: http1::Builder,
+    service: &'a S,
+    http: http1::Connection<TokioIo<CoalescedIo>, &'a S>,
+    io: CoalescedIo,
+    requests: Arc<RequestCounter>,
+    progress: ProgressTimeout,
+    idle_grace: IdleGrace,
+    is_draining: bool,
+    /// Whether the last response announced the end of the connection.
+    sent_connection_close: bool,
+}
+
+/// The services that a connection can have. `Clone` and `Copy` references of them are services too.
+trait AnswerRequests: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible> {}
+
+impl<S> AnswerRequests for S where S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible> {}
+
+impl<'a, S: AnswerRequests> Connection<'a, S> {
+    fn new(stream: MaybeTlsStream, service: &'a S, requests: Arc<RequestCounter>, limits: &Limits) -> Self {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            // Clients may half-close after the last request; keep writing responses.
+            .half_close(true);
+        let io = CoalescedIo::new(stream);
+        Self {
+            http: builder.serve_connection(TokioIo::new(io.clone()), service),
+            builder,
+            service,
+            io,
+            requests,
+            progress: ProgressTimeout::new(limits.request_timeout),
+            idle_grace: IdleGrace::new(limits.drain_timeout),
+            is_draining: false,
+            sent_connection_close: false,
+        }
+    }
+
+    /// Polls in the states serving and draining. Ready when the connection enters closing.
+    fn poll(&mut self, cx: &mut Context) -> Poll<CloseReason> {
+        let mut served = Pin::new(&mut self.http).poll(cx);
+        if self.is_draining && served.is_pending() && self.is_idle() {
+            if self.poll_drained(cx).is_ready() {
+                return Poll::Ready(CloseReason::Complete);
+            }
+            served = Pin::new(&mut self.http).poll(cx);
+        }
+        if matches!(&served, Poll::Ready(Err(error)) if error.is_parse()) {
+            // hyper's response is still in the buffer: it may be replaced.
+            return Poll::Ready(CloseReason::ParseError);
+        }
+        if matches!(self.io.poll_send(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(CloseReason::PeerError);
+        }
+        match served {
+            Poll::Ready(Ok(())) => Poll::Ready(CloseReason::Complete),
+            Poll::Ready(Err(_)) => Poll::Ready(CloseReason::PeerError),
+            Poll::Pending => {
+                self.progress.poll_timeout(cx, self.io.state(), &self.requests).map(CloseReason::TimedOut)
+            }
+        }
+    }
+
+    /// Whether every request that arrived was answered.
+    fn is_idle(&self) -> bool {
+        self.requests.is_idle() && self.io.state().is_idle()
+    }
+
+    /// Ready when an idle connection may close: its last response announces it, or its grace period is over. The latter
+    /// holds also for a client that is in the middle of a request: a restart must not wait for it.
+    fn poll_drained(&mut self, cx: &mut Context) -> Poll<()> {
+        // Only hyper knows whether a request has begun to arrive, and tells when it is taken apart.
+        let http = self.builder.serve_connection(TokioIo::new(self.io.clone()), self.service);
+        let begun = std::mem::replace(&mut self.http, http).into_parts().read_buf;
+        self.sent_connection_close = begun.is_empty() && self.io.set_connection_close();
+        self.io.unread(&begun);
+        if self.sent_connection_close {
+            return Poll::Ready(());
+        }
+        self.idle_grace.poll_elapsed(cx, self.io.state().received)
+    }
+
+    /// Sends what is buffered, and closes the connection so that the client can read all of it.
+    async fn close<E: Evaluator>(
+        self,
+        reason: &CloseReason,
+        service: &AuthService<E>,
+        limits: &Limits,
+        shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) {
+        if matches!(reason, CloseReason::ParseError) {
+            let head = self.http.into_parts().read_buf;
+            if let Some(response) = service.unparsable_response(&head, &self.io.first_bytes()) {
+                self.io.replace_last_response(&response);
+            }
+        }
+        let (io, max_bytes) = (self.io, MAX_DISCARDED_BODY as u64);
+        let closing = async {
+            if !matches!(reason, CloseReason::TimedOut(Stall::WritingResponse(_))) {
+                let _ = io.send().await;
+            }
+            match reason {
+                CloseReason::Complete if self.sent_connection_close => {
+                    io.shutdown_and_drain(max_bytes, sleep(SHUTDOWN_GRACE)).await;
+                }
+                CloseReason::Complete => drop(io.shutdown().await),
+                CloseReason::ParseError => {
+                    // While draining, the shutdown future is complete and must not be polled again.
+                    let shutdown = async {
+                        if !self.is_draining {
+                            shutdown.await
+                        }
+                    };
+                    io.shutdown_and_drain(max_bytes, shutdown).await;
+                }
+                CloseReason::PeerError | CloseReason::TimedOut(_) => {}
+            }
+        };
+        let is_closed = timeout(limits.request_timeout.min(limits.drain_timeout), closing).await.is_ok();
+        if !is_closed || !matches!(reason, CloseReason::Complete) {
+            tracing::debug!(?reason, is_closed, "connection broken");
+        }
     }
 }

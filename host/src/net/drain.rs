@@ -1,4 +1,4 @@
-//! The end of a connection when the gate stops, so that a request on its way is not lost.
+//! Grace period for idle connections at shutdown.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,28 +7,28 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a client that is silent is listened to once the gate stops: a request of its may be on the way.
+/// Grace period for idle connections at shutdown: a request may already be on the wire.
 ///
-/// HTTP/1.1 has no other way to tell it than with an answer. So its next answer says that it is the last; a client that
-/// never asks again is not waited for longer than this.
-pub(crate) const GRACE: Duration = Duration::from_millis(500);
+/// HTTP/1.1 announces the end of a connection with a response only. So the next response says `connection: close`, and a
+/// client that sends no further request is waited for no longer than this.
+pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// Watches for a client to have been silent for long enough.
-pub(crate) struct Farewell {
+/// Measures how long a connection has been idle during shutdown.
+pub(super) struct IdleGrace {
     timer: Option<Pin<Box<Sleep>>>,
-    /// Bytes that had come when the time began.
+    /// Bytes received when the timer was set.
     received: u64,
     grace: Duration,
 }
 
-impl Farewell {
-    /// Never longer than the operator lets the gate drain.
-    pub(crate) fn new(drain: Duration) -> Self {
-        Self { timer: None, received: 0, grace: GRACE.min(drain) }
+impl IdleGrace {
+    /// The grace period never exceeds `drain_timeout`.
+    pub(super) fn new(drain_timeout: Duration) -> Self {
+        Self { timer: None, received: 0, grace: SHUTDOWN_GRACE.min(drain_timeout) }
     }
 
-    /// Ready once nothing more has come for the time of grace. To be polled when the gate stops, after each step.
-    pub(crate) fn poll_silent(&mut self, cx: &mut Context, received: u64) -> Poll<()> {
+    /// Ready once nothing was received for the grace period. Poll it during shutdown, after each step.
+    pub(super) fn poll_elapsed(&mut self, cx: &mut Context, received: u64) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.grace)));
         if received != self.received {
             self.received = received;

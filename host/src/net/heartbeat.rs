@@ -1,4 +1,4 @@
-//! Whether the workers are alive, for a watchdog that ends the gate when it hears nothing.
+//! Heartbeats of the workers, for a watchdog that kills a gate that hangs.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,57 +7,59 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// A worker beats so often in the time in which it has to.
-const BEATS: u32 = 4;
+/// Heartbeats of a worker per check, so that one late timer does not count as a hang.
+const BEATS_PER_CHECK: u32 = 4;
 
-/// The hearts of all workers. Nobody is told that the gate is alive when one of them stands still: a timer alone would
-/// tell it of a gate that answers nobody.
-pub(crate) struct Pulse {
-    /// Twice in the time after which the watchdog acts. None: nobody watches, and nothing beats.
+/// Checks the heartbeats of all workers.
+///
+/// The watchdog is notified only while every worker makes progress. A timer alone would notify it for a gate that answers
+/// no one.
+pub(crate) struct HeartbeatMonitor {
+    /// Half of the watchdog's time. `None`: there is no watchdog, and workers do not beat.
     interval: Option<Duration>,
-    beats: Vec<Arc<AtomicU64>>,
+    ticks: Vec<Arc<AtomicU64>>,
 }
 
-/// Beats on the thread of its worker, and so as long as that turns.
-pub(crate) struct Heart {
+/// Heartbeat of one worker. It runs on the worker's thread, and so stops when that thread hangs.
+pub(crate) struct Heartbeat {
     interval: Option<Duration>,
-    beats: Arc<AtomicU64>,
+    ticks: Arc<AtomicU64>,
 }
 
-impl Pulse {
+impl HeartbeatMonitor {
     pub(crate) fn new(workers: usize, watchdog: Option<Duration>) -> Self {
-        let beats = (0..workers).map(|_| Arc::default()).collect();
-        Self { interval: watchdog.map(|time| time / 2), beats }
+        let ticks = (0..workers).map(|_| Arc::default()).collect();
+        Self { interval: watchdog.map(|time| time / 2), ticks }
     }
 
-    /// One for each worker.
-    pub(crate) fn hearts(&self) -> impl Iterator<Item = Heart> {
-        self.beats.iter().map(|beats| Heart { interval: self.interval, beats: Arc::clone(beats) })
+    /// One heartbeat for each worker.
+    pub(super) fn heartbeats(&self) -> impl Iterator<Item = Heartbeat> {
+        self.ticks.iter().map(|ticks| Heartbeat { interval: self.interval, ticks: Arc::clone(ticks) })
     }
 
-    /// Calls this at the end of each interval in which every heart has beaten.
-    pub(crate) async fn watch(self, alive: impl Fn()) {
+    /// Calls `notify` after each interval in which every worker made progress.
+    pub(crate) async fn watch(self, notify: impl Fn()) {
         let Some(interval) = self.interval else { return pending().await };
-        let count = || self.beats.iter().map(|beats| beats.load(Relaxed)).collect::<Vec<_>>();
+        let count = || self.ticks.iter().map(|ticks| ticks.load(Relaxed)).collect::<Vec<_>>();
         let mut before = count();
         loop {
             sleep(interval).await;
             let now = count();
             if now.iter().zip(&before).all(|(now, before)| now != before) {
-                alive();
+                notify();
             }
             before = now;
         }
     }
 }
 
-impl Heart {
+impl Heartbeat {
     /// Beats for as long as it is polled.
-    pub(crate) async fn beat(self) {
+    pub(super) async fn run(self) {
         let Some(interval) = self.interval else { return pending().await };
         loop {
-            sleep(interval / BEATS).await;
-            self.beats.fetch_add(1, Relaxed);
+            sleep(interval / BEATS_PER_CHECK).await;
+            self.ticks.fetch_add(1, Relaxed);
         }
     }
 }

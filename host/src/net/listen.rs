@@ -1,144 +1,169 @@
-//! Where the gate can be asked: sockets that it opens itself, or that the service manager opened for it and holds.
+//! Listening sockets: bound here, or inherited from the service manager (socket activation).
 
+use std::io;
 use std::net::{self, SocketAddr};
 
 use listenfd::ListenFd;
+use mqtt_gate_engine::util::sanitize;
 use rustix::net::sockopt::socket_acceptconn;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::ServeError;
-use crate::config::{Config, variable};
+use crate::config::{Config, env_var};
 
-/// So many connections may wait to be accepted. Beyond it the system drops them, and clients try again a second later.
+/// Connections that may wait to be accepted. The kernel drops further ones, and clients retry a second later.
 const BACKLOG: u32 = 1024;
 
-/// What a service manager calls the sockets that it hands over (`FileDescriptorName=`).
-const NAMES: [&str; 2] = ["logins", "admin"];
+/// Names of inherited sockets (`FileDescriptorName=` of the systemd unit).
+const SOCKET_NAMES: [&str; 2] = ["logins", "admin"];
 
-/// Where the gate can be asked.
+/// Maximum number of characters of an unknown socket name in an error.
+const MAX_NAME_CHARS: usize = 64;
+
+/// The listening sockets of a gate.
 pub struct Listeners {
-    /// By brokers.
-    pub logins: TcpListener,
-    /// By the operator.
+    /// For brokers.
+    pub auth: TcpListener,
+    /// For the operator.
     pub admin: TcpListener,
-    /// Whether somebody else holds the brokers' socket too. Who waits there when the gate stops is then left to the
-    /// gate that comes next.
-    pub(crate) is_held: bool,
+    /// Whether the service manager holds the brokers' socket too. Connections that wait in it at shutdown are then left
+    /// to the next gate.
+    pub(crate) is_inherited: bool,
 }
 
-/// The sockets that the service manager handed over. What it did not hand over is opened as the configuration says.
-#[derive(Default)]
-pub struct HandedOver([Option<net::TcpListener>; 2]);
-
-/// Why what was handed over is of no use.
+/// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-pub enum HandedOverError {
-    /// It is no socket that connections can be taken from.
-    #[error("{0} handed over by the service manager is not a listening TCP socket: use ListenStream= and Accept=no")]
+pub enum BindError {
+    /// The address is in use, or does not belong to this machine.
+    #[error("cannot listen on {address}; stop the program that uses it, or choose another address with {flag}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The command line flag that changes it.
+        flag: &'static str,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// An inherited socket cannot be used.
+    #[error("cannot use the inherited socket for {flag}")]
+    Inherited {
+        /// The command line flag that it replaces.
+        flag: &'static str,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+}
+
+/// Sockets that the service manager opened. Addresses without one are bound by the gate.
+#[derive(Default)]
+pub struct InheritedSockets([Option<net::TcpListener>; 2]);
+
+/// Inherited sockets that the gate cannot use.
+#[derive(Debug, thiserror::Error)]
+pub enum InheritedSocketsError {
+    /// One of them is not a listening TCP socket.
+    #[error("{0}, inherited from the service manager, is not a listening TCP socket; use ListenStream= and Accept=no")]
     NotListening(String),
-    /// There are too many.
-    #[error("{0} sockets were handed over; the gate takes two, for brokers (logins) and for the operator (admin)")]
+    /// There are more than two.
+    #[error("{0} sockets were inherited; the gate takes two: `logins` for brokers, and `admin` for the operator")]
     TooMany(usize),
-    /// A name is not known, or is there twice.
-    #[error("a socket was handed over as `{0}`; FileDescriptorName= is to be logins for one and admin for one other")]
+    /// A name is unknown, or given twice.
+    #[error("an inherited socket is named `{0}`; set FileDescriptorName= to `logins` for one, `admin` for the other")]
     Name(String),
 }
 
-impl HandedOver {
-    /// Takes them. To be called once, before there are threads: the environment is changed, so that nobody takes them
-    /// again.
+impl InheritedSockets {
+    /// Takes the inherited sockets. Call it once, before any thread starts: it changes the environment, so that child
+    /// processes do not take them again.
     ///
     /// # Errors
-    /// Something was handed over that the gate cannot use.
-    pub fn take() -> Result<Self, HandedOverError> {
-        let mut handed = ListenFd::from_env();
-        if handed.len() > NAMES.len() {
-            return Err(HandedOverError::TooMany(handed.len()));
+    /// The gate cannot use one of them.
+    pub fn take() -> Result<Self, InheritedSocketsError> {
+        let mut inherited = ListenFd::from_env();
+        if inherited.len() > SOCKET_NAMES.len() {
+            return Err(InheritedSocketsError::TooMany(inherited.len()));
         }
-        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+        let names = env_var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let mut sockets = Self::default();
-        for (at, place) in places(handed.len(), &names)?.into_iter().enumerate() {
-            let (Some(name), Some(socket)) = (NAMES.get(place), sockets.0.get_mut(place)) else { continue };
-            *socket = Some(
-                take_one(&mut handed, at)
-                    .ok_or_else(|| HandedOverError::NotListening(format!("socket {} ({name})", at + 1)))?,
-            );
+        for (position, role) in roles(inherited.len(), &names)?.into_iter().enumerate() {
+            let (Some(name), Some(socket)) = (SOCKET_NAMES.get(role), sockets.0.get_mut(role)) else { continue };
+            let not_listening = || InheritedSocketsError::NotListening(format!("socket {} ({name})", position + 1));
+            *socket = Some(take_one(&mut inherited, position).ok_or_else(not_listening)?);
         }
         Ok(sockets)
     }
 }
 
-/// Which of [`NAMES`] each of so many sockets is: by its name, or by its place if no name tells.
-fn places(count: usize, names: &[&str]) -> Result<Vec<usize>, HandedOverError> {
+/// Returns for each inherited socket its index in [`SOCKET_NAMES`]: by name, or by position if no name is known.
+fn roles(count: usize, names: &[&str]) -> Result<Vec<usize>, InheritedSocketsError> {
     let names = names.get(..count).unwrap_or(names);
-    if !names.iter().any(|name| NAMES.contains(name)) {
+    if !names.iter().any(|name| SOCKET_NAMES.contains(name)) {
         return Ok((0..count).collect());
     }
-    let mut places = Vec::new();
-    for at in 0..count {
-        let name = names.get(at).copied().unwrap_or_default();
-        match NAMES.iter().position(|known| *known == name) {
-            Some(place) if !places.contains(&place) => places.push(place),
-            _ => return Err(HandedOverError::Name(mqtt_gate_engine::util::sanitize::escaped(name, 64))),
+    let mut roles = Vec::new();
+    for position in 0..count {
+        let name = names.get(position).copied().unwrap_or_default();
+        match SOCKET_NAMES.iter().position(|known| *known == name) {
+            Some(role) if !roles.contains(&role) => roles.push(role),
+            _ => return Err(InheritedSocketsError::Name(sanitize::escape(name, MAX_NAME_CHARS))),
         }
     }
-    Ok(places)
+    Ok(roles)
 }
 
-fn take_one(handed: &mut ListenFd, at: usize) -> Option<net::TcpListener> {
-    let socket = handed.take_tcp_listener(at).ok()??;
+fn take_one(inherited: &mut ListenFd, position: usize) -> Option<net::TcpListener> {
+    let socket = inherited.take_tcp_listener(position).ok()??;
     socket_acceptconn(&socket).ok().filter(|&is_listening| is_listening)?;
     socket.set_nonblocking(true).ok()?;
     Some(socket)
 }
 
 impl Listeners {
-    /// Listens on the addresses of the configuration. To be called within a runtime.
+    /// Binds both addresses of the configuration. Call it within a runtime.
     ///
     /// # Errors
-    /// An address is taken, or is none of this machine's.
-    pub fn bind(config: &Config) -> Result<Self, ServeError> {
-        Self::open(config, HandedOver::default())
+    /// An address is in use, or does not belong to this machine.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        Self::open(config, InheritedSockets::default())
     }
 
-    /// Takes the sockets that were handed over, and listens on the addresses of the configuration for the others. To be
-    /// called within a runtime.
+    /// Uses inherited sockets, and binds the addresses without one. Call it within a runtime.
     ///
     /// # Errors
-    /// An address is taken, or is none of this machine's.
-    pub fn open(config: &Config, HandedOver([logins, admin]): HandedOver) -> Result<Self, ServeError> {
-        let is_held = logins.is_some();
+    /// An address is in use, or does not belong to this machine.
+    pub fn open(config: &Config, InheritedSockets([auth, admin]): InheritedSockets) -> Result<Self, BindError> {
+        let is_inherited = auth.is_some();
         Ok(Self {
-            logins: adopt_or_bind(logins, config.listen, "--listen")?,
-            admin: adopt_or_bind(admin, config.admin_listen, "--admin-listen")?,
-            is_held,
+            auth: inherit_or_bind(auth, config.listen, "--listen")?,
+            admin: inherit_or_bind(admin, config.admin_listen, "--admin-listen")?,
+            is_inherited,
         })
     }
 }
 
-fn adopt_or_bind(
-    handed: Option<net::TcpListener>,
+fn inherit_or_bind(
+    inherited: Option<net::TcpListener>,
     configured: SocketAddr,
     flag: &'static str,
-) -> Result<TcpListener, ServeError> {
-    let Some(socket) = handed else { return bind(configured, flag) };
-    let address = socket.local_addr()?;
+) -> Result<TcpListener, BindError> {
+    let Some(socket) = inherited else { return bind(configured, flag) };
+    let error = |source| BindError::Inherited { flag, source };
+    let address = socket.local_addr().map_err(error)?;
     if address != configured {
-        tracing::info!(%address, configured = %configured, flag, "listening on the socket that was handed over");
+        tracing::info!(%address, configured = %configured, flag, "listening on inherited socket");
     }
-    Ok(TcpListener::from_std(socket)?)
+    TcpListener::from_std(socket).map_err(error)
 }
 
-fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A port that a gate before this one held a moment ago is free.
+        // The port of a gate that has just ended is free.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    listen().map_err(|source| ServeError::Listen { address, flag, source })
+    listen().map_err(|source| BindError::Bind { address, flag, source })
 }
 
 #[cfg(test)]
@@ -146,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_are_told_apart_by_name_or_by_order() {
+    fn inherited_sockets_are_assigned_by_name_or_by_position() {
         for (count, names, expected) in [
             (0, &[""][..], Some(vec![])),
             (1, &[""], Some(vec![0])),
@@ -158,7 +183,7 @@ mod tests {
             (2, &["logins", "mqtt-gate.socket"], None),
             (2, &["admin"], None),
         ] {
-            assert_eq!(places(count, names).ok(), expected, "{count} {names:?}");
+            assert_eq!(roles(count, names).ok(), expected, "{count} {names:?}");
         }
     }
 }

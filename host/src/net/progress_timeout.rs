@@ -1,4 +1,4 @@
-//! How long a client may keep the gate waiting in the middle of something.
+//! Timeout of a connection that makes no progress.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,81 +8,83 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::net::coalesce::Flow;
+use super::coalesce::IoState;
 
-/// Requests of one connection.
+/// Requests of one connection, counted by the service that answers them.
 #[derive(Default)]
-pub(crate) struct Requests {
-    begun: AtomicU64,
+pub(super) struct RequestCounter {
+    started: AtomicU64,
     answered: AtomicU64,
 }
 
-impl Requests {
-    pub(crate) fn begin(&self) {
-        self.begun.fetch_add(1, Relaxed);
+impl RequestCounter {
+    pub(super) fn start(&self) {
+        self.started.fetch_add(1, Relaxed);
     }
 
-    /// Whether every request that has begun has its answer.
-    pub(crate) fn are_answered(&self) -> bool {
-        self.begun.load(Relaxed) == self.answered.load(Relaxed)
-    }
-
-    pub(crate) fn answer(&self) {
+    pub(super) fn answer(&self) {
         self.answered.fetch_add(1, Relaxed);
     }
+
+    /// Whether every request that started was answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.started.load(Relaxed) == self.answered.load(Relaxed)
+    }
 }
 
-/// Watches one connection. A client may be silent between two requests for as long as the server lets it; in the middle
-/// of the head of a request, and of taking an answer, it may not. (The body has a limit of its own. Where a head begins
-/// together with the end of the request before it, that is seen only when more of it comes.)
-pub(crate) struct Patience {
+/// Progress timeout of one connection.
+///
+/// It runs only while a request head is incomplete or a response is unsent. Idle time between requests is bounded by
+/// hyper's header timeout, the body by its own. A head that arrives together with the end of the request before it counts
+/// only from its next byte on.
+pub(super) struct ProgressTimeout {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
-    stuck: Option<Stuck>,
-    /// When nothing was going on last: what had been received, and begun.
-    quiet: (u64, u64),
+    stall: Option<Stall>,
+    /// Bytes received and requests started when the connection was last idle.
+    last_idle: (u64, u64),
 }
 
-/// What the gate is waiting for. The same again: no step was made.
+/// What the connection is blocked on. The timer restarts when this value changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stuck {
-    /// The rest of the head after so many requests.
-    Head(u64),
-    /// That the client takes more than so many bytes.
-    Answer(u64),
+pub(super) enum Stall {
+    /// The rest of a request head, after this many requests.
+    ReadingHead(u64),
+    /// The client reads the response, after this many bytes.
+    WritingResponse(u64),
 }
 
-impl Patience {
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, timer: Box::pin(sleep(limit)), stuck: None, quiet: (0, 0) }
+impl ProgressTimeout {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, timer: Box::pin(sleep(limit)), stall: None, last_idle: (0, 0) }
     }
 
-    /// Ready when the client has been stuck in the same place for too long. To be polled after each step.
-    pub(crate) fn poll_lost(&mut self, cx: &mut Context, flow: Flow, requests: &Requests) -> Poll<Stuck> {
-        let stuck = self.place(flow, requests);
-        if stuck != self.stuck {
-            self.stuck = stuck;
+    /// Ready when the connection was blocked on the same thing for too long. Poll it after each step.
+    pub(super) fn poll_timeout(&mut self, cx: &mut Context, io: IoState, requests: &RequestCounter) -> Poll<Stall> {
+        let stall = self.stall(io, requests);
+        if stall != self.stall {
+            self.stall = stall;
             self.timer.as_mut().reset(Instant::now() + self.limit);
         }
-        match stuck {
-            Some(stuck) => self.timer.as_mut().poll(cx).map(|()| stuck),
+        match stall {
+            Some(stall) => self.timer.as_mut().poll(cx).map(|()| stall),
             None => Poll::Pending,
         }
     }
 
-    fn place(&mut self, flow: Flow, requests: &Requests) -> Option<Stuck> {
-        if flow.is_sending {
-            return Some(Stuck::Answer(flow.sent));
+    fn stall(&mut self, io: IoState, requests: &RequestCounter) -> Option<Stall> {
+        if io.is_sending {
+            return Some(Stall::WritingResponse(io.sent));
         }
-        let begun = requests.begun.load(Relaxed);
-        if !requests.are_answered() || !flow.is_starved {
+        let started = requests.started.load(Relaxed);
+        if !requests.is_idle() || !io.is_read_pending {
             return None;
         }
-        // Nothing is in hand, and yet something has come that no request has come of.
-        if flow.received != self.quiet.0 && begun == self.quiet.1 {
-            return Some(Stuck::Head(begun));
+        // No request is being answered, and yet bytes arrived that belong to none.
+        if io.received != self.last_idle.0 && started == self.last_idle.1 {
+            return Some(Stall::ReadingHead(started));
         }
-        self.quiet = (flow.received, begun);
+        self.last_idle = (io.received, started);
         None
     }
 }
@@ -91,24 +93,37 @@ impl Patience {
 mod tests {
     use super::*;
 
-    fn starved(received: u64) -> Flow {
-        Flow { received, is_starved: true, ..Flow::default() }
+    fn read_pending(received: u64) -> IoState {
+        IoState { received, is_read_pending: true, ..IoState::default() }
     }
 
     #[tokio::test]
-    async fn only_the_middle_of_something_is_a_place_to_be_stuck_in() {
-        let (requests, mut patience) = (Requests::default(), Patience::new(Duration::from_secs(1)));
-        assert_eq!(patience.place(starved(0), &requests), None);
-        assert_eq!(patience.place(starved(7), &requests), Some(Stuck::Head(0)));
-        // One byte more does not begin the time anew.
-        assert_eq!(patience.place(starved(8), &requests), Some(Stuck::Head(0)));
-        requests.begin();
-        assert_eq!(patience.place(starved(60), &requests), None);
+    async fn stalls_only_within_a_head_or_a_response() {
+        let (requests, mut timeout) = (RequestCounter::default(), ProgressTimeout::new(Duration::from_secs(1)));
+        assert_eq!(timeout.stall(read_pending(0), &requests), None);
+        assert_eq!(timeout.stall(read_pending(7), &requests), Some(Stall::ReadingHead(0)));
+        // One more byte does not restart the timer.
+        assert_eq!(timeout.stall(read_pending(8), &requests), Some(Stall::ReadingHead(0)));
+        requests.start();
+        assert_eq!(timeout.stall(read_pending(60), &requests), None);
         requests.answer();
-        let sending = Flow { is_sending: true, ..starved(60) };
-        assert_eq!(patience.place(sending, &requests), Some(Stuck::Answer(0)));
-        assert_eq!(patience.place(Flow { sent: 9, ..sending }, &requests), Some(Stuck::Answer(9)));
-        assert_eq!(patience.place(starved(60), &requests), None);
-        assert_eq!(patience.place(starved(61), &requests), Some(Stuck::Head(1)));
+        let sending = IoState { is_sending: true, ..read_pending(60) };
+        assert_eq!(timeout.stall(sending, &requests), Some(Stall::WritingResponse(0)));
+        assert_eq!(timeout.stall(IoState { sent: 9, ..sending }, &requests), Some(Stall::WritingResponse(9)));
+        assert_eq!(timeout.stall(read_pending(60), &requests), None);
+        assert_eq!(timeout.stall(read_pending(61), &requests), Some(Stall::ReadingHead(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fires_after_the_limit_without_progress() {
+        let (requests, mut timeout) = (RequestCounter::default(), ProgressTimeout::new(Duration::from_secs(10)));
+        let poll = async |timeout: &mut ProgressTimeout, received| {
+            std::future::poll_fn(|cx| Poll::Ready(timeout.poll_timeout(cx, read_pending(received), &requests))).await
+        };
+        assert!(poll(&mut timeout, 7).await.is_pending());
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(poll(&mut timeout, 8).await.is_pending());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(poll(&mut timeout, 9).await, Poll::Ready(Stall::ReadingHead(0)));
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that serve connections.
+//! Worker threads, each with a runtime, connections and warm instances of its own.
 
 use std::future::Future;
 use std::io;
@@ -9,124 +9,118 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::net::accept::{Accepted, Acceptor};
+use super::accept::{Accepted, Acceptor};
+use super::connection::{self, ConnContext};
+use super::heartbeat::HeartbeatMonitor;
 use crate::config::Limits;
-use crate::net::connection;
-use crate::http::Questions;
-use crate::decision::evaluate::{self, Judge};
-use crate::net::heartbeat::Pulse;
-use crate::util::shutdown::{Stop, Stopping};
-use crate::security::tls::Tls;
+use crate::decision::{Evaluator, MAX_BLOCKING_THREADS};
+use crate::http::AuthService;
+use crate::security::ServerTls;
 
-/// Threads with a runtime, connections and a share of the warm instances each.
+/// The worker threads.
 ///
-/// Brokers keep few, long connections (EMQX: 8 a node), so they are handed out in turn: a hash over their addresses
-/// would leave threads idle.
+/// Brokers keep few, long connections (EMQX: 8 for each node), so connections go to the workers in turn: a hash of the
+/// addresses would leave workers idle.
 pub(crate) struct Workers {
-    lines: Vec<mpsc::UnboundedSender<Accepted>>,
+    senders: Vec<mpsc::UnboundedSender<Accepted>>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// What a worker knows.
-pub(crate) struct Worker<J> {
-    pub(crate) questions: Arc<Questions<J>>,
-    pub(crate) limits: Limits,
-    pub(crate) stopping: Stopping,
-    /// None: connections are served as they come.
-    pub(crate) tls: Option<Tls>,
-}
-
-impl<J> Clone for Worker<J> {
-    fn clone(&self) -> Self {
-        Self {
-            questions: Arc::clone(&self.questions),
-            limits: self.limits,
-            stopping: self.stopping.clone(),
-            tls: self.tls.clone(),
-        }
-    }
+    shutdown: CancellationToken,
 }
 
 impl Workers {
-    /// As many threads as there are hearts, each with a copy of this worker.
-    pub(crate) fn start(worker: &Worker<impl Judge>, pulse: &Pulse) -> io::Result<Self> {
-        let mut workers = Self { lines: Vec::new(), threads: Vec::new() };
-        for (number, heart) in pulse.hearts().enumerate() {
+    /// Starts one worker for each heartbeat of the monitor.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub(crate) fn start(
+        service: AuthService<impl Evaluator>,
+        limits: Limits,
+        tls: Option<ServerTls>,
+        shutdown: CancellationToken,
+        monitor: &HeartbeatMonitor,
+    ) -> io::Result<Self> {
+        let context = ConnContext { service: Arc::new(service), limits, shutdown: shutdown.clone(), tls };
+        let context = Arc::new(context);
+        let mut workers = Self { senders: Vec::new(), threads: Vec::new(), shutdown };
+        for (index, heartbeat) in monitor.heartbeats().enumerate() {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
-                .max_blocking_threads(judge::MOST_THREADS)
+                .max_blocking_threads(MAX_BLOCKING_THREADS)
                 .build()?;
-            let worker = worker.clone();
-            let (line, connections) = mpsc::unbounded_channel();
-            let serve = move || {
+            let context = Arc::clone(&context);
+            let (sender, connections) = mpsc::unbounded_channel();
+            let run = move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = worker.serve(connections) => {}
-                        () = heart.beat() => {}
+                        () = serve_connections(context, connections) => {}
+                        () = heartbeat.run() => {}
                     }
                 });
             };
-            workers.threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(serve)?);
-            workers.lines.push(line);
+            workers.threads.push(thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
+            workers.senders.push(sender);
         }
         Ok(workers)
     }
 
-    /// Answers until `shutdown`, then says that the gate stops, and answers what is in flight.
-    pub(crate) async fn serve(self, mut acceptor: Acceptor, stop: &Stop, shutdown: impl Future<Output = ()>) {
+    /// Serves connections until `stop`. Then triggers the shutdown, and waits until requests in flight are answered.
+    pub(crate) async fn serve(self, mut acceptor: Acceptor, stop: impl Future<Output = ()>) {
         tokio::select! {
-            () = shutdown => {}
-            () = self.accept(&mut acceptor) => {}
+            () = stop => {}
+            () = self.distribute(&mut acceptor) => {}
         }
-        tracing::info!("stopping: answering what is in flight");
-        self.close(acceptor);
-        stop.say();
+        tracing::info!("stopping: answering requests in flight");
+        self.distribute_waiting(acceptor);
+        self.shutdown.cancel();
         let _ = tokio::task::spawn_blocking(move || self.join()).await;
     }
 
-    /// Hands every connection to the next worker, for as long as it is polled.
-    async fn accept(&self, acceptor: &mut Acceptor) {
-        for line in self.lines.iter().cycle() {
-            // A worker outlives this loop: it ends when its line does.
-            let _ = line.send(acceptor.next().await);
+    /// Hands each connection to the next worker.
+    async fn distribute(&self, acceptor: &mut Acceptor) {
+        for sender in self.senders.iter().cycle() {
+            // A worker ends after its sender, so there is a receiver.
+            let _ = sender.send(acceptor.next().await);
         }
     }
 
-    /// Closes the listener, and hands out the connections that wait there already.
-    fn close(&self, acceptor: Acceptor) {
+    /// Closes the listener, and hands out the connections that wait in it.
+    fn distribute_waiting(&self, acceptor: Acceptor) {
         let waiting = acceptor.close().unwrap_or_default();
-        for (line, connection) in self.lines.iter().cycle().zip(waiting) {
-            let _ = line.send(connection);
+        for (sender, connection) in self.senders.iter().cycle().zip(waiting) {
+            let _ = sender.send(connection);
         }
     }
 
-    /// Waits until every worker has answered what was in flight, or has run out of time.
+    /// Waits until every worker has ended.
     fn join(self) {
-        drop(self.lines);
+        drop(self.senders);
         for thread in self.threads {
             if thread.join().is_err() {
-                tracing::error!("a worker panicked");
+                tracing::error!("worker panicked");
             }
         }
     }
 }
 
-impl<J: Judge> Worker<J> {
-    async fn serve(self, mut connections: mpsc::UnboundedReceiver<Accepted>) {
-        let mut serving = JoinSet::new();
-        loop {
-            tokio::select! {
-                connection = connections.recv() => match connection {
-                    Some(connection) => drop(serving.spawn(connection::serve(self.clone(), connection))),
-                    None => break,
-                },
-                Some(_) = serving.join_next() => {}
-            }
+/// Serves connections until no more can come, then waits for the last ones, for at most `drain_timeout`.
+async fn serve_connections<E: Evaluator>(
+    context: Arc<ConnContext<E>>,
+    mut connections: mpsc::UnboundedReceiver<Accepted>,
+) {
+    let mut serving = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = connections.recv() => match connection {
+                Some(connection) => drop(serving.spawn(connection::serve(Arc::clone(&context), connection))),
+                None => break,
+            },
+            Some(_) = serving.join_next() => {}
         }
-        let all_answered = async { while serving.join_next().await.is_some() {} };
-        if timeout(self.limits.drain, all_answered).await.is_err() {
-            tracing::warn!(connections = serving.len(), "gave up waiting for connections to end");
-        }
+    }
+    let all_ended = async { while serving.join_next().await.is_some() {} };
+    if timeout(context.limits.drain_timeout, all_ended).await.is_err() {
+        tracing::warn!(connections = serving.len(), "drain timeout: closing open connections");
     }
 }

@@ -2,11 +2,11 @@
 //! itself wherever such components run.
 //!
 //! ```text
-//! request.rs   the request, its body bounded ─► brokers  Errand::of, Route::read
-//! lib.rs       the routes; a fault becomes a refusal there, in one line
-//! judge.rs     what the policy says, and what that comes to ─► the policy, an import
-//! front.rs     what people look at
-//! answer.rs    the answer, sent
+//! request.rs      the request, its body bounded ─► brokers  RequestKind::of, Route::read
+//! lib.rs          the routes; a fault becomes a refusal there, in one line
+//! policy.rs       what the policy says, and what that comes to ─► the policy, an import
+//! status_page.rs  what people look at
+//! response.rs     the answer, sent
 //! ```
 //!
 //! It answers as the native host does. Never true: that a fault is answered as `allow`; that a policy judges which has not
@@ -16,15 +16,15 @@
 
 use bindings::exports::wasi::http::incoming_handler::Guest;
 use bindings::wasi::http::types::{IncomingRequest, ResponseOutparam};
-use brokers::{Errand, Malformed, Method, Outcome, Reply, Route};
+use brokers::{Method, Outcome, Reply, RequestError, RequestKind, Route};
 
-use answer::Answer;
 use request::Request;
+use response::Answer;
 
-mod answer;
-mod front;
-mod judge;
+mod policy;
 mod request;
+mod response;
+mod status_page;
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
@@ -51,17 +51,17 @@ impl Guest for Adapter {
 /// Answers one request.
 fn answer(request: &Request) -> Answer {
     match request.errand() {
-        Errand::Ask(route, method) => {
+        RequestKind::Check(route, method) => {
             let answer = Answer::to_broker(route, reply(route, method, request));
             // A browser says which page asks; what brokers never look at costs them nothing.
-            if route == Route::MqttAuth && request.is_by_page() { answer.across_origins() } else { answer }
+            if route == Route::MqttAuth && request.is_cross_origin() { answer.with_cors() } else { answer }
         }
-        Errand::Look => front::look(request),
-        Errand::LikeEmqx => {
-            let problem = Outcome::Malformed(&Malformed::Route);
+        RequestKind::StatusPage => status_page::look(request),
+        RequestKind::EmqxFallback => {
+            let problem = Outcome::Malformed(&RequestError::Route);
             Answer::to_broker(Route::EmqxAuth, Route::EmqxAuth.render(problem))
         }
-        Errand::Elsewhere => front::elsewhere(),
+        RequestKind::NotFound => status_page::elsewhere(),
     }
 }
 
@@ -69,7 +69,7 @@ fn answer(request: &Request) -> Answer {
 fn reply(route: Route, method: Option<Method>, request: &Request) -> Reply {
     match request.ask(route, method) {
         // The one place where a fault gets its answer: it is refused.
-        Ok(asked) => route.render(judge::decide(route, asked.question).unwrap_or(Outcome::NoVerdict)),
+        Ok(asked) => route.render(policy::decide(route, asked.request).unwrap_or(Outcome::Error)),
         Err(problem) => route.render(Outcome::Malformed(&problem)),
     }
 }

@@ -1,21 +1,21 @@
 //! A request, read whole: its head, and its body bounded in size.
 
-use brokers::{Asked, Errand, Head, Malformed, Method, Route};
+use brokers::{Method, Parsed, RequestError, RequestHead, RequestKind, Route};
 
 use crate::bindings::wasi::http::types::{self, IncomingBody, IncomingRequest};
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
 
 /// The longest body that is looked at, as in the native host.
-const LIMIT: usize = 64 << 10;
+const DEFAULT_MAX_BODY: usize = 64 << 10;
 
 /// How much of a body that is too large is read and thrown away: others may have requests behind it.
-const MOST_DISCARDED: usize = 4 << 20;
+const MAX_DISCARDED_BODY: usize = 4 << 20;
 
 /// The most that is read at once.
-const PIECE: u64 = 16 << 10;
+const CHUNK: u64 = 16 << 10;
 
 /// So many pieces with nothing in them, one after another, are no body that goes on.
-const MOST_EMPTY: u32 = 64;
+const MAX_EMPTY_CHUNKS: u32 = 64;
 
 /// A request. How long its body took to arrive was for the host to bound.
 pub(crate) struct Request {
@@ -23,7 +23,7 @@ pub(crate) struct Request {
     path: String,
     query: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
-    body: Result<Vec<u8>, Malformed>,
+    body: Result<Vec<u8>, RequestError>,
 }
 
 impl Request {
@@ -40,22 +40,22 @@ impl Request {
     }
 
     /// What it comes for.
-    pub(crate) fn errand(&self) -> Errand {
-        let head = Head {
+    pub(crate) fn errand(&self) -> RequestKind {
+        let head = RequestHead {
             method: &self.method,
             path: &self.path,
             has_query: self.query.is_some(),
             has_body: !self.body.as_ref().is_ok_and(Vec::is_empty),
         };
-        Errand::of(&head, self.headers.iter().map(|(name, _)| name.as_str()))
+        RequestKind::of(&head, self.headers.iter().map(|(name, _)| name.as_str()))
     }
 
     /// What it asks.
-    pub(crate) fn ask(&self, route: Route, method: Option<Method>) -> Result<Asked, Malformed> {
+    pub(crate) fn ask(&self, route: Route, method: Option<Method>) -> Result<Parsed, RequestError> {
         let body = self.body.as_ref().map_err(Clone::clone)?;
-        let method = method.ok_or(Malformed::Method)?;
+        let method = method.ok_or(RequestError::Method)?;
         let header = |name: &str| self.header(name);
-        route.read(&brokers::Request { method, query: self.query.as_deref(), header: &header, body })
+        route.parse(&brokers::Request { method, query: self.query.as_deref(), header: &header, body })
     }
 
     /// The method, as it was sent.
@@ -64,7 +64,7 @@ impl Request {
     }
 
     /// Whether a browser asks for a page.
-    pub(crate) fn is_by_page(&self) -> bool {
+    pub(crate) fn is_cross_origin(&self) -> bool {
         self.header("origin").is_some()
     }
 
@@ -92,15 +92,15 @@ fn method_name(method: types::Method) -> String {
     name.to_owned()
 }
 
-fn read_body(request: &IncomingRequest) -> Result<Vec<u8>, Malformed> {
-    let body: IncomingBody = request.consume().map_err(|()| Malformed::Cut)?;
-    let stream = body.stream().map_err(|()| Malformed::Cut)?;
+fn read_body(request: &IncomingRequest) -> Result<Vec<u8>, RequestError> {
+    let body: IncomingBody = request.consume().map_err(|()| RequestError::Truncated)?;
+    let stream = body.stream().map_err(|()| RequestError::Truncated)?;
     let mut whole = Vec::new();
     // Each piece holds something, so that the limits bound both loops.
     while let Some(piece) = next_piece(&stream)? {
-        if whole.len() + piece.len() > LIMIT {
+        if whole.len() + piece.len() > DEFAULT_MAX_BODY {
             discard(&stream, whole.len() + piece.len());
-            return Err(Malformed::TooLarge { limit: LIMIT });
+            return Err(RequestError::TooLarge { limit: DEFAULT_MAX_BODY });
         }
         whole.extend_from_slice(&piece);
     }
@@ -108,7 +108,7 @@ fn read_body(request: &IncomingRequest) -> Result<Vec<u8>, Malformed> {
 }
 
 fn discard(stream: &InputStream, mut read: usize) {
-    while read <= MOST_DISCARDED
+    while read <= MAX_DISCARDED_BODY
         && let Ok(Some(piece)) = next_piece(stream)
     {
         read += piece.len();
@@ -116,14 +116,14 @@ fn discard(stream: &InputStream, mut read: usize) {
 }
 
 /// The next piece that holds something; `None` at the end.
-fn next_piece(stream: &InputStream) -> Result<Option<Vec<u8>>, Malformed> {
-    for _ in 0..MOST_EMPTY {
-        match stream.blocking_read(PIECE) {
+fn next_piece(stream: &InputStream) -> Result<Option<Vec<u8>>, RequestError> {
+    for _ in 0..MAX_EMPTY_CHUNKS {
+        match stream.blocking_read(CHUNK) {
             Ok(piece) if piece.is_empty() => {}
             Ok(piece) => return Ok(Some(piece)),
             Err(StreamError::Closed) => return Ok(None),
-            Err(StreamError::LastOperationFailed(_)) => return Err(Malformed::Cut),
+            Err(StreamError::LastOperationFailed(_)) => return Err(RequestError::Truncated),
         }
     }
-    Err(Malformed::Cut)
+    Err(RequestError::Truncated)
 }

@@ -1,88 +1,123 @@
-//! Who wants in, as the operator says it.
+//! The login that `mqtt-gate eval` evaluates.
 
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use brokers::{Credentials, Method, Question, Request, Route};
+use brokers::{AuthRequest, Credentials, Method, Request, Route};
 use clap::Args;
-use mqtt_gate::settings::read_file;
+use mqtt_gate_engine::util::file::read_file;
 
-/// A client, in flags or as JSON on standard input. The password is never a flag: others on the machine can read a command
-/// line.
+/// A login, in flags or as JSON on standard input.
+///
+/// The password is never a flag: other users of the machine can read command lines.
 #[derive(Args)]
-pub(crate) struct Login {
-    /// The client id [default: the login is read from standard input, as the JSON that /mqtt/auth takes]
+pub(super) struct CredentialArgs {
+    /// Client id [default: read the login from standard input, as the JSON that /mqtt/auth takes]
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
-    /// The user name
+    /// User name
     #[arg(long, value_name = "NAME", requires = "client_id")]
     username: Option<String>,
-    /// Read the password from this file, or from standard input with `-`; one line ending at its end is dropped
+    /// Read the password from this file, or from standard input with `-`, without one line ending at its end
     #[arg(long, value_name = "FILE", requires = "client_id")]
     password_file: Option<PathBuf>,
-    /// The address that the client comes from
+    /// IP address of the client
     #[arg(long, value_name = "ADDR")]
     peer_host: Option<String>,
-    /// What the broker tells besides; may be given many times
-    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
+    /// Another field of the broker's request; can be repeated
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = parse_attribute)]
     attributes: Vec<(String, String)>,
 }
 
-fn attribute(text: &str) -> Result<(String, String), &'static str> {
+fn parse_attribute(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("an attribute is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-impl Login {
-    /// The credentials, of which at most so many bytes are read.
-    pub(crate) fn read(self, most: usize) -> Result<Credentials> {
-        let mut who = match self.client_id {
+impl CredentialArgs {
+    /// Reads the login. Standard input may have `max_body` bytes.
+    pub(super) fn read(self, max_body: usize) -> Result<Credentials> {
+        let mut credentials = match self.client_id {
             Some(client_id) => Credentials {
                 client_id,
                 username: self.username.filter(|name| !name.is_empty()),
-                password: self.password_file.map(|file| password(&file, most)).transpose()?,
+                password: self.password_file.map(|file| read_password(&file, max_body)).transpose()?,
                 ..Credentials::default()
             },
-            None => from_json(most)?,
+            None => read_json(max_body)?,
         };
-        who.password = who.password.filter(|password| !password.is_empty());
-        who.peer_host = self.peer_host.or(who.peer_host);
-        who.attributes.extend(self.attributes);
-        Ok(who)
+        credentials.password = credentials.password.filter(|password| !password.is_empty());
+        credentials.peer_host = self.peer_host.or(credentials.peer_host);
+        credentials.attributes.extend(self.attributes);
+        Ok(credentials)
     }
 }
 
-/// The name of the file is not repeated: it may be a password in the wrong place.
-fn password(file: &Path, most: usize) -> Result<Vec<u8>> {
-    let read = if file.as_os_str() == "-" { from_stdin(most) } else { read_file(file).map_err(Into::into) };
-    let mut password = read.context("--password-file: cannot read this file")?;
-    if password.last() == Some(&b'\n') {
-        password.pop();
-        if password.last() == Some(&b'\r') {
-            password.pop();
-        }
-    }
+/// Reads a password. The error does not repeat the path, which may be a password in the wrong place.
+fn read_password(file: &Path, max_body: usize) -> Result<Vec<u8>> {
+    let password = if file.as_os_str() == "-" { read_stdin(max_body) } else { read_file(file).map_err(Into::into) };
+    let mut password = password.context("--password-file: cannot read this file")?;
+    strip_line_ending(&mut password);
     Ok(password)
 }
 
-/// A login as a broker sends it.
-fn from_json(most: usize) -> Result<Credentials> {
-    if io::stdin().is_terminal() {
-        bail!("who? give --client-id, or the login as JSON on standard input, such as `mqtt-gate mint` prints");
+fn strip_line_ending(bytes: &mut Vec<u8>) {
+    if bytes.pop_if(|byte| *byte == b'\n').is_some() {
+        bytes.pop_if(|byte| *byte == b'\r');
     }
-    let body = from_stdin(most)?;
-    let request = Request { method: Method::Post, query: None, header: &|_| None, body: &body };
-    match Route::MqttAuth.read(&request).context("standard input is not a login")?.question {
-        Question::Login(who) => Ok(who),
+}
+
+fn read_json(max_body: usize) -> Result<Credentials> {
+    if io::stdin().is_terminal() {
+        bail!("no client: pass --client-id, or pipe a login as JSON (see mqtt-gate mint)");
+    }
+    parse_json(&read_stdin(max_body)?)
+}
+
+/// Parses a login as `/mqtt/auth` does.
+fn parse_json(body: &[u8]) -> Result<Credentials> {
+    let request = Request { method: Method::Post, query: None, header: &|_| None, body };
+    match Route::MqttAuth.parse(&request).context("standard input is not a login")?.request {
+        AuthRequest::Authenticate(credentials) => Ok(credentials),
         _ => bail!("standard input is not a login"),
     }
 }
 
-fn from_stdin(most: usize) -> Result<Vec<u8>> {
+fn read_stdin(max_body: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    io::stdin().lock().take(bound).read_to_end(&mut bytes).context("cannot read standard input")?;
-    ensure!(bytes.len() <= most, "standard input is longer than limits.body, {most} bytes");
+    let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
+    io::stdin().lock().take(limit).read_to_end(&mut bytes).context("cannot read standard input")?;
+    ensure!(bytes.len() <= max_body, "standard input is longer than limits.max_body, {max_body} bytes");
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_ending_is_not_part_of_a_password() {
+        for (text, password) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a\r", "a\r"), ("", "")] {
+            let mut bytes = text.as_bytes().to_vec();
+            strip_line_ending(&mut bytes);
+            assert_eq!(bytes, password.as_bytes(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn attributes_may_contain_equals_signs() {
+        assert_eq!(parse_attribute("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(parse_attribute("a").is_err());
+    }
+
+    #[test]
+    fn a_login_is_the_json_of_mqtt_auth() {
+        let credentials = parse_json(br#"{"client_id":"c","username":"u","password":"p"}"#).unwrap();
+        assert_eq!((credentials.client_id.as_str(), credentials.username.as_deref()), ("c", Some("u")));
+        for body in ["", "s3cret", r#"{"username":"s3cret"}"#] {
+            let error = format!("{:#}", parse_json(body.as_bytes()).unwrap_err());
+            assert!(error.starts_with("standard input is not a login: ") && !error.contains("s3cret"), "{error}");
+        }
+    }
 }

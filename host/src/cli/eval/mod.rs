@@ -1,88 +1,84 @@
-//! `mqtt-gate ask`
+//! `mqtt-gate eval`
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
-use brokers::{Credentials, Route};
+use brokers::Route;
 use clap::Args;
 use mqtt_gate::DEFAULT_POLICY;
-use mqtt_gate::policy::{CallError, Policy, Verdict};
+use mqtt_gate::decision::convert;
+use mqtt_gate_engine::{Credentials, Policy, Verdict};
 
-use super::answer::Answer;
+use super::error::CliError;
 use super::exit::Exit;
-use super::login::Login;
-use super::show;
-use super::with::{With, component};
+use super::output;
+use super::policy_args::{PolicyArgs, read_component};
 
-/// The flags of `ask`.
+mod credentials;
+mod report;
+
+use credentials::CredentialArgs;
+use report::{Durations, EvalReport, Failure};
+
+/// Flags of `eval`.
 #[derive(Args)]
-#[command(after_help = "No gate has to run for it: the policy is loaded in this process, as `serve` would.
+#[command(after_help = "The policy is loaded in this process, like `serve` does. No gate has to run.
 
 Examples:
-  mqtt-gate mint | mqtt-gate ask policy.wasm
-  mqtt-gate ask policy.wasm --config gate.toml --client-id operator --attribute listener=tls
-  mqtt-gate ask policy.wasm --client-id … --username … --password-file secret.txt --json
+  mqtt-gate mint | mqtt-gate eval policy.wasm
+  mqtt-gate eval policy.wasm --config gate.toml --client-id operator --attribute listener=tls
+  mqtt-gate eval policy.wasm --client-id … --username … --password-file secret.txt --json
 
 Exit codes:
-  0   the device is let in
-  1   it is refused, or left to another authenticator
-  64  there is nothing to ask, or nobody to ask: the policy does not load
-  70  the policy has no verdict, so that a gate would refuse")]
-pub(crate) struct Ask {
-    /// The component [default: that of the configuration, or the policy within the program]
+  0   the client is allowed
+  1   the client is denied, or left to another authenticator of the broker
+  64  there is no valid login to evaluate, or the policy does not load
+  70  the policy failed to return a verdict; a gate would deny the client")]
+pub(crate) struct Eval {
+    /// The component [default: that of the configuration, or the embedded default policy]
     #[arg(value_name = "FILE")]
     policy: Option<PathBuf>,
     #[command(flatten)]
-    with: With,
+    policy_args: PolicyArgs,
     #[command(flatten)]
-    login: Login,
+    credentials: CredentialArgs,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How long the same question took, the first time and once more.
-pub(crate) struct Took {
-    pub(crate) first: Duration,
-    pub(crate) again: Option<Duration>,
-}
-
-impl Ask {
-    pub(crate) fn run(self) -> Result<Exit> {
-        let config = self.with.read()?;
-        let most = usize::try_from(config.limits.body.as_u64()).unwrap_or(usize::MAX);
-        let who = self.login.read(most)?;
+impl Eval {
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        let config = self.policy_args.config()?;
+        let max_body = usize::try_from(config.limits.max_body.as_u64()).unwrap_or(usize::MAX);
+        let credentials = convert::credentials(self.credentials.read(max_body)?);
         let policy = match self.policy.as_ref().or(config.policy.file.as_ref()) {
-            Some(file) => self.with.load(config.clone(), &component(file)?)?,
-            None => self.with.load(config, DEFAULT_POLICY)?,
+            Some(file) => self.policy_args.load(config.clone(), &read_component(file)?)?,
+            None => self.policy_args.load(config, DEFAULT_POLICY)?,
         };
-        let (verdict, took) = judge(&policy, &who);
-        let answer = Answer::of(&policy, verdict, &took);
-        if self.json {
-            show::json(&answer)?
-        } else {
-            show::text(answer.lines())?
-        }
-        Ok(answer.exit())
+        let report = evaluate(&policy, &credentials);
+        output::print(&report, self.json)?;
+        Ok(report.exit())
     }
 }
 
-/// Asks twice, and takes the first word. A grant that could not be told to a broker is none, as in the gate.
-fn judge(policy: &Policy, who: &Credentials) -> (Result<Verdict, CallError>, Took) {
-    let ask = || {
-        let asked = Instant::now();
-        (policy.authenticate(who.clone()), asked.elapsed())
+/// Evaluates a login twice, and reports the first verdict. The second call shows the duration with a warm instance.
+fn evaluate(policy: &Policy, credentials: &Credentials) -> EvalReport {
+    let call = || {
+        let start = Instant::now();
+        (policy.authenticate(credentials), start.elapsed())
     };
-    let (verdict, first) = ask();
-    let again = verdict.is_ok().then(|| ask().1);
-    (verdict.and_then(as_told), Took { first, again })
+    let (verdict, first) = call();
+    let second = verdict.is_ok().then(|| call().1);
+    let verdict = verdict.map_err(Failure::from).and_then(check_grant);
+    EvalReport::new(policy.into(), verdict, Durations::new(first, second))
 }
 
-fn as_told(verdict: Verdict) -> Result<Verdict, CallError> {
+/// Rejects a grant that EMQX cannot be told, like a gate does.
+fn check_grant(verdict: Verdict) -> Result<Verdict, Failure> {
     if let Verdict::Allow(grant) = &verdict {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Route::MqttAuth.admit(&grant.clone().into(), now)?;
+        Route::MqttAuth.allow_login(&convert::grant(grant.clone()), now)?;
     }
     Ok(verdict)
 }

@@ -1,29 +1,32 @@
 //! `mqtt-gate inspect`
 
+use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use clap::Args;
-use mqtt_gate::policy::Anatomy;
+use mqtt_gate_engine::ComponentInfo;
 use serde::Serialize;
 
-use super::capability::{given, provided};
+use super::error::CliError;
 use super::exit::Exit;
-use super::show;
-use super::with::component;
+use super::output::{self, Rows};
+use super::policy_args::read_component;
 
-/// The flags of `inspect`.
+mod wasi;
+
+/// Flags of `inspect`.
 #[derive(Args)]
 #[command(
-    after_help = "Nothing of the file is run or compiled, so what it says of itself is not verified; `check` does that.
+    after_help = "The file is neither compiled nor run, so what it claims about itself is not verified; see `check`.
 
 Examples:
   mqtt-gate inspect policy.wasm
   mqtt-gate inspect policy.wasm --json | jq -r '.imports[].name'
 
 Exit codes:
-  0   it is WebAssembly, whatever the gate would make of it
-  64  it is not, or cannot be read"
+  0   the file is WebAssembly, whether or not the gate would accept it
+  64  the file is not WebAssembly, or cannot be read"
 )]
 pub(crate) struct Inspect {
     /// The component
@@ -34,9 +37,9 @@ pub(crate) struct Inspect {
     json: bool,
 }
 
-/// What is printed.
+/// Output of `inspect`.
 #[derive(Serialize)]
-struct Inspected<'a> {
+struct InspectReport<'a> {
     file: String,
     kind: &'static str,
     name: Option<&'a str>,
@@ -45,9 +48,9 @@ struct Inspected<'a> {
     exports: Vec<Export<'a>>,
     imports: Vec<Import<'a>>,
     producers: Vec<Producer<'a>>,
-    labels: Vec<Label<'a>>,
-    /// Why the gate would refuse it, as far as that shows. Empty: only `check` can tell.
-    refused_for: Vec<String>,
+    metadata: Vec<Metadata<'a>>,
+    /// Why the gate would reject it, as far as the file shows. If empty, only `check` can tell.
+    rejected_for: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -60,7 +63,7 @@ struct Export<'a> {
 struct Import<'a> {
     name: &'a str,
     capability: &'static str,
-    offered: bool,
+    allowed: bool,
 }
 
 #[derive(Serialize)]
@@ -71,87 +74,120 @@ struct Producer<'a> {
 }
 
 #[derive(Serialize)]
-struct Label<'a> {
+struct Metadata<'a> {
     name: &'a str,
     text: &'a str,
 }
 
 impl Inspect {
-    pub(crate) fn run(self) -> Result<Exit> {
-        let path = self.file;
-        let bytes = component(&path)?;
-        let anatomy = Anatomy::of(&bytes).with_context(|| format!("{}: not WebAssembly", path.display()))?;
-        let inspected = Inspected::of(path.display().to_string(), &anatomy);
-        if self.json {
-            show::json(&inspected)?
-        } else {
-            show::text(inspected.lines())?
-        }
-        Ok(Exit::Yes)
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        let file = self.file.display().to_string();
+        let bytes = read_component(&self.file)?;
+        let info = ComponentInfo::parse(&bytes).with_context(|| format!("{file}: not WebAssembly"))?;
+        output::print(&InspectReport::new(file, &info), self.json)?;
+        Ok(Exit::Ok)
     }
 }
 
-impl<'a> Inspected<'a> {
-    fn of(file: String, anatomy: &'a Anatomy) -> Self {
-        let export = |name: &'a String| Export { name, meaning: provided(name) };
+impl<'a> InspectReport<'a> {
+    fn new(file: String, info: &'a ComponentInfo) -> Self {
+        let exports = info.exports.iter();
+        let imports = info.imports.iter();
+        let producers = info.producers.iter();
         Self {
             file,
-            kind: if anatomy.is_component { "component" } else { "module" },
-            name: anatomy.name.as_deref(),
-            size: anatomy.size,
-            sha256: anatomy.digest.to_string(),
-            exports: anatomy.exports.iter().map(export).collect(),
-            imports: anatomy.imports.iter().map(Import::from).collect(),
-            producers: anatomy.producers.iter().map(Producer::from).collect(),
-            labels: anatomy.labels.iter().map(|(name, text)| Label { name, text }).collect(),
-            refused_for: anatomy.objections(),
+            kind: if info.is_component { "component" } else { "module" },
+            name: info.name.as_deref(),
+            size: info.size,
+            sha256: info.digest.to_string(),
+            exports: exports.map(|name| Export { name, meaning: wasi::describe_export(name) }).collect(),
+            imports: imports
+                .map(|it| Import {
+                    name: &it.name,
+                    capability: wasi::describe_import(&it.name),
+                    allowed: it.is_allowed,
+                })
+                .collect(),
+            producers: producers
+                .map(|it| Producer { field: &it.field, name: &it.name, version: &it.version })
+                .collect(),
+            metadata: info.metadata.iter().map(|(name, text)| Metadata { name, text }).collect(),
+            rejected_for: info.rejection_reasons(),
+        }
+    }
+}
+
+impl fmt::Display for InspectReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { file, kind, size, .. } = self;
+        let mut rows = Rows::new(9);
+        rows.add("sha256", &self.sha256);
+        rows.add_all("exports", self.exports.iter().map(|it| format!("{}: {}", it.name, it.meaning)));
+        rows.add_all("imports", &self.imports);
+        rows.add_all("made with", &self.producers);
+        rows.add_all("metadata", self.metadata.iter().map(|it| format!("{}: {}", it.name, it.text)));
+        rows.add_all("REJECTED", &self.rejected_for);
+        if self.rejected_for.is_empty() {
+            rows.add("verdict", "no static objections; run `mqtt-gate check`");
+        }
+        write!(f, "{file}: {}, a {kind} of {size} bytes\n{rows}", self.name.unwrap_or("unnamed"))
+    }
+}
+
+impl fmt::Display for Import<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { name, capability, allowed } = self;
+        write!(f, "{name}: {capability}{}", if *allowed { "" } else { " (not allowed)" })
+    }
+}
+
+impl fmt::Display for Producer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { field, name, version } = self;
+        let space = if version.is_empty() { "" } else { " " };
+        write!(f, "{name}{space}{version} ({field})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> InspectReport<'static> {
+        InspectReport {
+            file: "p.wasm".to_owned(),
+            kind: "component",
+            name: None,
+            size: 8,
+            sha256: "00".to_owned(),
+            exports: vec![Export { name: "a:b/c@1.0.0", meaning: "not used by this gate" }],
+            imports: vec![
+                Import { name: "wasi:config/store@0.2.0-rc.1", capability: "reads its settings", allowed: true },
+                Import { name: "wasi:sockets/tcp@0.2.0", capability: "the network", allowed: false },
+            ],
+            producers: vec![Producer { field: "language", name: "Rust", version: "" }],
+            metadata: vec![Metadata { name: "version", text: "1" }],
+            rejected_for: Vec::new(),
         }
     }
 
-    fn lines(&self) -> String {
-        let Self { file, kind, size, sha256, .. } = self;
-        let name = self.name.unwrap_or("unnamed");
-        let mut lines = vec![format!("{file}: {name}, a {kind} of {size} bytes"), format!("sha256    {sha256}")];
-        let mut told = |what: &str, texts: Vec<String>| {
-            for (at, text) in texts.into_iter().enumerate() {
-                lines.push(format!("{:9} {text}", if at == 0 { what } else { "" }));
-            }
-        };
-        told("exports", self.exports.iter().map(|one| format!("{}: {}", one.name, one.meaning)).collect());
-        told("imports", self.imports.iter().map(Import::line).collect());
-        told("made with", self.producers.iter().map(Producer::line).collect());
-        told("says", self.labels.iter().map(|one| format!("{}: {}", one.name, one.text)).collect());
-        if self.refused_for.is_empty() {
-            told("verdict", vec!["nothing against it from outside; `mqtt-gate check` loads it".to_owned()]);
-        } else {
-            told("REFUSED", self.refused_for.clone());
-        }
-        lines.join("\n")
+    #[test]
+    fn text_lists_what_the_file_contains() {
+        let expected = "\
+p.wasm: unnamed, a component of 8 bytes
+sha256     00
+exports    a:b/c@1.0.0: not used by this gate
+imports    wasi:config/store@0.2.0-rc.1: reads its settings
+           wasi:sockets/tcp@0.2.0: the network (not allowed)
+made with  Rust (language)
+metadata   version: 1
+verdict    no static objections; run `mqtt-gate check`";
+        assert_eq!(report().to_string(), expected);
     }
-}
 
-impl Import<'_> {
-    fn line(&self) -> String {
-        let Self { name, capability, offered } = self;
-        let refused = if *offered { "" } else { " — refused by this gate" };
-        format!("{name}: {capability}{refused}")
-    }
-}
-
-impl Producer<'_> {
-    fn line(&self) -> String {
-        format!("{} {} ({})", self.name, self.version, self.field).replace("  ", " ")
-    }
-}
-
-impl<'a> From<&'a mqtt_gate::policy::Import> for Import<'a> {
-    fn from(import: &'a mqtt_gate::policy::Import) -> Self {
-        Self { name: &import.name, capability: given(&import.name), offered: import.is_offered }
-    }
-}
-
-impl<'a> From<&'a mqtt_gate::policy::Producer> for Producer<'a> {
-    fn from(producer: &'a mqtt_gate::policy::Producer) -> Self {
-        Self { field: &producer.field, name: &producer.name, version: &producer.version }
+    #[test]
+    fn rejection_reasons_replace_the_verdict() {
+        let text = InspectReport { rejected_for: vec!["one".to_owned(), "two".to_owned()], ..report() }.to_string();
+        assert!(text.ends_with("\nREJECTED   one\n           two") && !text.contains("verdict"), "{text}");
     }
 }

@@ -1,26 +1,26 @@
-//! What imports and exports mean, in plain words.
+//! Descriptions of imports and exports.
 
-/// What a component can do with what it imports. The longest beginning of the name that is known says it.
-pub(crate) fn given(import: &str) -> &'static str {
-    let known = GIVEN.iter().filter(|(begin, _)| import.starts_with(begin));
-    known.max_by_key(|(begin, _)| begin.len()).map_or("something that this gate does not know", |(_, meaning)| meaning)
+/// Describes what a component can do with an import. The longest known prefix of its name decides.
+pub(super) fn describe_import(import: &str) -> &'static str {
+    let known = IMPORTS.iter().filter(|(prefix, _)| import.starts_with(prefix));
+    known.max_by_key(|(prefix, _)| prefix.len()).map_or("unknown to this gate", |(_, meaning)| meaning)
 }
 
-/// What a component is asked by what it exports.
-pub(crate) fn provided(export: &str) -> &'static str {
-    let known = PROVIDED.iter().find(|(begin, _)| export.starts_with(begin));
-    known.map_or("nothing that this gate asks", |(_, meaning)| meaning)
+/// Describes what an export is called for.
+pub(super) fn describe_export(export: &str) -> &'static str {
+    let known = EXPORTS.iter().find(|(prefix, _)| export.starts_with(prefix));
+    known.map_or("not used by this gate", |(_, meaning)| meaning)
 }
 
-const GIVEN: [(&str, &str); 23] = [
+const IMPORTS: [(&str, &str); 23] = [
     ("wasi:clocks/wall-clock@", "reads the clock"),
-    ("wasi:clocks/", "measures time, and waits"),
+    ("wasi:clocks/", "measures time and waits"),
     ("wasi:config/", "reads its settings"),
     ("wasi:filesystem/", "files"),
     ("wasi:sockets/", "the network"),
-    ("wasi:http/outgoing-handler@", "asks others over HTTP"),
-    ("wasi:http/", "speaks HTTP"),
-    ("wasi:cli/environment@", "the environment and the command line"),
+    ("wasi:http/outgoing-handler@", "sends HTTP requests"),
+    ("wasi:http/", "HTTP"),
+    ("wasi:cli/environment@", "environment variables and the command line"),
     ("wasi:cli/exit@", "ends the program"),
     ("wasi:cli/stdin@", "standard input"),
     ("wasi:cli/stdout@", "standard output"),
@@ -28,19 +28,42 @@ const GIVEN: [(&str, &str); 23] = [
     ("wasi:cli/terminal", "the terminal"),
     ("wasi:cli/", "the command line"),
     ("wasi:random/", "random numbers"),
-    ("wasi:io/", "streams, and waiting for them"),
+    ("wasi:io/", "streams"),
     ("wasi:logging/", "writes to a log"),
-    ("wasi:keyvalue/", "a store of keys and values"),
-    ("wasi:blobstore/", "a store of files"),
+    ("wasi:keyvalue/", "a key-value store"),
+    ("wasi:blobstore/", "a blob store"),
     ("wasi:nn/", "machine learning"),
-    ("wasi_snapshot_preview1", "files, the environment, the clock and more, as WASI 0.1 names them"),
-    ("wasi_unstable", "files, the environment, the clock and more, as WASI 0.1 names them"),
-    ("env", "functions of whoever links it"),
+    ("wasi_snapshot_preview1", "WASI 0.1: files, environment, clock and more"),
+    ("wasi_unstable", "WASI 0.1: files, environment, clock and more"),
+    ("env", "functions that a linker must supply"),
 ];
 
-const PROVIDED: [(&str, &str); 4] = [
-    ("mqtt-gate:auth/authenticator@", "judges logins"),
-    ("mqtt-gate:auth/authorizer@", "judges single actions"),
-    ("wasi:http/incoming-handler@", "answers HTTP; not asked by this gate"),
-    ("wasi:cli/run@", "runs as a program; not asked by this gate"),
+const EXPORTS: [(&str, &str); 4] = [
+    ("mqtt-gate:auth/authenticator@", "evaluates logins"),
+    ("mqtt-gate:auth/authorizer@", "evaluates publish and subscribe"),
+    ("wasi:http/incoming-handler@", "handles HTTP requests; not used by this gate"),
+    ("wasi:cli/run@", "runs as a program; not used by this gate"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_known_prefix_describes_an_import() {
+        for (import, meaning) in [
+            ("wasi:clocks/wall-clock@0.2.0", "reads the clock"),
+            ("wasi:clocks/monotonic-clock@0.2.0", "measures time and waits"),
+            ("wasi:cli/exit@0.2.0", "ends the program"),
+            ("evil:a/b@1.0.0", "unknown to this gate"),
+        ] {
+            assert_eq!(describe_import(import), meaning, "{import}");
+        }
+    }
+
+    #[test]
+    fn unknown_exports_are_not_used() {
+        assert_eq!(describe_export("mqtt-gate:auth/authenticator@0.1.0"), "evaluates logins");
+        assert_eq!(describe_export("a:b/c@1.0.0"), "not used by this gate");
+    }
+}

@@ -1,201 +1,238 @@
-//! Putting another policy in the place of the one that serves, and seeing it serve.
+//! The swap itself: replace the policy file, wait for the gate, and restore the file unless the policy is active.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mqtt_gate::policy::Digest;
+use mqtt_gate::status_response::{PolicyStatus, RejectionStatus, StatusResponse};
+use mqtt_gate_engine::Digest;
 
-use super::admin::{Admin, AdminError};
-use super::exit::Exit;
-use super::place::{self, Place, PlaceError};
-use super::state::{Serving, State};
+use super::error::SwapError;
+use super::policy_file::{self, PolicyFile};
+use super::report::{Outcome, PreviousPolicy, SwapReport};
+use crate::cli::client::{Client, GateStatus};
 
-/// How often the gate is asked how far it is.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Interval between two requests for the gate's status.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A gate has seen a change of its file by then, and has its opinion of it: it looks every two seconds.
-const AGREEMENT: Duration = Duration::from_secs(6);
+/// Time for a gate to load or reject what its file held before. A gate looks at the file every two seconds.
+const CONSISTENCY_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A change of the policy of one gate.
+/// Swaps the policy of a gate.
 ///
-/// What serves and what lies in the file agree when it is over, if they did before: a file that the gate does not take
-/// is not left there. The file before is only ever one that served.
-pub(crate) struct Change<'a> {
-    pub(crate) admin: &'a Admin,
-    pub(crate) place: &'a Place,
-    pub(crate) patience: Duration,
-}
+/// If the file held the active policy before, it does so afterwards, whatever the outcome. The previous policy is only
+/// replaced by a policy that was active.
+pub(super) fn apply(
+    client: &Client,
+    file: &PolicyFile,
+    component: &[u8],
+    timeout: Duration,
+) -> Result<SwapReport, SwapError> {
+    let start = Instant::now();
+    let status = wait_until_consistent(client, file)?;
+    let old = Contents::read(file)?;
+    let (new, in_file) = (sha256(component), old.current.as_deref().map(sha256));
+    let is_in_file = in_file.as_ref() == Some(&new);
+    let keep_old = in_file.as_ref() == Some(&status.policy.sha256);
 
-/// What came of a change, and what served before it and after it.
-pub(crate) struct Changed {
-    pub(crate) before: Serving,
-    pub(crate) after: Serving,
-    pub(crate) outcome: Outcome,
-}
-
-/// What came of a change.
-pub(crate) enum Outcome {
-    /// It serves. What served before was kept, if it lay there.
-    Serves { kept: Option<Digest> },
-    /// It did so before.
-    ServedAlready,
-    /// The gate says why not. Everything is where it was.
-    Refused(String),
-    /// It lay there already, and the gate said why not. Nothing was touched.
-    RefusedAlready(String),
-    /// The gate has not seen it in time. Everything is where it was.
-    NotSeen,
-}
-
-/// Why nothing is known of what came of it, or nothing was tried.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ChangeError {
-    /// Another file is meant. Nothing was touched.
-    #[error(
-        "{url} serves sha256 {serves}, and {file} holds {holds}: it watches another file, or has not loaded this one yet; nothing was touched"
-    )]
-    Elsewhere { url: String, serves: String, file: String, holds: String },
-    /// The gate does not say how far it is.
-    #[error("{file} is again what it was: the gate stopped answering")]
-    Lost { file: String, source: AdminError },
-    /// Disk and gate may differ now.
-    #[error("the gate has not taken it, and the file could not be put back; what served before is in {previous}")]
-    NotPutBack { previous: String, source: PlaceError },
-    /// Nothing was touched.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// Nothing was touched.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-}
-
-impl ChangeError {
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::Lost { .. } | Self::NotPutBack { .. } => Exit::Fault,
-            Self::Admin(error) => error.exit(),
-            Self::Elsewhere { .. } | Self::Place(_) => Exit::Operator,
+    let (outcome, after) = match outcome_before(&status, is_in_file, &new) {
+        Some(outcome) => {
+            if outcome == Outcome::AlreadyActive && !is_in_file {
+                file.set(file.path(), Some(component))?;
+            }
+            (outcome, status.policy.clone())
         }
-    }
+        None => {
+            replace(file, component, &old, keep_old)?;
+            let response = wait_for_outcome(client, file, &status, &new, timeout);
+            if !matches!(response, Ok((Outcome::Activated, _))) {
+                restore(file, &old)?;
+            }
+            response?
+        }
+    };
+
+    let kept = keep_old && outcome == Outcome::Activated;
+    Ok(SwapReport {
+        outcome,
+        file: file.path().display().to_string(),
+        previous: kept.then(|| PreviousPolicy::new(file.previous(), &status.policy)),
+        before: status.policy,
+        after,
+        duration_ms: start.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+    })
 }
 
-/// What lies in the place before the change.
-struct Found {
-    component: Option<Vec<u8>>,
+/// Contents of both files before the swap.
+struct Contents {
+    current: Option<Vec<u8>>,
     previous: Option<Vec<u8>>,
 }
 
-impl Change<'_> {
-    /// Makes it, unless this component serves already.
-    pub(crate) fn make(&self, component: &[u8]) -> Result<Changed, ChangeError> {
-        let state = self.agreement()?;
-        let found = Found { component: place::read(self.place.file())?, previous: place::read(self.place.previous())? };
-        let before = state.told.policy.clone();
-        let (new, there) = (Digest::of(component), found.component.as_deref().map(Digest::of));
-        if before.is(new) {
-            if there != Some(new) {
-                self.place.put(self.place.file(), Some(component))?;
-            }
-            return Ok(Changed { after: before.clone(), before, outcome: Outcome::ServedAlready });
-        }
-        if let (Some(refusal), true) = (state.refusal_of(new), there == Some(new)) {
-            let outcome = Outcome::RefusedAlready(refusal.reason.clone());
-            return Ok(Changed { after: before.clone(), before, outcome });
-        }
-        let kept = there.filter(|there| before.is(*there));
-        self.replace(component, &found, kept.is_some())?;
-        let verdict = self.verdict(&state, new);
-        if let Ok(Verdict::Serves(after)) = verdict {
-            return Ok(Changed { before, after, outcome: Outcome::Serves { kept } });
-        }
-        self.put_back(&found)?;
-        let outcome = match verdict? {
-            Verdict::Refused(reason) => Outcome::Refused(reason),
-            Verdict::None | Verdict::Serves(_) => Outcome::NotSeen,
-        };
-        Ok(Changed { after: before.clone(), before, outcome })
-    }
-
-    /// Waits until what the gate says fits what lies in the file: it may just have changed.
-    fn agreement(&self) -> Result<State, ChangeError> {
-        let began = Instant::now();
-        loop {
-            let state = self.admin.state()?;
-            let Some(there) = place::read(self.place.file())? else { return Ok(state) };
-            let there = Digest::of(&there);
-            if state.told.policy.is(there) || state.refusal_of(there).is_some() {
-                return Ok(state);
-            }
-            if began.elapsed() > AGREEMENT {
-                let (url, serves) = (self.admin.url().to_owned(), state.told.policy.sha256);
-                return Err(ChangeError::Elsewhere { url, serves, file: self.file(), holds: there.to_string() });
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    /// Keeps what served, if it lies there, before it is replaced.
-    fn replace(&self, component: &[u8], found: &Found, keep: bool) -> Result<(), PlaceError> {
-        if keep {
-            self.place.put(self.place.previous(), found.component.as_deref())?;
-        }
-        let replaced = self.place.put(self.place.file(), Some(component));
-        if replaced.is_err() && keep {
-            self.place.put(self.place.previous(), found.previous.as_deref())?;
-        }
-        replaced
-    }
-
-    /// Waits until the gate serves this component, or says why it does not.
-    fn verdict(&self, before: &State, new: Digest) -> Result<Verdict, ChangeError> {
-        let began = Instant::now();
-        loop {
-            let now = self.admin.state();
-            let verdict = now.as_ref().map_or(Verdict::None, |now| Verdict::of(before, now, new));
-            if !matches!(verdict, Verdict::None) {
-                return Ok(verdict);
-            }
-            if began.elapsed() > self.patience {
-                let now = now.map_err(|source| ChangeError::Lost { file: self.file(), source })?;
-                // It was refused before, and a gate does not say the same thing twice.
-                let earlier = now.refusal_of(new).map(|refusal| refusal.reason.clone());
-                return Ok(earlier.map_or(Verdict::None, Verdict::Refused));
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    /// Puts everything where it was.
-    fn put_back(&self, found: &Found) -> Result<(), ChangeError> {
-        let previous = || self.place.previous().display().to_string();
-        self.place
-            .put(self.place.file(), found.component.as_deref())
-            .and_then(|()| self.place.put(self.place.previous(), found.previous.as_deref()))
-            .map_err(|source| ChangeError::NotPutBack { previous: previous(), source })
-    }
-
-    fn file(&self) -> String {
-        self.place.file().display().to_string()
+impl Contents {
+    fn read(file: &PolicyFile) -> Result<Self, SwapError> {
+        Ok(Self { current: policy_file::read(file.path())?, previous: policy_file::read(file.previous())? })
     }
 }
 
-/// What the gate makes of a component that lies in its file.
-enum Verdict {
-    Serves(Serving),
-    Refused(String),
-    None,
+/// Writes the component to the watched file, after a copy of the old contents if they are worth a rollback.
+fn replace(file: &PolicyFile, component: &[u8], old: &Contents, keep_old: bool) -> Result<(), SwapError> {
+    if keep_old {
+        file.set(file.previous(), old.current.as_deref())?;
+    }
+    let replaced = file.set(file.path(), Some(component));
+    if replaced.is_err() && keep_old {
+        file.set(file.previous(), old.previous.as_deref())?;
+    }
+    replaced
 }
 
-impl Verdict {
-    /// What it says since then. A file that it cannot even read has no digest.
-    fn of(before: &State, now: &State, new: Digest) -> Self {
-        if now.told.policy.is(new) {
-            return Self::Serves(now.told.policy.clone());
+/// Restores both files.
+fn restore(file: &PolicyFile, old: &Contents) -> Result<(), SwapError> {
+    file.set(file.path(), old.current.as_deref())
+        .and_then(|()| file.set(file.previous(), old.previous.as_deref()))
+        .map_err(|source| SwapError::NotRestored { previous: file.previous().to_owned(), source: Box::new(source) })
+}
+
+/// Waits until the gate has loaded or rejected what the file holds: it may have changed just now.
+fn wait_until_consistent(client: &Client, file: &PolicyFile) -> Result<StatusResponse, SwapError> {
+    let start = Instant::now();
+    loop {
+        let status = client.status()?.response;
+        let Some(contents) = policy_file::read(file.path())? else { return Ok(status) };
+        let in_file = sha256(&contents);
+        if is_active(&status, &in_file) || rejection_of(&status, &in_file).is_some() {
+            return Ok(status);
         }
-        let is_later = now.told.rejected.count > before.told.rejected.count;
-        match &now.told.rejected.last {
-            Some(last) if is_later && (last.sha256.is_none() || last.is_of(new)) => Self::Refused(last.reason.clone()),
-            _ => Self::None,
+        if start.elapsed() > CONSISTENCY_TIMEOUT {
+            let (url, active, file) = (client.url().to_owned(), status.policy.sha256, file.path().to_owned());
+            return Err(SwapError::OtherFile { url, active, file, in_file });
         }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Waits until the gate has activated or rejected the new policy. A gate that restarts meanwhile is waited for.
+fn wait_for_outcome(
+    client: &Client,
+    file: &PolicyFile,
+    before: &StatusResponse,
+    new: &str,
+    timeout: Duration,
+) -> Result<(Outcome, PolicyStatus), SwapError> {
+    let start = Instant::now();
+    loop {
+        let is_late = start.elapsed() > timeout;
+        match client.status() {
+            Ok(GateStatus { response: now, .. }) => {
+                let outcome = outcome_after(before, &now, new);
+                if let Some(outcome) = outcome.or_else(|| is_late.then(|| outcome_at_timeout(&now, new))) {
+                    return Ok((outcome, now.policy));
+                }
+            }
+            Err(source) if is_late => return Err(SwapError::GateLost { file: file.path().to_owned(), source }),
+            Err(_) => {}
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// The outcome that is known before the file is replaced. `None`: replace it.
+fn outcome_before(status: &StatusResponse, is_in_file: bool, new: &str) -> Option<Outcome> {
+    if is_active(status, new) {
+        return Some(Outcome::AlreadyActive);
+    }
+    rejection_of(status, new).filter(|_| is_in_file).map(Outcome::of_rejection)
+}
+
+/// The outcome that the gate reports after the file was replaced. `None`: it has not noticed the new file yet.
+fn outcome_after(before: &StatusResponse, now: &StatusResponse, new: &str) -> Option<Outcome> {
+    if is_active(now, new) {
+        return Some(Outcome::Activated);
+    }
+    let is_later = now.rejected.count > before.rejected.count;
+    // A file that the gate cannot read has no digest.
+    let is_about_new = |last: &&RejectionStatus| last.sha256.as_deref().is_none_or(|sha256| sha256 == new);
+    now.rejected.last.as_ref().filter(|_| is_later).filter(is_about_new).map(Outcome::of_rejection)
+}
+
+/// The outcome if the gate has not reported one. It reports a component that it rejected before only once.
+fn outcome_at_timeout(now: &StatusResponse, new: &str) -> Outcome {
+    rejection_of(now, new).map_or(Outcome::Timeout, Outcome::of_rejection)
+}
+
+impl Outcome {
+    fn of_rejection(rejection: &RejectionStatus) -> Self {
+        Self::Rejected { reason: rejection.reason.clone() }
+    }
+}
+
+fn is_active(status: &StatusResponse, sha256: &str) -> bool {
+    status.policy.sha256 == sha256
+}
+
+/// The last rejection, if it is about this component.
+fn rejection_of<'a>(status: &'a StatusResponse, sha256: &str) -> Option<&'a RejectionStatus> {
+    status.rejected.last.as_ref().filter(|last| last.sha256.as_deref() == Some(sha256))
+}
+
+fn sha256(component: &[u8]) -> String {
+    Digest::of(component).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The status of a gate that runs `active`, and last rejected `rejected` of `count` components.
+    fn status(active: &str, count: u64, rejected: Option<Option<&str>>) -> StatusResponse {
+        let last = rejected.map(|sha256| json!({ "sha256": sha256, "reason": "no key", "at": "then" }));
+        let policy = json!({ "name": "p", "sha256": active, "generation": 1 });
+        serde_json::from_value(json!({ "policy": policy, "rejected": { "count": count, "last": last } })).unwrap()
+    }
+
+    fn rejected() -> Outcome {
+        Outcome::Rejected { reason: "no key".to_owned() }
+    }
+
+    #[test]
+    fn before_the_swap_the_gate_decides_whether_the_file_must_change() {
+        for (active, last_rejected, is_in_file, outcome) in [
+            ("old", None, false, None),
+            ("old", None, true, None),
+            ("new", None, false, Some(Outcome::AlreadyActive)),
+            ("new", None, true, Some(Outcome::AlreadyActive)),
+            ("old", Some(Some("new")), false, None),
+            ("old", Some(Some("new")), true, Some(rejected())),
+            ("old", Some(Some("bad")), true, None),
+            ("old", Some(None), true, None),
+        ] {
+            let status = status(active, 1, last_rejected);
+            assert_eq!(outcome_before(&status, is_in_file, "new"), outcome, "{active} {last_rejected:?} {is_in_file}");
+        }
+    }
+
+    #[test]
+    fn after_the_swap_a_new_rejection_or_activation_ends_the_wait() {
+        let before = status("old", 1, Some(Some("new")));
+        for (active, count, last_rejected, outcome) in [
+            ("new", 1, Some(Some("new")), Some(Outcome::Activated)),
+            ("old", 2, Some(Some("new")), Some(rejected())),
+            ("old", 2, Some(None), Some(rejected())),
+            ("old", 2, Some(Some("other")), None),
+            ("old", 1, Some(Some("new")), None),
+            ("old", 0, None, None),
+        ] {
+            let now = status(active, count, last_rejected);
+            assert_eq!(outcome_after(&before, &now, "new"), outcome, "{active} {count} {last_rejected:?}");
+        }
+    }
+
+    #[test]
+    fn at_the_timeout_an_earlier_rejection_counts() {
+        assert_eq!(outcome_at_timeout(&status("old", 1, Some(Some("new"))), "new"), rejected());
+        assert_eq!(outcome_at_timeout(&status("old", 1, Some(Some("other"))), "new"), Outcome::Timeout);
+        assert_eq!(outcome_at_timeout(&status("old", 0, None), "new"), Outcome::Timeout);
     }
 }

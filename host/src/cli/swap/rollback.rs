@@ -1,35 +1,35 @@
 //! `mqtt-gate rollback`
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use clap::Args;
 
-use super::exit::Exit;
-use super::swapping::Swapping;
+use super::SwapArgs;
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
 
-/// The flags of `rollback`.
+/// Flags of `rollback`.
 #[derive(Args)]
-#[command(
-    after_help = "A swap back to policy.wasm.previous, with all that `swap` does: so a second rollback undoes the first.
+#[command(after_help = "A rollback is a swap to policy.wasm.previous, so a second rollback undoes the first.
 
 Examples:
   mqtt-gate rollback --config /etc/mqtt-gate/gate.toml
 
 Exit codes:
-  0   the one before serves
-  1   the gate does not take it, or not in time; what it replaced is back
-  64  nothing was touched: there is none before, it fails its check, or the gate watches another file
-  70  the gate does not answer; or the file could not be put back"
-)]
+  0   the previous policy is active
+  1   the gate rejected it, or did not activate it in time; the files are restored
+  64  nothing was changed: there is no previous policy, it failed its check, or the gate watches another file
+  70  the gate cannot be reached, or the files could not be restored")]
 pub(crate) struct Rollback {
     #[command(flatten)]
-    swapping: Swapping,
+    args: SwapArgs,
 }
 
 impl Rollback {
-    pub(crate) fn run(self) -> Result<Exit> {
-        let ready = self.swapping.prepare()?;
-        let previous = ready.previous().to_owned();
-        ensure!(previous.exists(), "nothing to go back to: {} is not there; a swap leaves it", previous.display());
-        ready.swap(&previous)
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        self.args.run(|file| {
+            let previous = file.previous();
+            ensure!(previous.exists(), "no previous policy: {} does not exist; a swap creates it", previous.display());
+            Ok(previous.to_owned())
+        })
     }
 }

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use clap::Args;
 
-use super::exit::Exit;
-use super::swapping::Swapping;
+use super::SwapArgs;
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
 
-/// The flags of `swap`.
+/// Flags of `swap`.
 #[derive(Args)]
 #[command(
-    after_help = "FILE is checked first as `check` does, with the settings of the configuration. The file that it replaces is
-kept beside it as policy.wasm.previous. If the gate does not take FILE after all, the file is put back.
+    after_help = "FILE is checked first, like `check` does, with the settings of the configuration. The file that it replaces is
+kept as policy.wasm.previous. If the gate does not activate FILE, both files are restored.
 
 Examples:
   mqtt-gate swap lockdown.wasm --config /etc/mqtt-gate/gate.toml
@@ -20,21 +20,21 @@ Examples:
   mqtt-gate rollback --config /etc/mqtt-gate/gate.toml
 
 Exit codes:
-  0   it serves
-  1   the gate does not take it, or not in time; what it replaced is back
-  64  nothing was touched: FILE fails its check, the gate watches another file, or asks for a token
-  70  the gate does not answer; or the file could not be put back"
+  0   the policy is active
+  1   the gate rejected it, or did not activate it in time; the files are restored
+  64  nothing was changed: FILE failed its check, the gate watches another file, or it requires a token
+  70  the gate cannot be reached, or the files could not be restored"
 )]
 pub(crate) struct Swap {
-    /// The component that is to serve
+    /// The component to activate
     #[arg(value_name = "FILE")]
     component: PathBuf,
     #[command(flatten)]
-    swapping: Swapping,
+    args: SwapArgs,
 }
 
 impl Swap {
-    pub(crate) fn run(self) -> Result<Exit> {
-        self.swapping.prepare()?.swap(&self.component)
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
+        self.args.run(|_| Ok(self.component))
     }
 }

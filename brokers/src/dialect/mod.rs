@@ -1,0 +1,8 @@
+//! The dialects: how each kind of broker asks, and how it wants to be answered.
+
+pub(crate) mod emqx;
+mod emqx_acl;
+pub(crate) mod http_status;
+pub(crate) mod mosquitto;
+pub(crate) mod rabbitmq;
+pub(crate) mod vernemq;

@@ -1,0 +1,70 @@
+//! Warnings about a broker's configuration, found in requests that can be evaluated all the same.
+
+use crate::error::PLACEHOLDER_HINT;
+
+/// A probable error in the broker's configuration. Names fields and never shows their values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigWarning {
+    /// A field holds a literal `${…}`: EMQX sends placeholders that it does not know as they are.
+    #[error("the field holds an unresolved placeholder ${{…}}")]
+    UnresolvedPlaceholder(String),
+    /// The broker's body template lacks this field.
+    #[error("the field is missing")]
+    Missing(&'static str),
+    /// EMQX, recognised by its default headers, uses a route where it reads a denial as *ignore*.
+    #[error("the client looks like EMQX, which does not read status 401 as a denial")]
+    EmqxOnStatusRoute,
+    /// RabbitMQ asks about a virtual host or an exchange that devices do not use. The field names it.
+    #[error("denied: devices do not use this virtual host or exchange")]
+    WrongVhostOrExchange(&'static str),
+    /// The policy leaves an action to the broker's own rules, and this broker has none.
+    #[error("denied: the policy leaves topics to the broker's own rules, and this broker has none")]
+    NoFallbackRules,
+}
+
+impl ConfigWarning {
+    /// The kind of warning, for metrics, logs and the status.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.kind_and_hint().0
+    }
+
+    /// The remedy, for the operator.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        self.kind_and_hint().1
+    }
+
+    const fn kind_and_hint(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::UnresolvedPlaceholder(_) => ("placeholder", PLACEHOLDER_HINT),
+            Self::Missing(_) => {
+                ("missing-field", "add this field to the broker's body template, if the policy needs it")
+            }
+            Self::EmqxOnStatusRoute => (
+                "emqx-on-status-route",
+                "configure EMQX to use /emqx/auth and /emqx/acl: there a denial is final; here EMQX asks its next \
+                 authenticator",
+            ),
+            Self::WrongVhostOrExchange(_) => (
+                "wrong-vhost-or-exchange",
+                "keep mqtt.vhost = / and mqtt.exchange = amq.topic, and set ignore_colons_in_username of rabbitmq_mqtt \
+                 in advanced.config: otherwise clients can choose a virtual host",
+            ),
+            Self::NoFallbackRules => (
+                "no-fallback-rules",
+                "set publish-topics and subscribe-topics, or serve a policy that exports mqtt-gate:auth/authorizer",
+            ),
+        }
+    }
+
+    /// The field that the warning is about, if it is about one.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::UnresolvedPlaceholder(name) => Some(name),
+            Self::Missing(name) | Self::WrongVhostOrExchange(name) => Some(name),
+            Self::EmqxOnStatusRoute | Self::NoFallbackRules => None,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Events of the policy, for logs and for the service manager.
+
+use std::io;
+use std::path::Path;
+
+use super::active::ActiveVersion;
+use crate::policy::Digest;
+
+/// Receives events, on the thread that loads policies.
+pub type Observer = Box<dyn Fn(&PolicyEvent) + Send>;
+
+/// An event of the policy.
+pub enum PolicyEvent<'a> {
+    /// The first policy is active.
+    Loaded(&'a ActiveVersion),
+    /// A policy was swapped.
+    Activated {
+        /// The policy before.
+        before: &'a ActiveVersion,
+        /// The policy that is active now.
+        active: &'a ActiveVersion,
+        /// Whether their settings differ.
+        settings_changed: bool,
+    },
+    /// A candidate was rejected. The active policy stays.
+    Rejected {
+        /// SHA-256 of the candidate; `None` if it could not be read.
+        candidate: Option<Digest>,
+        /// SHA-256 of the active policy.
+        active: Digest,
+        /// The error, on one line.
+        reason: &'a str,
+    },
+    /// After a rejection, the file holds the active policy again.
+    Restored,
+    /// The policy file and its settings kept changing for two seconds.
+    Unstable,
+    /// The policy file could not be used at startup, and the last known good policy replaces it.
+    FallbackUsed {
+        /// SHA-256 of the last known good policy.
+        digest: Digest,
+        /// Where it is kept.
+        directory: &'a Path,
+        /// Why the policy file could not be used.
+        reason: &'a str,
+    },
+    /// A kept policy could not be used.
+    FallbackRejected {
+        /// Its file.
+        path: &'a Path,
+        /// The error, on one line.
+        reason: &'a str,
+    },
+    /// The active policy could not be kept as the last known good one. It is tried again.
+    PersistFailed {
+        /// Where it should be kept.
+        directory: &'a Path,
+        /// Error of the operating system.
+        error: &'a io::Error,
+    },
+}

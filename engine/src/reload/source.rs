@@ -1,0 +1,115 @@
+//! Where a policy is read from, and what was read.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::active::PolicyOrigin;
+use crate::policy::{Digest, LoadError, Policy, Sandbox};
+use crate::settings::{SettingSources, Settings};
+use crate::util::file::read_file;
+
+/// Where a policy is read from: its component and its settings.
+#[derive(Clone)]
+pub struct PolicySource {
+    component: ComponentSource,
+    settings: SettingSources,
+}
+
+#[derive(Clone)]
+enum ComponentSource {
+    Embedded(&'static [u8]),
+    File(PathBuf),
+}
+
+/// A component and its settings as they were read. Nothing of it was checked.
+#[derive(Clone)]
+pub struct Candidate {
+    component: Cow<'static, [u8]>,
+    digest: Digest,
+    settings: Arc<Settings>,
+}
+
+impl PolicySource {
+    /// A policy in a file.
+    #[must_use]
+    pub fn file(path: PathBuf, settings: SettingSources) -> Self {
+        Self { component: ComponentSource::File(path), settings }
+    }
+
+    /// A policy that is part of the program.
+    #[must_use]
+    pub fn embedded(component: &'static [u8], settings: SettingSources) -> Self {
+        Self { component: ComponentSource::Embedded(component), settings }
+    }
+
+    /// Reads the component and the settings once.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a setting has no value.
+    pub fn read(&self) -> Result<Candidate, LoadError> {
+        match &self.component {
+            ComponentSource::Embedded(component) => self.with_component(*component),
+            ComponentSource::File(path) => {
+                let component = read_file(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+                self.with_component(component)
+            }
+        }
+    }
+
+    /// Combines another component with the current settings.
+    pub(super) fn with_component(&self, component: impl Into<Cow<'static, [u8]>>) -> Result<Candidate, LoadError> {
+        let component = component.into();
+        let settings = Arc::new(self.settings.read()?);
+        Ok(Candidate { digest: Digest::of(&component), component, settings })
+    }
+
+    /// Origin of the component.
+    pub(super) fn origin(&self) -> PolicyOrigin {
+        match self.component {
+            ComponentSource::Embedded(_) => PolicyOrigin::Embedded,
+            ComponentSource::File(_) => PolicyOrigin::File,
+        }
+    }
+
+    /// Files that the policy is read from. None: it never changes.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let component = match &self.component {
+            ComponentSource::Embedded(_) => None,
+            ComponentSource::File(path) => Some(path.as_path()),
+        };
+        component.into_iter().chain(self.settings.files()).map(Path::to_owned).collect()
+    }
+}
+
+impl Candidate {
+    /// SHA-256 of the component.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The component.
+    pub(super) fn component(&self) -> &[u8] {
+        &self.component
+    }
+
+    /// Whether a policy has this component and these settings.
+    pub(super) fn is_same_as(&self, policy: &Policy) -> bool {
+        self.digest == policy.digest() && *self.settings == *policy.settings()
+    }
+
+    /// Loads the policy.
+    ///
+    /// # Errors
+    /// As [`Policy::load`].
+    pub fn load(&self, sandbox: &Arc<Sandbox>) -> Result<Policy, LoadError> {
+        Policy::load_hashed(Arc::clone(sandbox), &self.component, self.digest, Arc::clone(&self.settings))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest && *self.settings == *other.settings
+    }
+}

@@ -1,0 +1,232 @@
+//! Wires the layers together and runs them.
+
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use mqtt_gate_engine::watch::WatchThread;
+use mqtt_gate_engine::{
+    ActivePolicy, LastKnownGood, LoadError, PolicyReloader, PolicySource, Sandbox, SandboxError,
+};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::auth::require_token;
+use crate::admin::listener::AdminListener;
+use crate::admin::state::AdminState;
+use crate::config::{Config, PolicyConfig};
+use crate::decision::Evaluator;
+use crate::http::{AuthService, status_page};
+use crate::net::accept::{Acceptor, ConnectionLimit};
+use crate::net::heartbeat::HeartbeatMonitor;
+use crate::net::listen::{BindError, InheritedSocketsError, Listeners};
+use crate::net::worker::Workers;
+use crate::security::{CredentialHandle, ListenerSecurity, SecretVerifier, SecurityError};
+use crate::telemetry::Telemetry;
+use crate::telemetry::decision_log::{DecisionLog, DecisionLogError};
+use crate::telemetry::otel::{TraceError, Traces};
+use crate::{admin, policy_events, systemd};
+
+/// The default policy, built from `auth-core`.
+pub static DEFAULT_POLICY: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
+
+/// How often files are looked at without an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why the gate does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Inherited sockets cannot be used.
+    #[error(transparent)]
+    InheritedSockets(#[from] InheritedSocketsError),
+    /// No policy works.
+    #[error("cannot activate the policy")]
+    Policy(#[from] LoadError),
+    /// The sandbox cannot be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The decision log cannot be opened.
+    #[error(transparent)]
+    DecisionLog(#[from] DecisionLogError),
+    /// Traces cannot be set up.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
+    /// A certificate or a secret cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// The operating system refuses a thread or a socket.
+    #[error("the operating system refuses a thread or a socket")]
+    System(#[from] io::Error),
+}
+
+/// A gate with an active policy that does not serve yet.
+pub struct Server {
+    config: Config,
+    sandbox: Arc<Sandbox>,
+    reloader: PolicyReloader,
+    auth_security: ListenerSecurity,
+    admin_security: ListenerSecurity,
+    dropped_log_lines: Arc<AtomicU64>,
+    poll_interval: Duration,
+}
+
+impl Server {
+    /// Sets up the sandbox and activates the first policy.
+    ///
+    /// # Errors
+    /// No policy works, a certificate or a secret cannot be used, or the machine has no memory for the sandbox.
+    pub fn prepare(config: Config) -> Result<Self, ServeError> {
+        let (auth_security, admin_security) =
+            (ListenerSecurity::for_auth(&config)?, ListenerSecurity::for_admin(&config)?);
+        let sandbox = Arc::new(Sandbox::new(config.limits.engine())?);
+        let last_known_good = config.state.directory.clone().map(LastKnownGood::new);
+        let source = policy_source(&config.policy);
+        let observer = Box::new(policy_events::observe);
+        let reloader = PolicyReloader::start(source, Arc::clone(&sandbox), last_known_good, observer)?;
+        let dropped_log_lines = Arc::default();
+        let poll_interval = POLL_INTERVAL;
+        Ok(Self { config, sandbox, reloader, auth_security, admin_security, dropped_log_lines, poll_interval })
+    }
+
+    /// Shows this counter of dropped log lines in the metrics.
+    #[must_use]
+    pub fn with_dropped_log_lines(self, dropped_log_lines: Arc<AtomicU64>) -> Self {
+        Self { dropped_log_lines, ..self }
+    }
+
+    /// Sets how often files are looked at without an event; 2 s by default.
+    #[must_use]
+    pub fn with_poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
+    }
+
+    /// Returns a reader of the active policy.
+    #[must_use]
+    pub fn active(&self) -> ActivePolicy {
+        self.reloader.active()
+    }
+
+    /// Serves brokers and the operator until `stop`, then answers the requests in flight.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread, or the decision log or traces cannot be set up.
+    pub async fn serve(self, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (listen, admin_listen) = (listeners.auth.local_addr()?, listeners.admin.local_addr()?);
+        let (limits, shutdown) = (self.config.limits, CancellationToken::new());
+        let telemetry = telemetry(&self.config, self.dropped_log_lines)?;
+        let active = self.reloader.active();
+        let connections = ConnectionLimit::new(limits.max_connections.get());
+        let credentials: Vec<_> =
+            self.auth_security.credentials().chain(self.admin_security.credentials()).collect();
+        let (auth_tls, admin_tls) = (self.auth_security.tls(), self.admin_security.tls());
+        let (has_tls, has_admin_tls) = (auth_tls.is_some(), admin_tls.is_some());
+
+        let watchdog = systemd::watchdog();
+        systemd::check_watchdog(watchdog, limits.policy_timeout);
+        let monitor = HeartbeatMonitor::new(self.config.workers.get(), watchdog);
+        let fallback = status_page::router(active.clone());
+        let secret = self.auth_security.secret();
+        let service = AuthService::new(active.clone(), fallback, telemetry.clone(), limits, secret);
+        let workers = Workers::start(service, limits, auth_tls, shutdown.clone(), &monitor)?;
+
+        let state = AdminState {
+            active: active.clone(),
+            history: self.reloader.history(),
+            telemetry,
+            connections: connections.clone(),
+            instances: self.sandbox.instance_counter(),
+            credentials: credentials.clone(),
+            shutdown,
+        };
+        let routes = require_token(admin::router(state), self.admin_security.secret());
+        let admin_listener = AdminListener::new(listeners.admin, admin_tls, limits.request_timeout);
+
+        let watched = [self.reloader.into_watched()];
+        let watched = watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
+        let watch_thread = WatchThread::spawn(watched.collect(), self.poll_interval, policy_events::watch_error)?;
+        let watchdog = tokio::spawn(monitor.watch(systemd::alive));
+        let administration = tokio::spawn(axum::serve(admin_listener, routes).into_future());
+        tracing::info!(%listen, admin = %admin_listen, tls = has_tls, admin_tls = has_admin_tls, "serving");
+        warn_about_expiry(&credentials, SystemTime::now());
+        systemd::ready(&active.get());
+
+        let stop = async {
+            stop.await;
+            systemd::stopping();
+        };
+        workers.serve(Acceptor::new(listeners.auth, listeners.is_inherited, connections), stop).await;
+        watchdog.abort();
+        // Last, so that the operator can watch until the last request is answered.
+        administration.abort();
+        let _ = administration.await;
+        let _ = tokio::task::spawn_blocking(move || drop(watch_thread)).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Runs a gate until `stop`: [`Server::prepare`] and [`Server::serve`] in one.
+///
+/// # Errors
+/// As theirs.
+pub async fn serve(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    Server::prepare(config)?.serve(listeners, stop).await
+}
+
+/// Serves brokers with this evaluator instead of a policy, until `stop`. There is no admin address.
+///
+/// `bench/` uses it to measure the cost of all but the policy.
+///
+/// # Errors
+/// The operating system refuses a thread.
+pub async fn serve_with(
+    evaluator: impl Evaluator,
+    config: &Config,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (limits, connections) = (config.limits, ConnectionLimit::new(config.limits.max_connections.get()));
+    let (fallback, telemetry, secret) = (axum::Router::new(), Telemetry::default(), SecretVerifier::default());
+    let service = AuthService::new(evaluator, fallback, telemetry, limits, secret);
+    let monitor = HeartbeatMonitor::new(config.workers.get(), None);
+    let workers = Workers::start(service, limits, None, CancellationToken::new(), &monitor)?;
+    workers.serve(Acceptor::new(listener, false, connections), stop).await;
+    Ok(())
+}
+
+fn policy_source(config: &PolicyConfig) -> PolicySource {
+    match &config.file {
+        Some(path) => PolicySource::file(path.clone(), config.settings.clone()),
+        None => PolicySource::embedded(DEFAULT_POLICY, config.settings.clone()),
+    }
+}
+
+fn telemetry(config: &Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Telemetry, ServeError> {
+    let decision_log = DecisionLog::open(&config.decision_log)?.map(Arc::new);
+    // The signal is handled also without a log: it would end the gate.
+    let hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(reopen_on_hangup(hangup, decision_log.as_ref().map(Arc::downgrade).unwrap_or_default()));
+    let traces = Traces::start(&config.traces)?.map(Arc::new);
+    Ok(Telemetry { decision_log, traces, dropped_log_lines, ..Telemetry::default() })
+}
+
+/// Reopens the decision log at each SIGHUP, which log rotation sends after it has moved the file away.
+async fn reopen_on_hangup(mut hangup: Signal, log: Weak<DecisionLog>) {
+    while hangup.recv().await.is_some() {
+        let Some(log) = log.upgrade() else { return };
+        log.reopen();
+    }
+}
+
+fn warn_about_expiry(credentials: &[CredentialHandle], now: SystemTime) {
+    for credential in credentials.iter().filter(|it| it.expires().is_some_and(|expires| expires < now)) {
+        let hint = "replace the certificate; clients that verify it refuse to connect";
+        tracing::warn!(what = credential.name, hint, "certificate has expired");
+    }
+}

@@ -1,0 +1,4 @@
+//! Helpers that know nothing of the gate.
+
+pub(crate) mod label_set;
+pub(crate) mod log_throttle;
