@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a packet is made of.
+/// The fields of a packet to encode.
 #[derive(Clone, Debug)]
 struct Parts {
     name: Vec<u8>,
@@ -27,7 +27,7 @@ struct Will {
 const V3: u8 = 4;
 const V5: u8 = 5;
 
-/// A client with everything that a client can have, as the version of this level has it.
+/// A packet of this protocol level with all optional fields.
 fn parts(level: u8) -> Parts {
     let will = Will { properties: Vec::new(), topic: b"gone".into(), message: b"\0\xff".into() };
     Parts {
@@ -42,7 +42,7 @@ fn parts(level: u8) -> Parts {
     }
 }
 
-fn variable(mut number: usize) -> Vec<u8> {
+fn varint(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number > 0x7f {
         bytes.push((number & 0x7f) as u8 | 0x80);
@@ -52,21 +52,21 @@ fn variable(mut number: usize) -> Vec<u8> {
     bytes
 }
 
-fn data(bytes: &[u8]) -> Vec<u8> {
+fn binary(bytes: &[u8]) -> Vec<u8> {
     [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
 impl Parts {
     fn body(&self) -> Vec<u8> {
         let properties =
-            |bytes: &[u8]| if self.level == V5 { [variable(bytes.len()), bytes.into()].concat() } else { Vec::new() };
-        let mut body = [data(&self.name), vec![self.level, self.flags, 0, 60]].concat();
+            |bytes: &[u8]| if self.level == V5 { [varint(bytes.len()), bytes.into()].concat() } else { Vec::new() };
+        let mut body = [binary(&self.name), vec![self.level, self.flags, 0, 60]].concat();
         body.extend(properties(&self.properties));
-        body.extend(data(&self.client_id));
+        body.extend(binary(&self.client_id));
         if let Some(will) = &self.will {
-            body.extend([properties(&will.properties), data(&will.topic), data(&will.message)].concat());
+            body.extend([properties(&will.properties), binary(&will.topic), binary(&will.message)].concat());
         }
-        body.extend(self.username.iter().chain(&self.password).flat_map(|bytes| data(bytes)));
+        body.extend(self.username.iter().chain(&self.password).flat_map(|bytes| binary(bytes)));
         body
     }
 
@@ -76,140 +76,139 @@ impl Parts {
 }
 
 fn packet(body: &[u8]) -> Vec<u8> {
-    [vec![0x10], variable(body.len()), body.into()].concat()
+    [vec![0x10], varint(body.len()), body.into()].concat()
 }
 
-fn problem(packet: &[u8]) -> Option<Problem> {
-    Connect::read(packet).err()
+fn error(packet: &[u8]) -> Option<ConnectError> {
+    Connect::decode(packet).err()
 }
 
-/// What comes of a packet of this level once it is changed so.
-fn problem_of(level: u8, change: impl FnOnce(&mut Parts)) -> Option<Problem> {
+/// The error for a packet of this level after a change.
+fn error_of(level: u8, change: impl FnOnce(&mut Parts)) -> Option<ConnectError> {
     let mut parts = parts(level);
     change(&mut parts);
-    problem(&parts.packet())
+    error(&parts.packet())
 }
 
 #[test]
-fn a_client_is_who_it_says() {
+fn decodes_client_id_username_and_password() {
     for (level, version) in [(V3, Version::V3), (V5, Version::V5)] {
         let packet = parts(level).packet();
-        assert_eq!(length(&packet, 1_000), Ok(Some(packet.len())));
-        let client = Connect::read(&packet).ok().unwrap();
+        assert_eq!(packet_length(&packet, 1_000), Ok(Some(packet.len())));
+        let client = Connect::decode(&packet).ok().unwrap();
         assert_eq!((client.version, client.client_id), (version, "device"));
         assert_eq!((client.username, client.password), (Some("name é"), Some(&b"\0\xff"[..])));
     }
 }
 
 #[test]
-fn a_client_may_say_next_to_nothing() {
+fn decodes_connect_with_only_mandatory_fields() {
     for level in [V3, V5] {
         let change = |parts: &mut Parts| {
             *parts =
                 Parts { flags: 0, client_id: Vec::new(), will: None, username: None, password: None, ..parts.clone() };
         };
-        let mut nobody = parts(level);
-        change(&mut nobody);
-        let packet = nobody.packet();
-        let client = Connect::read(&packet).ok().unwrap();
+        let mut empty = parts(level);
+        change(&mut empty);
+        let packet = empty.packet();
+        let client = Connect::decode(&packet).ok().unwrap();
         assert_eq!((client.client_id, client.username, client.password), ("", None, None));
     }
 }
 
 #[test]
-fn only_mqtt_5_has_a_password_without_a_user_name() {
+fn password_without_username_requires_mqtt_5() {
     let change = |parts: &mut Parts| {
         parts.flags &= !0x80;
         parts.username = None;
     };
-    assert_eq!(problem_of(V3, change), Some(Problem::Malformed));
-    assert_eq!(problem_of(V5, change), None);
+    assert_eq!(error_of(V3, change), Some(ConnectError::Malformed));
+    assert_eq!(error_of(V5, change), None);
 }
 
 #[test]
-fn another_version_is_told_so_in_what_it_understands() {
+fn unsupported_version_is_answered_in_a_version_the_client_understands() {
     for (level, version) in
         [(0, Version::V3), (3, Version::V3), (6, Version::V5), (0x7f, Version::V5), (0x84, Version::V3)]
     {
         let level_of = |parts: &mut Parts| parts.level = level;
-        assert_eq!(problem_of(V3, level_of), Some(Problem::Version(version)), "{level}");
+        assert_eq!(error_of(V3, level_of), Some(ConnectError::UnsupportedVersion(version)), "{level}");
     }
     let of_3_1 = |parts: &mut Parts| (parts.name, parts.level) = (b"MQIsdp".into(), 3);
-    assert_eq!(problem_of(V3, of_3_1), Some(Problem::Version(Version::V3)));
+    assert_eq!(error_of(V3, of_3_1), Some(ConnectError::UnsupportedVersion(Version::V3)));
     for name in [&b""[..], b"mqtt", b"MQTT\0", b"HTTP"] {
-        assert_eq!(problem_of(V3, |parts| parts.name = name.into()), Some(Problem::NotConnect));
+        assert_eq!(error_of(V3, |parts| parts.name = name.into()), Some(ConnectError::NotConnect));
     }
 }
 
 #[test]
-fn what_is_no_connect_is_known_by_its_first_byte() {
+fn rejects_other_packets_by_their_first_byte() {
     for first in (0..=255).filter(|&first| first != 0x10) {
-        assert_eq!(length(&[first], 1_000), Err(Problem::NotConnect));
-        assert_eq!(problem(&[first, 0]), Some(Problem::NotConnect));
+        assert_eq!(packet_length(&[first], 1_000), Err(ConnectError::NotConnect));
+        assert_eq!(error(&[first, 0]), Some(ConnectError::NotConnect));
     }
 }
 
 #[test]
-fn what_is_too_long_is_known_before_it_is_there() {
-    assert_eq!(length(&[0x10, 0x7e], 128), Ok(Some(128)));
-    assert_eq!(length(&[0x10, 0x7f], 128), Err(Problem::TooLong));
-    assert_eq!(length(&[0x10, 0xff, 0xff, 0xff, 0x7f], 65_536), Err(Problem::TooLong));
-    assert_eq!(length(&[0x10, 0xff, 0xff, 0xff, 0xff], 65_536), Err(Problem::Malformed));
-    assert_eq!(length(&[0x10, 0x80, 0x00], 65_536), Err(Problem::Malformed));
+fn rejects_oversized_packets_by_their_header() {
+    assert_eq!(packet_length(&[0x10, 0x7e], 128), Ok(Some(128)));
+    assert_eq!(packet_length(&[0x10, 0x7f], 128), Err(ConnectError::TooLong));
+    assert_eq!(packet_length(&[0x10, 0xff, 0xff, 0xff, 0x7f], 65_536), Err(ConnectError::TooLong));
+    assert_eq!(packet_length(&[0x10, 0xff, 0xff, 0xff, 0xff], 65_536), Err(ConnectError::Malformed));
+    assert_eq!(packet_length(&[0x10, 0x80, 0x00], 65_536), Err(ConnectError::Malformed));
 }
 
 #[test]
-fn flags_that_contradict_themselves_are_malformed() {
+fn rejects_contradictory_flags() {
     for level in [V3, V5] {
         for flags in [0x01, 0x18 | 0x04] {
-            assert_eq!(problem_of(level, |parts| parts.flags |= flags), Some(Problem::Malformed), "{flags:#x}");
+            assert_eq!(error_of(level, |parts| parts.flags |= flags), Some(ConnectError::Malformed), "{flags:#x}");
         }
-        // Of a will that there is not.
+        // Flags of a will in a packet without a will.
         for flags in [0x08, 0x10, 0x20] {
             let change = |parts: &mut Parts| {
                 parts.will = None;
                 parts.flags = 0xc0 | flags;
             };
-            assert_eq!(problem_of(level, change), Some(Problem::Malformed), "{flags:#x}");
+            assert_eq!(error_of(level, change), Some(ConnectError::Malformed), "{flags:#x}");
         }
     }
 }
 
 #[test]
-fn texts_are_utf_8_without_u_0000() {
+fn rejects_strings_that_are_not_utf8_or_contain_nul() {
     for bad in [&b"\xff"[..], b"a\0", b"\xed\xa0\x80", b"\xc0\x80"] {
         for level in [V3, V5] {
-            assert_eq!(problem_of(level, |parts| parts.client_id = bad.into()), Some(Problem::Malformed));
-            assert_eq!(problem_of(level, |parts| parts.username = Some(bad.into())), Some(Problem::Malformed));
+            assert_eq!(error_of(level, |parts| parts.client_id = bad.into()), Some(ConnectError::Malformed));
+            assert_eq!(error_of(level, |parts| parts.username = Some(bad.into())), Some(ConnectError::Malformed));
             let topic = |parts: &mut Parts| parts.will.as_mut().unwrap().topic = bad.into();
-            assert_eq!(problem_of(level, topic), Some(Problem::Malformed));
+            assert_eq!(error_of(level, topic), Some(ConnectError::Malformed));
         }
     }
 }
 
 #[test]
-fn nothing_may_be_missing_or_left_over() {
+fn rejects_truncated_packets_and_trailing_bytes() {
     for level in [V3, V5] {
         let body = parts(level).body();
         for cut in 0..body.len() {
-            assert!(problem(&packet(&body[..cut])).is_some(), "cut at {cut}");
+            assert!(error(&packet(&body[..cut])).is_some(), "cut at {cut}");
         }
-        assert_eq!(problem(&packet(&[&body[..], b"\0"].concat())), Some(Problem::Malformed));
-        // Bytes behind the packet are not the packet's.
-        assert_eq!(problem(&[&packet(&body)[..], b"\0"].concat()), Some(Problem::Malformed));
+        assert_eq!(error(&packet(&[&body[..], b"\0"].concat())), Some(ConnectError::Malformed));
+        // Bytes after the packet.
+        assert_eq!(error(&[&packet(&body)[..], b"\0"].concat()), Some(ConnectError::Malformed));
     }
 }
 
 #[test]
-fn properties_stand_where_they_belong_and_once() {
+fn rejects_misplaced_repeated_and_malformed_properties() {
     const SESSION: &[u8] =
         b"\x11\0\0\0\x3c\x21\0\x0a\x27\0\0\x10\0\x22\0\x05\x19\x01\x17\0\x26\0\x01a\0\x01b\x26\0\x01a\0\x01b";
     const WILL: &[u8] = b"\x18\0\0\0\x3c\x01\x01\x02\0\0\0\x05\x03\0\x04text\x08\0\x02up\x09\0\x02\0\xff\x26\0\0\0\0";
-    let of_session = |properties: &[u8]| problem_of(V5, |parts| parts.properties = properties.into());
-    let of_will =
-        |properties: &[u8]| problem_of(V5, |parts| parts.will.as_mut().unwrap().properties = properties.into());
+    let of_session = |properties: &[u8]| error_of(V5, |parts| parts.properties = properties.into());
+    let of_will = |properties: &[u8]| error_of(V5, |parts| parts.will.as_mut().unwrap().properties = properties.into());
     assert_eq!((of_session(SESSION), of_will(WILL)), (None, None));
-    let malformed = Some(Problem::Malformed);
+    let malformed = Some(ConnectError::Malformed);
     assert_eq!((of_session(WILL), of_will(SESSION)), (malformed, malformed));
     for bad in [
         &b"\x11\0\0\0\x01\x11\0\0\0\x01"[..],
@@ -233,9 +232,12 @@ fn properties_stand_where_they_belong_and_once() {
 }
 
 #[test]
-fn who_wants_to_prove_it_otherwise_is_told_so() {
+fn rejects_enhanced_authentication() {
     for properties in [&b"\x15\0\x05SCRAM"[..], b"\x15\0\x05SCRAM\x16\0\x01x"] {
-        assert_eq!(problem_of(V5, |parts| parts.properties = properties.into()), Some(Problem::Authentication));
+        assert_eq!(
+            error_of(V5, |parts| parts.properties = properties.into()),
+            Some(ConnectError::EnhancedAuthentication)
+        );
     }
 }
 
@@ -257,7 +259,7 @@ prop_compose! {
     ) -> Parts {
         let password = password.filter(|_| is_v5 || username.is_some());
         let mut flags = 0x02;
-        flags |= will.as_ref().map_or(0, |(_, _, quality, retain)| 0x04 | quality << 3 | u8::from(*retain) << 5);
+        flags |= will.as_ref().map_or(0, |(_, _, qos, retain)| 0x04 | qos << 3 | u8::from(*retain) << 5);
         flags |= if username.is_some() { 0x80 } else { 0 } | if password.is_some() { 0x40 } else { 0 };
         let will = will.map(|(topic, message, ..)| Will { properties: Vec::new(), topic: topic.into(), message });
         Parts {
@@ -274,47 +276,52 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn whatever_a_client_says_is_read_as_it_is_meant(parts in clients()) {
+    fn decodes_what_was_encoded(parts in clients()) {
         let packet = parts.packet();
-        let client = Connect::read(&packet).map_err(|problem| TestCaseError::fail(format!("{problem:?}")))?;
+        let client = Connect::decode(&packet).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
         prop_assert_eq!(client.client_id.as_bytes(), &parts.client_id[..]);
         prop_assert_eq!(client.username.map(str::as_bytes), parts.username.as_deref());
         prop_assert!(client.password == parts.password.as_deref());
     }
 
-    /// The length of a packet is not known before its head is there, and the same ever after.
+    /// The length is unknown until the start of the packet has arrived, and does not change after that.
     #[test]
-    fn pieces_make_no_difference(parts in clients(), behind in bytes(), piece in 1_usize..9) {
+    fn packet_length_does_not_depend_on_fragmentation(parts in clients(), behind in bytes(), piece in 1_usize..9) {
         let packet = parts.packet();
         let stream = [&packet[..], &behind].concat();
-        let mut told = Vec::new();
+        let mut lengths = Vec::new();
         for arrived in (0..stream.len()).step_by(piece).chain([stream.len()]) {
-            let start = &stream[..arrived.min(LONGEST_START)];
-            match length(start, 65_536).expect("no problem") {
-                None => prop_assert!(told.is_empty()),
-                Some(length) => told.push(length),
+            let start = &stream[..arrived.min(MAX_FIXED_HEADER_BYTES)];
+            match packet_length(start, 65_536).expect("a valid length") {
+                None => prop_assert!(lengths.is_empty()),
+                Some(length) => lengths.push(length),
             }
         }
-        prop_assert!(told.iter().all(|&length| length == packet.len()) && !told.is_empty());
+        prop_assert!(lengths.iter().all(|&length| length == packet.len()) && !lengths.is_empty());
     }
 
     #[test]
-    fn no_bytes_are_too_much_for_it(bytes in vec(any::<u8>(), 0..200), most in 0_usize..300) {
-        if let Ok(Some(length)) = length(&bytes, most) {
-            prop_assert!(length <= most);
+    fn parser_survives_random_bytes(bytes in vec(any::<u8>(), 0..200), max in 0_usize..300) {
+        if let Ok(Some(length)) = packet_length(&bytes, max) {
+            prop_assert!(length <= max);
         }
-        let _ = Connect::read(&bytes);
-        let _ = Connect::read(&packet(&bytes));
+        let _ = Connect::decode(&bytes);
+        let _ = Connect::decode(&packet(&bytes));
     }
 
-    /// As the one before, but for what is nearly right.
+    /// Packets with one wrong byte reach parts of the parser that random bytes do not.
     #[test]
-    fn no_slip_is_too_much_for_it(parts in clients(), at in any::<prop::sample::Index>(), byte in any::<u8>(), properties in bytes()) {
+    fn parser_survives_mutated_packets(
+        parts in clients(),
+        position in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        properties in bytes(),
+    ) {
         let mut packet = Parts { properties, ..parts }.packet();
-        let at = at.index(packet.len());
-        packet[at] = byte;
-        let _ = length(&packet, 65_536);
-        if let Ok(client) = Connect::read(&packet) {
+        let position = position.index(packet.len());
+        packet[position] = byte;
+        let _ = packet_length(&packet, 65_536);
+        if let Ok(client) = Connect::decode(&packet) {
             prop_assert!(!client.client_id.contains('\0'));
         }
     }
