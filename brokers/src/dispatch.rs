@@ -1,12 +1,16 @@
-//! What a request comes for, told by its head alone: every face of the gate sorts requests in the same way.
+//! The kind of a request, told by its head alone. Every host dispatches requests in this way.
 
-use crate::{Method, Route};
+use crate::parse::request::Method;
+use crate::route::Route;
 
-/// The head of a request, as far as it tells what the request comes for.
+/// The route in logs, metrics and the status of a request whose path is not a route.
+pub const UNMATCHED_ROUTE: &str = "(none)";
+
+/// The head of a request, as far as dispatch reads it.
 pub struct RequestHead<'a> {
-    /// The method, as it was sent.
+    /// The method.
     pub method: &'a str,
-    /// The path of the address, without the query.
+    /// The path of the URL, without the query.
     pub path: &'a str,
     /// Whether a query follows the path.
     pub has_query: bool,
@@ -14,24 +18,24 @@ pub struct RequestHead<'a> {
     pub has_body: bool,
 }
 
-/// What a request comes for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
-    /// It asks a question. Without a method, in a way in which the route cannot be asked.
+    /// A broker's request on a route. `None` is a method that the route does not have.
     Check(Route, Option<Method>),
-    /// A person or a browser looks at [`Route::MqttAuth`]. Nobody asks who may connect.
+    /// A person, a probe or a browser's preflight request on [`Route::MqttAuth`].
     StatusPage,
-    /// It missed the routes, and may come from EMQX or rmqtt: refused as on their own.
+    /// Not a route, but possibly from EMQX or rmqtt: denied as on their own route.
     EmqxFallback,
-    /// It missed the routes.
+    /// Not a route.
     NotFound,
 }
 
 impl RequestKind {
-    /// Sorts a request. The names of its headers are in lower case, and looked at only if it might be a person's.
+    /// Classifies a request. Header names are in lower case, and are read only if the request may be for the status page.
     pub fn of<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> Self {
         match Route::of(head.path) {
-            Some(Route::MqttAuth) if is_status_request(head, header_names) => Self::StatusPage,
+            Some(Route::MqttAuth) if is_status_page(head, header_names) => Self::StatusPage,
             Some(route) => Self::Check(route, method(route, head.method)),
             None if Route::looks_like_emqx(head.path) => Self::EmqxFallback,
             None => Self::NotFound,
@@ -47,20 +51,40 @@ fn method(route: Route, name: &str) -> Option<Method> {
     }
 }
 
-/// With a query, GET is a question, and HEAD would answer 200 to whoever asks one that way. So is what brings a body, and
-/// what does not say who asks: NanoMQ sends a bare GET when its configuration has no headers, and would let everybody in on
-/// the 200. Proxies on the way add headers of many names; people's programs and probes say what they are or what they take.
-fn is_status_request<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> bool {
+/// Whether a request is for the status page: OPTIONS, or a GET or HEAD without a query, a body and `content-type`, and with
+/// `accept` or `user-agent`.
+///
+/// NanoMQ without configured headers sends a bare GET and would read a 200 as allow. Proxies add other headers, so only
+/// those two count: browsers, `curl` and probes send them.
+fn is_status_page<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> bool {
     match head.method {
         "GET" | "HEAD" => {
-            let (mut says_who, mut says_what) = (false, false);
+            let (mut has_agent, mut has_content_type) = (false, false);
             for name in header_names {
-                says_who |= matches!(name, "accept" | "user-agent");
-                says_what |= name == "content-type";
+                has_agent |= matches!(name, "accept" | "user-agent");
+                has_content_type |= name == "content-type";
             }
-            !head.has_query && !head.has_body && says_who && !says_what
+            !head.has_query && !head.has_body && has_agent && !has_content_type
         }
         "OPTIONS" => true,
         _ => false,
+    }
+}
+
+/// The body of a 404, which lists the routes.
+#[must_use]
+pub fn not_found_text() -> String {
+    let paths: Vec<_> = Route::ALL.into_iter().map(Route::path).collect();
+    format!("no such route; the routes for brokers are {}\n", paths.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_found_text_lists_every_route() {
+        let text = not_found_text();
+        assert!(Route::ALL.iter().all(|route| text.contains(route.path())), "{text}");
     }
 }

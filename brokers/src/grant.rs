@@ -1,13 +1,11 @@
-//! What an admitted client gets, and which of it can be told to a broker.
+//! What an admitted client gets, and which grants a broker can enforce.
 
-use crate::Reply;
-
-/// What an admitted client gets, as a policy says it.
+/// What an admitted client gets, as the policy states it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// The topics that it may use.
+    /// The topics that the client may use.
     pub access: Access,
-    /// When its session ends, in seconds since 1970-01-01T00:00:00Z; `None`: never.
+    /// The end of the session, in seconds since 1970-01-01T00:00:00Z; `None` means never.
     pub expires_at: Option<u64>,
     /// Facts for the broker to keep on the session.
     pub attributes: Vec<(String, String)>,
@@ -20,64 +18,67 @@ pub enum Access {
     Everything,
     /// The topics of these filters, and no others.
     Only {
-        /// What it may publish to.
+        /// Topics that the client may publish to.
         publish: Vec<String>,
-        /// What it may subscribe to.
+        /// Topics that the client may subscribe to.
         subscribe: Vec<String>,
     },
-    /// Whatever the broker's own rules say.
+    /// The topics that the broker's own rules allow.
     #[default]
     BrokerRules,
 }
 
-/// The answer that lets a client in or an action pass.
-///
-/// There is none but from [`crate::Route::admit`] and [`crate::Route::permit`], so that nothing is let in by warning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowReply(pub(crate) Reply);
-
-/// Why a grant cannot be given: the broker would read it otherwise than it is meant. The client is refused.
+/// Why a broker cannot enforce a grant: it would read the grant in another way than the policy meant it. The client is
+/// denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedGrant {
-    /// It is over before it begins.
+    /// The session ends before it begins.
     #[error("the grant has expired")]
     Expired,
-    /// Its end is no moment that a broker would take for one.
-    #[error("the end of the grant is not in seconds since 1970; milliseconds, perhaps")]
+    /// The end of the session is not in seconds.
+    #[error("the end of the grant is not in seconds since 1970; it may be in milliseconds")]
     NotSeconds,
-    /// EMQX drops an attribute with such a name.
-    #[error("the name of an attribute is not [A-Za-z0-9][A-Za-z0-9_-]*")]
+    /// EMQX drops attributes with such a name.
+    #[error("the grant has an attribute whose name is not [A-Za-z0-9][A-Za-z0-9_-]*")]
     AttributeName,
-    /// Two attributes have the same name: the broker keeps one of them.
-    #[error("an attribute is there twice")]
+    /// Two attributes have the same name. The broker would keep one of them.
+    #[error("the grant has two attributes with the same name")]
     DuplicateAttribute,
-    /// A topic filter is not one.
-    #[error("the grant holds something that is not an MQTT topic filter")]
+    /// A topic filter is invalid.
+    #[error("the grant has an invalid MQTT topic filter")]
     InvalidFilter,
-    /// EMQX lets a subscription reach further than this filter, and not in a way that could be denied by name.
-    #[error("a subscription's filter has a `+` before its last level, which is `+` too: EMQX lets it reach below that")]
-    FilterTooWide,
-    /// It could not be written down: a fault of ours.
-    #[error("the grant could not be written down; this is a fault of mqtt-gate, please report it")]
-    NotSerializable,
-    /// EMQX reads more into it than a topic filter: `eq …`, `${…}`, or a shared subscription.
+    /// EMQX allows subscriptions beyond this filter, and no rule can deny all of them.
     #[error(
-        "a topic filter begins with `eq `, $share/, $queue/ or $exclusive/, or holds ${{…}}: EMQX reads it otherwise"
+        "the grant has a subscribe filter with a `+` before a last level that is `+` too: EMQX would allow \
+         subscriptions below that level"
+    )]
+    FilterTooWide,
+    /// The grant could not be written as JSON: a bug in mqtt-gate.
+    #[error("the grant could not be written as JSON: this is a bug in mqtt-gate, please report it")]
+    NotSerializable,
+    /// EMQX gives this filter a special meaning: `eq …`, `${…}`, or a shared subscription.
+    #[error(
+        "the grant has a topic filter that begins with `eq `, $share/, $queue/ or $exclusive/, or holds ${{…}}: EMQX does \
+         not read it as a plain filter"
     )]
     ReservedFilter,
 }
 
 impl Grant {
-    /// Whether the grant is not over yet.
-    pub(crate) fn check_expiry(&self, now: u64) -> Result<(), UnsupportedGrant> {
+    /// Checks that the session ends in the future, and in seconds.
+    ///
+    /// # Errors
+    /// [`UnsupportedGrant::Expired`] or [`UnsupportedGrant::NotSeconds`].
+    pub fn check_expiry(&self, now: u64) -> Result<(), UnsupportedGrant> {
         match self.expires_at {
             Some(end) if end <= now => Err(UnsupportedGrant::Expired),
-            // EMQX 5.8 takes what is later than this for milliseconds, and refuses.
+            // EMQX 5.8 reads a later time as milliseconds, and refuses the client.
             Some(end) if end > now.saturating_mul(500) => Err(UnsupportedGrant::NotSeconds),
             _ => Ok(()),
         }
     }
 
+    /// Checks that EMQX keeps every attribute.
     pub(crate) fn check_attributes(&self) -> Result<(), UnsupportedGrant> {
         for (at, (name, _)) in self.attributes.iter().enumerate() {
             if !is_attribute_name(name) {
@@ -91,8 +92,48 @@ impl Grant {
     }
 }
 
-/// What EMQX keeps: `^[A-Za-z0-9]+[A-Za-z0-9-_]*$`.
+/// Whether EMQX keeps an attribute with this name: `^[A-Za-z0-9]+[A-Za-z0-9-_]*$`.
 fn is_attribute_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// Whether a text can be shown as the id of a key: 1 to 64 letters, digits, `_`, `.` and `-`. A policy could put anything
+/// in its place, a secret included.
+#[must_use]
+pub fn is_key_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_760_000_000;
+
+    #[test]
+    fn session_ends_after_now_and_in_seconds() {
+        for (end, expected) in [
+            (None, Ok(())),
+            (Some(NOW + 1), Ok(())),
+            (Some(NOW * 500), Ok(())),
+            (Some(NOW), Err(UnsupportedGrant::Expired)),
+            (Some(0), Err(UnsupportedGrant::Expired)),
+            (Some(NOW * 500 + 1), Err(UnsupportedGrant::NotSeconds)),
+            (Some(u64::MAX), Err(UnsupportedGrant::NotSeconds)),
+        ] {
+            let grant = Grant { expires_at: end, ..Grant::default() };
+            assert_eq!(grant.check_expiry(NOW), expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn key_id_is_a_short_plain_name() {
+        for id in ["a", "2024-06", "site_1.key", &"x".repeat(64)] {
+            assert!(is_key_id(id), "{id}");
+        }
+        for text in ["", "a b", "a\n", "ü", "a=b", "${key}", &"x".repeat(65)] {
+            assert!(!is_key_id(text), "{text}");
+        }
+    }
 }

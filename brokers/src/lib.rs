@@ -1,30 +1,52 @@
-//! How each MQTT broker asks who may connect and what a client may do, and how it wants to be answered.
+//! How each MQTT broker asks whether a client may connect, publish and subscribe, and how it reads the reply.
 //!
 //! ```text
-//! an HTTP request ─► Route::read ─► Parsed: a AuthRequest to the policy, and the operator's Mistakes
-//! the verdict ─► Route::admit, Route::permit ─► Outcome ─► Route::render ─► Reply
+//! RequestHead ─► RequestKind::of ─► a Route
+//! Request ─► Route::parse ─► Parsed: an AuthRequest to the policy, and ConfigWarnings for the operator
+//! the verdict ─► Route::allow_login, Route::allow_action ─► Outcome ─► Route::render ─► Reply
 //! ```
 //!
-//! A [`Route`] is one question in one dialect, as pure functions. There is no I/O here, and no part of a request is ever
-//! repeated in a reply.
+//! A [`Route`] is one operation in the dialect of one kind of broker. Everything here is a pure function without I/O, and no
+//! reply repeats any part of a request.
+//!
+//! Three hosts share this crate: the gate, the `wasi:http` adapter and the Envoy filter. The last two call their policy
+//! synchronously, so [`respond`] does everything for them but the transport.
+//!
+//! Modules import only modules above them here (`tests/src/architecture.rs`):
+//!
+//! ```text
+//! error, filter, grant, permission
+//! warning
+//! auth_request, reply
+//! parse/     request, json, fields ─► client, topic
+//! dialect/   http_status, emqx (emqx_acl), mosquitto, rabbitmq, vernemq
+//! route
+//! cors, dispatch
+//! respond
+//! ```
 
 mod auth_request;
 mod cors;
 mod dialect;
 mod dispatch;
 mod error;
+mod filter;
 mod grant;
 mod parse;
+mod permission;
 mod reply;
+mod respond;
 mod route;
 mod warning;
 
 pub use auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, Parsed, TopicAccess};
-pub use cors::{CORS_HEADERS, not_found_text};
-pub use dispatch::{RequestHead, RequestKind};
+pub use cors::HEADERS as CORS_HEADERS;
+pub use dispatch::{RequestHead, RequestKind, UNMATCHED_ROUTE, not_found_text};
 pub use error::{RequestError, SECRET_HEADER};
-pub use grant::{Access, AllowReply, Grant, UnsupportedGrant};
-pub use parse::request::{Method, Request};
-pub use reply::{Outcome, Reply};
+pub use grant::{Access, Grant, UnsupportedGrant, is_key_id};
+pub use parse::request::{DEFAULT_MAX_BODY, MAX_DISCARDED_BODY, Method, Request, header_text, split_target};
+pub use permission::Permission;
+pub use reply::{AllowReply, Outcome, Reply};
+pub use respond::{Event, HttpRequest, HttpResponse, PolicyCall, Verdict, respond};
 pub use route::Route;
 pub use warning::ConfigWarning;

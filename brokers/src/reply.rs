@@ -1,34 +1,43 @@
-//! What a broker is answered.
+//! What the broker is told.
 
 use std::borrow::Cow;
 
-use crate::{AllowReply, RequestError};
+use crate::error::RequestError;
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// The policy allows it, and the broker can be told so.
+    /// The policy allows it, and the broker can enforce the grant.
     Allow(AllowReply),
-    /// The policy refuses it.
+    /// The policy denies it.
     Deny,
     /// The policy leaves it to another authenticator, or to the broker's own rules.
     Ignore,
-    /// There is no verdict, by a fault of the policy or of the gate. Never answered as anything but a refusal.
+    /// The call gave no verdict, by a fault of the policy or of the gate. Always a denial.
     Error,
-    /// Nothing was asked.
+    /// The request could not be evaluated. Always a denial.
     Malformed(&'a RequestError),
 }
 
-/// An answer, ready to be sent.
+/// A reply that allows. Holds what a route's `allow_login` or `allow_action` returned: there is no other way to make one,
+/// so that no other code path can allow a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowReply(pub(crate) Reply);
+
+/// A reply, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// The content type. EMQX compares it with its letters' case.
+    /// The content type. EMQX compares it case-sensitively.
     pub content_type: &'static str,
     /// The body.
     pub body: Cow<'static, str>,
 }
+
+pub(crate) const ALLOW: &str = r#"{"result":"allow"}"#;
+pub(crate) const DENY: &str = r#"{"result":"deny"}"#;
+pub(crate) const IGNORE: &str = r#"{"result":"ignore"}"#;
 
 impl Reply {
     pub(crate) fn json(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
@@ -39,13 +48,9 @@ impl Reply {
         Self { status, content_type: "text/plain", body: Cow::Borrowed(body) }
     }
 
-    /// A refusal that says what was wrong with the request.
-    pub(crate) fn error_reply(status: u16, problem: &RequestError) -> Self {
-        let error = serde_json::Value::from(problem.to_string());
+    /// A denial that names what is wrong with the request.
+    pub(crate) fn error_reply(status: u16, error: &RequestError) -> Self {
+        let error = serde_json::Value::from(error.to_string());
         Self::json(status, format!(r#"{{"result":"deny","error":{error}}}"#))
     }
 }
-
-pub(crate) const ALLOW: &str = r#"{"result":"allow"}"#;
-pub(crate) const DENY: &str = r#"{"result":"deny"}"#;
-pub(crate) const IGNORE: &str = r#"{"result":"ignore"}"#;

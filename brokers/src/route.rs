@@ -1,49 +1,52 @@
-//! The routes: where each broker asks what, and which dialect is spoken there.
+//! The routes: one operation of one kind of broker each.
 
 use percent_encoding::percent_decode_str;
 
 use crate::auth_request::Parsed;
 use crate::dialect::{emqx, http_status, mosquitto, rabbitmq, vernemq};
-use crate::grant::{AllowReply, Grant, UnsupportedGrant};
-use crate::reply::ALLOW;
-use crate::{Outcome, Reply, Request, RequestError};
+use crate::error::RequestError;
+use crate::grant::{Grant, UnsupportedGrant};
+use crate::parse::request::Request;
+use crate::permission::Permission;
+use crate::reply::{AllowReply, Outcome, Reply};
+use crate::warning::ConfigWarning;
 
-/// One question of one kind of broker.
+/// One operation of one kind of broker.
 ///
-/// No reply is right for every broker (NanoMQ lets in on any status 200, EMQX passes a 401 on to its next
-/// authenticator), so each route speaks one dialect.
+/// No reply is right for every broker: NanoMQ admits a client on any status 200, and EMQX asks its next authenticator on a
+/// 401. So each route has one dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// May a client connect? By HTTP status: 200 lets in, everything else refuses.
+    /// Authenticate, by HTTP status: 200 admits, every other status denies.
     MqttAuth,
-    /// May a connected client publish or subscribe? By HTTP status.
+    /// Authorize, by HTTP status.
     MqttAcl,
-    /// EMQX 5 and rmqtt: may a client connect? By the body of a 200.
+    /// EMQX 5 and rmqtt: authenticate, by the body of a 200.
     EmqxAuth,
-    /// EMQX 5 and rmqtt: may a connected client publish or subscribe? By the body of a 200.
+    /// EMQX 5 and rmqtt: authorize, by the body of a 200.
     EmqxAcl,
-    /// RabbitMQ: may a client connect?
+    /// RabbitMQ: authenticate.
     RabbitmqUser,
-    /// RabbitMQ: may a client of this name be connected at all?
+    /// RabbitMQ: may a client with this name be connected at all?
     RabbitmqVhost,
     /// RabbitMQ: may a client use this exchange or queue?
     RabbitmqResource,
-    /// RabbitMQ: may a client publish or subscribe?
+    /// RabbitMQ: authorize.
     RabbitmqTopic,
-    /// mosquitto-go-auth: may a client connect?
+    /// mosquitto-go-auth: authenticate.
     MosquittoUser,
-    /// mosquitto-go-auth: is whoever has this user name above all rules? Never.
+    /// mosquitto-go-auth: is this user name a superuser? Always denied.
     MosquittoSuperuser,
-    /// mosquitto-go-auth: may a connected client publish or subscribe?
+    /// mosquitto-go-auth: authorize.
     MosquittoAcl,
     /// VerneMQ: all three hooks.
     Vernemq,
 }
 
-/// The kinds of brokers, as far as they want to be answered differently.
+/// The kinds of brokers that need different replies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    Status,
+    HttpStatus,
     Emqx,
     Rabbitmq,
     Mosquitto,
@@ -67,10 +70,9 @@ impl Route {
         Self::Vernemq,
     ];
 
-    /// The route of a path, if it is one.
+    /// The route of a path. `None` if the path is not a route.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
-        // The two that a reconnect storm asks on come first.
         Self::ALL.into_iter().find(|route| route.path() == path)
     }
 
@@ -93,24 +95,40 @@ impl Route {
         }
     }
 
-    /// Whether a target that is no route looks as if EMQX or rmqtt had been pointed at it: they would take a status for
-    /// leave to ask somebody else, so they are to be refused as on their own routes.
+    /// The methods of the route, for the header `allow`.
+    #[must_use]
+    pub const fn methods(self) -> &'static str {
+        match self {
+            Self::MqttAuth => "GET, POST, OPTIONS",
+            Self::Vernemq => "POST",
+            _ => "GET, POST",
+        }
+    }
+
+    /// Whether browsers may use the route from pages of any origin. Replies to them have [`crate::CORS_HEADERS`].
+    #[must_use]
+    pub const fn supports_cors(self) -> bool {
+        matches!(self, Self::MqttAuth)
+    }
+
+    /// Whether a target that is not a route looks as if EMQX or rmqtt were configured with it. Both read a status such as
+    /// 404 as *ignore*, so such requests need a reply as [`Route::EmqxAuth`] makes it.
     #[must_use]
     pub fn looks_like_emqx(target: &str) -> bool {
         let path = target.split('?').next().unwrap_or_default();
         percent_decode_str(path).collect::<Vec<u8>>().to_ascii_lowercase().windows(4).any(|part| part == b"emqx")
     }
 
-    /// Whether *ignore* is understood here: the broker asks somebody else then. Elsewhere it is a refusal.
+    /// Whether the broker understands *ignore*, and asks its next authenticator. Elsewhere *ignore* is a denial.
     #[must_use]
     pub fn supports_ignore(self) -> bool {
         matches!(self.dialect(), Dialect::Emqx | Dialect::Vernemq)
     }
 
-    /// Reads what a request asks.
+    /// Parses a request.
     ///
     /// # Errors
-    /// What is wrong with the request, if it asks nothing.
+    /// The request cannot be evaluated.
     pub fn parse(self, request: &Request) -> Result<Parsed, RequestError> {
         match self {
             Self::MqttAuth => http_status::parse_login(request),
@@ -128,37 +146,53 @@ impl Route {
         }
     }
 
-    /// The answer that lets a client in with this grant, at this moment in seconds since 1970-01-01T00:00:00Z.
+    /// The reply that admits a client with this grant. `now` is in seconds since 1970-01-01T00:00:00Z.
     ///
-    /// Brokers other than EMQX and rmqtt are told that it may connect, and nothing else of the grant: they ask about
-    /// each topic.
+    /// Only EMQX and rmqtt receive the grant. Other brokers learn that the client may connect, and ask about each topic.
     ///
     /// # Errors
-    /// The broker would take the grant for another one.
+    /// The broker would not enforce the grant as the policy meant it.
     pub fn allow_login(self, grant: &Grant, now: u64) -> Result<AllowReply, UnsupportedGrant> {
-        if matches!(self.dialect(), Dialect::Status | Dialect::Emqx) {
+        if matches!(self.dialect(), Dialect::HttpStatus | Dialect::Emqx) {
             return emqx::allow_login(grant, now);
         }
         grant.check_expiry(now)?;
         Ok(self.allow_action())
     }
 
-    /// The answer that allows an action.
+    /// The reply that allows an action.
     #[must_use]
     pub fn allow_action(self) -> AllowReply {
         match self.dialect() {
-            Dialect::Status | Dialect::Emqx => AllowReply(Reply::json(200, ALLOW)),
-            Dialect::Rabbitmq => rabbitmq::allow_action(),
-            Dialect::Mosquitto => mosquitto::allow_action(),
-            Dialect::Vernemq => vernemq::allow_action(),
+            Dialect::HttpStatus | Dialect::Emqx => emqx::allow_action(),
+            Dialect::Rabbitmq => rabbitmq::allow(),
+            Dialect::Mosquitto => mosquitto::allow(),
+            Dialect::Vernemq => vernemq::allow(),
         }
     }
 
-    /// Puts what came of a request as the broker understands it.
+    /// The outcome of an authorize request.
+    #[must_use]
+    pub fn authorize_outcome(self, permission: Permission) -> Outcome<'static> {
+        match permission {
+            Permission::Allow => Outcome::Allow(self.allow_action()),
+            Permission::Deny => Outcome::Deny,
+            Permission::Ignore => Outcome::Ignore,
+        }
+    }
+
+    /// The warning for a permission that this route can only deny: the policy leaves the action to the broker's own rules,
+    /// and the broker has none.
+    #[must_use]
+    pub fn fallback_warning(self, permission: Permission) -> Option<ConfigWarning> {
+        (permission == Permission::Ignore && !self.supports_ignore()).then_some(ConfigWarning::NoFallbackRules)
+    }
+
+    /// The reply for an outcome, as the broker reads it.
     #[must_use]
     pub fn render(self, outcome: Outcome) -> Reply {
         match self.dialect() {
-            Dialect::Status => http_status::render(outcome),
+            Dialect::HttpStatus => http_status::render(outcome),
             Dialect::Emqx => emqx::render(outcome),
             Dialect::Rabbitmq => rabbitmq::render(outcome),
             Dialect::Mosquitto => mosquitto::render(outcome),
@@ -168,13 +202,37 @@ impl Route {
 
     fn dialect(self) -> Dialect {
         match self {
-            Self::MqttAuth | Self::MqttAcl => Dialect::Status,
+            Self::MqttAuth | Self::MqttAcl => Dialect::HttpStatus,
             Self::EmqxAuth | Self::EmqxAcl => Dialect::Emqx,
             Self::RabbitmqUser | Self::RabbitmqVhost | Self::RabbitmqResource | Self::RabbitmqTopic => {
                 Dialect::Rabbitmq
             }
             Self::MosquittoUser | Self::MosquittoSuperuser | Self::MosquittoAcl => Dialect::Mosquitto,
             Self::Vernemq => Dialect::Vernemq,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_action_warns_where_the_broker_has_no_rules() {
+        for route in Route::ALL {
+            let expected = (!route.supports_ignore()).then_some(ConfigWarning::NoFallbackRules);
+            assert_eq!(route.fallback_warning(Permission::Ignore), expected, "{route:?}");
+            assert_eq!(route.fallback_warning(Permission::Allow), None);
+            assert_eq!(route.fallback_warning(Permission::Deny), None);
+        }
+    }
+
+    #[test]
+    fn permission_becomes_the_outcome_of_the_same_name() {
+        for route in Route::ALL {
+            assert_eq!(route.authorize_outcome(Permission::Allow), Outcome::Allow(route.allow_action()));
+            assert_eq!(route.authorize_outcome(Permission::Deny), Outcome::Deny);
+            assert_eq!(route.authorize_outcome(Permission::Ignore), Outcome::Ignore);
         }
     }
 }

@@ -1,12 +1,16 @@
-//! The rules by which EMQX keeps a client to the topics of its grant.
+//! The rules that limit a client to the topics of its grant in EMQX.
+//!
+//! `auth-core` refuses templates that EMQX cannot enforce when it reads its settings, by the same tests: a policy is a
+//! component of its own, and depends on nothing but `wit/`.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::UnsupportedGrant;
+use crate::filter::{covers, is_filter};
+use crate::grant::UnsupportedGrant;
 
-/// One rule of a client's own list. The first that matches decides.
+/// One rule of a client's ACL. The first rule that matches decides.
 #[derive(Serialize)]
 pub(crate) struct Rule<'a> {
     permission: &'static str,
@@ -14,39 +18,38 @@ pub(crate) struct Rule<'a> {
     topics: Vec<Cow<'a, str>>,
 }
 
-/// The rules that allow these topics, and no others.
+/// EMQX's own topics with an effect: its statistics, delayed messages, file transfer.
+const SYSTEM_FILTERS: [&str; 3] = ["$SYS/#", "$delayed/#", "$file/#"];
+
+/// The beginnings that give a filter a special meaning in EMQX.
+const RESERVED_PREFIXES: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
+
+/// The rules that allow the topics of these filters, and no others.
 ///
-/// `#` does not match topics that begin with `$`, so these are denied by name. Not every version of EMQX keeps to that,
-/// so where the grant has such a wildcard they are denied before it, after what the grant names of them itself.
+/// In most versions of EMQX, `#` does not match topics that begin with `$`, so the end of the list denies system topics by
+/// name. Not every version agrees, so a grant with a leading wildcard also denies them before that wildcard is allowed,
+/// and after the system topics that the grant itself names.
 pub(crate) fn rules<'a>(publish: &'a [String], subscribe: &'a [String]) -> Result<Vec<Rule<'a>>, UnsupportedGrant> {
     publish.iter().chain(subscribe).try_for_each(|filter| check_filter(filter))?;
-    if subscribe.iter().any(|filter| emqx_wider_filter(filter).is_some_and(|wider| wider.contains('+'))) {
+    let wider: Vec<String> = subscribe.iter().filter_map(|filter| emqx_wider_filter(filter)).collect();
+    if wider.iter().any(|wider| wider.contains('+')) {
         return Err(UnsupportedGrant::FilterTooWide);
     }
     let mut rules = Vec::new();
-    let emqx_wider_filter = subscribe.iter().filter_map(|filter| emqx_wider_filter(filter));
-    let emqx_wider_filter = emqx_wider_filter.filter(|wider| !subscribe.iter().any(|filter| covers(filter, wider)));
-    push(&mut rules, "deny", "subscribe", emqx_wider_filter.map(|filter| format!("eq {filter}").into()));
-    let begins_wild = |filter: &String| filter.starts_with(['#', '+']);
-    if publish.iter().chain(subscribe).any(begins_wild) {
-        let of_system = |filter: &&String| filter.starts_with('$');
-        push(&mut rules, "allow", "publish", publish.iter().filter(of_system).map(text));
-        push(&mut rules, "allow", "subscribe", subscribe.iter().filter(of_system).map(text));
-        push(&mut rules, "deny", "all", SYSTEM.into_iter().map(Into::into));
+    let not_granted = wider.iter().filter(|wider| !subscribe.iter().any(|filter| covers(filter, wider)));
+    push(&mut rules, "deny", "subscribe", not_granted.map(|wider| format!("eq {wider}").into()));
+    if publish.iter().chain(subscribe).any(|filter| filter.starts_with(['#', '+'])) {
+        push(&mut rules, "allow", "publish", system_filters(publish));
+        push(&mut rules, "allow", "subscribe", system_filters(subscribe));
+        push(&mut rules, "deny", "all", SYSTEM_FILTERS.into_iter().map(Into::into));
     }
-    push(&mut rules, "allow", "publish", publish.iter().map(text));
-    push(&mut rules, "allow", "subscribe", subscribe.iter().map(text));
-    push(&mut rules, "deny", "all", ["#"].into_iter().chain(SYSTEM).map(Into::into));
+    push(&mut rules, "allow", "publish", publish.iter().map(Into::into));
+    push(&mut rules, "allow", "subscribe", subscribe.iter().map(Into::into));
+    push(&mut rules, "deny", "all", ["#"].into_iter().chain(SYSTEM_FILTERS).map(Into::into));
     Ok(rules)
 }
 
-/// What of EMQX's own topics does something: its figures, delayed messages, files.
-const SYSTEM: [&str; 3] = ["$SYS/#", "$delayed/#", "$file/#"];
-
-fn text(filter: &String) -> Cow<'_, str> {
-    filter.into()
-}
-
+/// Adds a rule, unless it has no topics.
 fn push<'a>(
     rules: &mut Vec<Rule<'a>>,
     permission: &'static str,
@@ -59,40 +62,44 @@ fn push<'a>(
     }
 }
 
-/// A wider filter that EMQX takes for allowed when this one is: it compares level by level, and so its `+` matches the
-/// `#` of a subscription (`emqx_topic:match/2`). It is the only one if it has no `+` itself: otherwise there is one for
-/// each name in that place.
-fn emqx_wider_filter(filter: &str) -> Option<String> {
-    let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"))?;
-    Some(format!("{before}#"))
+fn system_filters(filters: &[String]) -> impl Iterator<Item = Cow<'_, str>> {
+    filters.iter().filter(|filter| filter.starts_with('$')).map(Into::into)
 }
 
-/// Whether a filter has all topics of one that ends with `#`, and has no other wildcard.
-fn covers(filter: &str, wider: &str) -> bool {
-    if wider.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
+/// The wider filter that EMQX allows along with this one. EMQX compares level by level, so that the `+` of a rule matches
+/// the `#` of a subscription (`emqx_topic:match/2`).
+///
+/// If the wider filter has a `+` itself, EMQX also allows every filter with a name in that level.
+fn emqx_wider_filter(filter: &str) -> Option<String> {
+    let parent = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"))?;
+    Some(format!("{parent}#"))
+}
+
+/// Checks that EMQX reads this as a plain topic filter.
+fn check_filter(filter: &str) -> Result<(), UnsupportedGrant> {
+    if !is_filter(filter) {
+        return Err(UnsupportedGrant::InvalidFilter);
     }
-    let mut levels = wider.split('/');
-    for level in filter.split('/') {
-        match levels.next() {
-            _ if level == "#" => return true,
-            Some(other) if other != "#" && (level == "+" || level == other) => {}
-            _ => return false,
+    let is_reserved = RESERVED_PREFIXES.iter().any(|prefix| filter.starts_with(prefix)) || filter.contains("${");
+    if is_reserved { Err(UnsupportedGrant::ReservedFilter) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plus_at_the_end_lets_emqx_allow_the_whole_level() {
+        for (filter, wider) in [
+            ("+", Some("#")),
+            ("a/+", Some("a/#")),
+            ("a/+/#", Some("a/#")),
+            ("+/+", Some("+/#")),
+            ("a/+/b", None),
+            ("a/#", None),
+            ("a", None),
+        ] {
+            assert_eq!(emqx_wider_filter(filter).as_deref(), wider, "{filter}");
         }
     }
-    false
-}
-
-fn check_filter(filter: &str) -> Result<(), UnsupportedGrant> {
-    let mut levels = filter.split('/').rev();
-    let last = levels.next().unwrap_or_default();
-    let is_plain = |level: &str| level == "+" || !level.contains(['+', '#']);
-    if filter.is_empty() || filter.len() > 65_535 || filter.contains('\0') {
-        return Err(UnsupportedGrant::InvalidFilter);
-    }
-    if !(last == "#" || is_plain(last)) || !levels.all(is_plain) {
-        return Err(UnsupportedGrant::InvalidFilter);
-    }
-    let has_meaning = ["eq ", "$share/", "$queue/", "$exclusive/"].iter().any(|begin| filter.starts_with(begin));
-    if has_meaning || filter.contains("${") { Err(UnsupportedGrant::ReservedFilter) } else { Ok(()) }
 }

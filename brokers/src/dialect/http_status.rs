@@ -1,12 +1,15 @@
-//! Verdicts by HTTP status, for NanoMQ, amqtt, proxies and people with `curl`. The same word stands in the body, and the
-//! grant, so that an EMQX which asks here keeps to it.
+//! Brokers and proxies that read the HTTP status: NanoMQ, amqtt, Envoy's `ext_authz`, and people with `curl`.
+//!
+//! The body repeats the verdict and has the grant, so that an EMQX on this route enforces the grant.
 
-use super::emqx;
-use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, FieldNames, Parsed, TopicAccess};
-use crate::grant::AllowReply;
+use crate::auth_request::{Action, AuthRequest, Parsed, TopicAccess};
+use crate::error::RequestError;
+use crate::parse::client::FieldNames;
 use crate::parse::fields::Fields;
-use crate::reply::{DENY, IGNORE};
-use crate::{ConfigWarning, Outcome, Reply, Request, RequestError};
+use crate::parse::request::Request;
+use crate::parse::topic::template_accesses;
+use crate::reply::{AllowReply, DENY, IGNORE, Outcome, Reply};
+use crate::warning::ConfigWarning;
 
 const FIELD_NAMES: FieldNames = FieldNames {
     client_id: &["client_id", "clientid"],
@@ -15,44 +18,52 @@ const FIELD_NAMES: FieldNames = FieldNames {
 };
 
 pub(crate) fn parse_login(request: &Request) -> Result<Parsed, RequestError> {
-    let fields = Fields::read(request)?;
+    let fields = Fields::parse(request)?;
     let warnings = warnings(request, &fields);
-    Ok(Parsed { request: AuthRequest::Authenticate(Credentials::take(fields, &FIELD_NAMES)?), warnings })
+    Ok(Parsed { request: AuthRequest::Authenticate(FIELD_NAMES.credentials(fields)?), warnings })
 }
 
 pub(crate) fn parse_action(request: &Request) -> Result<Parsed, RequestError> {
-    let mut fields = Fields::read(request)?;
+    let mut fields = Fields::parse(request)?;
     let warnings = warnings(request, &fields);
+    // NanoMQ says `access`.
     let may_be_list = fields.has(&["access"]);
-    let mut accesses = emqx::take_accesses(&mut fields)?;
+    let mut accesses = template_accesses(&mut fields)?;
     if may_be_list {
-        accesses = one_by_one(accesses);
+        accesses = split_lists(accesses);
     }
-    Ok(Parsed { request: AuthRequest::Authorize(AuthorizeRequest::take(fields, &FIELD_NAMES, accesses)?), warnings })
+    Ok(Parsed { request: AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, accesses)?), warnings })
 }
 
-/// NanoMQ, which says `access`, sends all filters of a SUBSCRIBE as one, with commas between them. A comma may stand in a
-/// filter too: each part has to be allowed, and the whole.
-fn one_by_one(accesses: Vec<TopicAccess>) -> Vec<TopicAccess> {
-    let parts = |one: TopicAccess| {
-        let is_list = one.action == Action::Subscribe && one.topic.contains(',');
-        let parts = if is_list {
-            one.topic.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        } else {
-            Vec::new()
+/// Adds the parts of a topic with commas. NanoMQ sends all filters of a SUBSCRIBE as one topic with commas between them,
+/// but a comma can also be part of a filter. So every part must be allowed, and the whole.
+fn split_lists(accesses: Vec<TopicAccess>) -> Vec<TopicAccess> {
+    let mut all = Vec::with_capacity(accesses.len());
+    for access in accesses {
+        let action = access.action;
+        let parts: Vec<String> = match action {
+            Action::Subscribe if access.topic.contains(',') => {
+                access.topic.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
         };
-        let action = one.action;
-        std::iter::once(one).chain(parts.into_iter().map(move |topic| TopicAccess { action, topic }))
-    };
-    accesses.into_iter().flat_map(parts).collect()
+        all.push(access);
+        all.extend(parts.into_iter().map(|topic| TopicAccess { action, topic }));
+    }
+    all
 }
 
 fn warnings(request: &Request, fields: &Fields) -> Vec<ConfigWarning> {
-    let mut warnings = emqx::placeholders(fields);
-    if emqx::has_default_headers(request) {
+    let mut warnings = fields.placeholder_warnings();
+    if has_emqx_default_headers(request) {
         warnings.push(ConfigWarning::EmqxOnStatusRoute);
     }
     warnings
+}
+
+/// Whether the sender is an EMQX whose configuration names no headers.
+fn has_emqx_default_headers(request: &Request) -> bool {
+    (request.header)("keep-alive") == Some("timeout=30, max=1000")
 }
 
 pub(crate) fn render(outcome: Outcome) -> Reply {
@@ -61,6 +72,6 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
         Outcome::Deny => Reply::json(401, DENY),
         Outcome::Ignore => Reply::json(401, IGNORE),
         Outcome::Error => Reply::json(503, DENY),
-        Outcome::Malformed(problem) => Reply::error_reply(problem.http_status(), problem),
+        Outcome::Malformed(error) => Reply::error_reply(error.http_status(), error),
     }
 }

@@ -1,4 +1,4 @@
-//! The dialects: how each kind of broker asks, and how it wants to be answered.
+//! The dialects: how each kind of broker asks, and how it reads replies. No dialect imports another.
 
 pub(crate) mod emqx;
 mod emqx_acl;

@@ -1,16 +1,19 @@
-//! RabbitMQ's `rabbitmq_auth_backend_http` behind its MQTT plugin: four questions, answered by the text `allow` or
-//! `deny`. Measured on 3.10.8.
+//! RabbitMQ's `rabbitmq_auth_backend_http` behind its MQTT plugin: four routes, with the reply `allow` or `deny` as text.
+//! Measured on 3.10.8.
 //!
-//! Only the first question holds a password. The others are asked of clients that passed it, and also of clients that
-//! another backend let in: they are allowed no more than a device of that name could do.
+//! Only the user route has a password. RabbitMQ uses the others for clients that passed it, and for clients that another
+//! backend admitted. They allow no more than a device with that name could do.
 
-use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, FieldNames, Parsed, TopicAccess};
-use crate::grant::AllowReply;
+use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Parsed, TopicAccess};
+use crate::error::RequestError;
+use crate::parse::client::FieldNames;
 use crate::parse::fields::Fields;
-use crate::{ConfigWarning, Outcome, Reply, Request, RequestError};
+use crate::parse::request::Request;
+use crate::reply::{AllowReply, Outcome, Reply};
+use crate::warning::ConfigWarning;
 
-/// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name, unless
-/// `ignore_colons_in_username` is set, for which `rabbitmq.conf` has no name.
+/// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name unless
+/// `ignore_colons_in_username` is set, which only `advanced.config` can do.
 const VHOST: &str = "/";
 
 /// The exchange of the MQTT plugin, by its default `mqtt.exchange`.
@@ -23,60 +26,60 @@ const FIELD_NAMES: FieldNames = FieldNames {
 };
 
 pub(crate) fn parse_user(request: &Request) -> Result<Parsed, RequestError> {
-    let mut fields = Fields::read(request)?;
-    // Parsed again, with the virtual host, before anything is let in.
+    let mut fields = Fields::parse(request)?;
+    // Without a virtual host here, the vhost route decides about it before the client is admitted.
     if fields.has(&["vhost"]) && !is_device_vhost(&mut fields)? {
-        return Ok(wrong_vhost_or_exchange("vhost"));
+        return Ok(denied("vhost"));
     }
-    Ok(AuthRequest::Authenticate(Credentials::take(fields, &FIELD_NAMES)?).into())
+    Ok(AuthRequest::Authenticate(FIELD_NAMES.credentials(fields)?).into())
 }
 
 pub(crate) fn parse_vhost(request: &Request) -> Result<Parsed, RequestError> {
-    let mut fields = Fields::read(request)?;
+    let mut fields = Fields::parse(request)?;
     if !is_device_vhost(&mut fields)? {
-        return Ok(wrong_vhost_or_exchange("vhost"));
+        return Ok(denied("vhost"));
     }
-    Ok(AuthRequest::Authorize(take_with_username(fields, AuthorizeRequest::vhost_probe())?).into())
+    Ok(AuthRequest::Authorize(authorize_request(fields, vhost_probe())?).into())
 }
 
-/// May this client use the exchange of all devices, or the queue of its own subscriptions? What it sends and receives
-/// through them is asked on the route for topics.
+/// May this client use the exchange of all devices, or the queue of its own subscriptions? The topic route decides about
+/// what it sends and receives through them.
 pub(crate) fn parse_resource(request: &Request) -> Result<Parsed, RequestError> {
-    let mut fields = Fields::read(request)?;
+    let mut fields = Fields::parse(request)?;
     let Resource { resource, name, permission } = Resource::take(&mut fields)?;
     if !is_device_vhost(&mut fields)? {
-        return Ok(wrong_vhost_or_exchange("vhost"));
+        return Ok(denied("vhost"));
     }
-    let actions = take_with_username(fields, AuthorizeRequest::vhost_probe())?;
+    let request = authorize_request(fields, vhost_probe())?;
     match (resource.as_str(), permission.as_str()) {
-        ("exchange", "read" | "write") if name == EXCHANGE => Ok(AuthRequest::Authorize(actions).into()),
-        ("exchange", "read" | "write") => Ok(wrong_vhost_or_exchange("name")),
-        ("queue", "configure" | "read" | "write") if is_queue_of(&name, &actions.client_id) => {
-            Ok(AuthRequest::Authorize(actions).into())
+        ("exchange", "read" | "write") if name == EXCHANGE => Ok(AuthRequest::Authorize(request).into()),
+        ("exchange", "read" | "write") => Ok(denied("name")),
+        ("queue", "configure" | "read" | "write") if is_queue_of(&name, &request.client_id) => {
+            Ok(AuthRequest::Authorize(request).into())
         }
         _ => Ok(AuthRequest::AlwaysDeny.into()),
     }
 }
 
 pub(crate) fn parse_topic(request: &Request) -> Result<Parsed, RequestError> {
-    let mut fields = Fields::read(request)?;
+    let mut fields = Fields::parse(request)?;
     let Resource { resource, name, permission } = Resource::take(&mut fields)?;
     let key = fields.text(&["routing_key"])?.ok_or(RequestError::Missing("routing_key"))?;
-    let topic = to_mqtt(&key);
+    let topic = mqtt_topic(&key);
     if !is_device_vhost(&mut fields)? {
-        return Ok(wrong_vhost_or_exchange("vhost"));
+        return Ok(denied("vhost"));
     }
     if name != EXCHANGE {
-        return Ok(wrong_vhost_or_exchange("name"));
+        return Ok(denied("name"));
     }
     let action = match (resource.as_str(), permission.as_str()) {
-        // An empty topic is none that anybody could use, and asks something else.
+        // To a policy, an empty topic is the question of the vhost route.
         _ if topic.is_empty() => return Ok(AuthRequest::AlwaysDeny.into()),
         ("topic", "write") => Action::Publish,
         ("topic", "read") => Action::Subscribe,
         _ => return Ok(AuthRequest::AlwaysDeny.into()),
     };
-    Ok(AuthRequest::Authorize(take_with_username(fields, vec![TopicAccess { action, topic }])?).into())
+    Ok(AuthRequest::Authorize(authorize_request(fields, vec![TopicAccess { action, topic }])?).into())
 }
 
 /// What a client wants to use, and how.
@@ -94,34 +97,40 @@ impl Resource {
 }
 
 fn is_device_vhost(fields: &mut Fields) -> Result<bool, RequestError> {
-    // What stands in the variable map says again what stands beside it.
+    // The variable map repeats fields that stand beside it.
     fields.remove("variable_map.vhost");
     Ok(fields.text(&["vhost"])?.ok_or(RequestError::Missing("vhost"))? == VHOST)
 }
 
-fn wrong_vhost_or_exchange(field: &'static str) -> Parsed {
+fn denied(field: &'static str) -> Parsed {
     Parsed { request: AuthRequest::AlwaysDeny, warnings: vec![ConfigWarning::WrongVhostOrExchange(field)] }
 }
 
-/// A client that has a user name, as everyone has who passed the first request: the plugin takes nobody without one.
-fn take_with_username(mut fields: Fields, accesses: Vec<TopicAccess>) -> Result<AuthorizeRequest, RequestError> {
+/// The client that asks for these accesses. It has a user name: the MQTT plugin admits no client without one.
+fn authorize_request(mut fields: Fields, accesses: Vec<TopicAccess>) -> Result<AuthorizeRequest, RequestError> {
     fields.remove("variable_map.username");
-    let actions = AuthorizeRequest::take(fields, &FIELD_NAMES, accesses)?;
-    if actions.username.is_none() {
+    let request = FIELD_NAMES.authorize_request(fields, accesses)?;
+    if request.username.is_none() {
         return Err(RequestError::Missing("username"));
     }
-    Ok(actions)
+    Ok(request)
 }
 
-/// Whether this is the queue in which a client's subscriptions wait, of either quality of service.
+/// The access that asks whether a client with this name may be connected at all.
+fn vhost_probe() -> Vec<TopicAccess> {
+    vec![TopicAccess { action: Action::Subscribe, topic: String::new() }]
+}
+
+/// Whether this is the queue of a client's subscriptions, of QoS 0 or 1.
 fn is_queue_of(queue: &str, client_id: &str) -> bool {
-    let of = queue.strip_prefix("mqtt-subscription-");
-    let of = of.and_then(|rest| rest.strip_suffix("qos0").or_else(|| rest.strip_suffix("qos1")));
-    of == Some(client_id) && !client_id.is_empty()
+    let rest = queue.strip_prefix("mqtt-subscription-");
+    let owner = rest.and_then(|rest| rest.strip_suffix("qos0").or_else(|| rest.strip_suffix("qos1")));
+    owner == Some(client_id) && !client_id.is_empty()
 }
 
-/// The MQTT topic of a routing key. The plugin puts `.` for `/` and `*` for `+`, and so cannot tell them apart either.
-fn to_mqtt(key: &str) -> String {
+/// The MQTT topic of a routing key. The plugin writes `/` as `.` and `+` as `*`, and does not escape the `.` and `*` of a
+/// topic, so that the two cannot be told apart.
+fn mqtt_topic(key: &str) -> String {
     let level = |c| match c {
         '.' => '/',
         '*' => '+',
@@ -130,14 +139,14 @@ fn to_mqtt(key: &str) -> String {
     key.chars().map(level).collect()
 }
 
+pub(crate) fn allow() -> AllowReply {
+    AllowReply(Reply::text(200, "allow"))
+}
+
 pub(crate) fn render(outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Allow(AllowReply(reply)) => reply,
-        // There is nobody else to ask, and every status but 200 is an error in RabbitMQ's log.
+        // RabbitMQ has no *ignore*, and logs every status but 200 as an error.
         Outcome::Deny | Outcome::Ignore | Outcome::Error | Outcome::Malformed(_) => Reply::text(200, "deny"),
     }
-}
-
-pub(crate) fn allow_action() -> AllowReply {
-    AllowReply(Reply::text(200, "allow"))
 }

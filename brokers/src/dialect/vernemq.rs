@@ -1,54 +1,58 @@
-//! VerneMQ's webhooks: one address, and a header that names the hook. Always a 200, for another status is an error.
+//! VerneMQ's webhooks: one URL, and a header that names the hook. The status is always 200; VerneMQ treats others as errors.
 //!
-//! `auth_on_register`, `auth_on_publish`, `auth_on_subscribe` and the same of MQTT 5 (`…_m5`). Nothing is to be cached.
+//! The hooks are `auth_on_register`, `auth_on_publish` and `auth_on_subscribe`, and the same with `_m5` for MQTT 5. Replies
+//! have no `cache-control`, so VerneMQ does not cache them.
 
 use serde_json::Value;
 
-use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, FieldNames, Parsed, TopicAccess};
-use crate::grant::AllowReply;
+use crate::auth_request::{Action, AuthRequest, Parsed, TopicAccess};
+use crate::error::RequestError;
+use crate::parse::client::FieldNames;
 use crate::parse::fields::Fields;
-use crate::{Outcome, Reply, Request, RequestError};
+use crate::parse::request::Request;
+use crate::parse::topic::topic;
+use crate::reply::{AllowReply, Outcome, Reply};
 
 const FIELD_NAMES: FieldNames =
     FieldNames { client_id: &["client_id"], peer_host: &["peer_addr"], client_id_is_optional: false };
 
+/// The field name that errors about the hook show.
+const HOOK: &str = "the header vernemq-hook";
+
 pub(crate) fn parse(request: &Request) -> Result<Parsed, RequestError> {
-    let hook = (request.header)("vernemq-hook").ok_or(RequestError::Missing("the header vernemq-hook"))?;
-    let mut fields = Fields::read(request)?;
-    // Nobody sent it.
+    let hook = (request.header)("vernemq-hook").ok_or(RequestError::Missing(HOOK))?;
+    let mut fields = Fields::parse(request)?;
     fields.remove_nulls();
-    Ok(match hook.strip_suffix("_m5").unwrap_or(hook) {
-        "auth_on_register" => AuthRequest::Authenticate(Credentials::take(fields, &FIELD_NAMES)?),
+    let request = match hook.strip_suffix("_m5").unwrap_or(hook) {
+        "auth_on_register" => AuthRequest::Authenticate(FIELD_NAMES.credentials(fields)?),
         "auth_on_publish" => {
             fields.remove("payload");
-            let topic = fields.text(&["topic"])?.filter(|topic| !topic.is_empty());
-            let topic = topic.ok_or(RequestError::Missing("topic"))?;
-            AuthRequest::Authorize(AuthorizeRequest::take(
-                fields,
-                &FIELD_NAMES,
-                vec![TopicAccess { action: Action::Publish, topic }],
-            )?)
+            let access = TopicAccess { action: Action::Publish, topic: topic(&mut fields)? };
+            AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, vec![access])?)
         }
         "auth_on_subscribe" => {
-            let accesses = filters(fields.json("topics")?.ok_or(RequestError::Missing("topics"))?)?;
-            AuthRequest::Authorize(AuthorizeRequest::take(fields, &FIELD_NAMES, accesses)?)
+            let accesses = subscriptions(&mut fields)?;
+            AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, accesses)?)
         }
-        _ => return Err(RequestError::InvalidValue("the header vernemq-hook")),
-    }
-    .into())
+        _ => return Err(RequestError::InvalidValue(HOOK)),
+    };
+    Ok(request.into())
 }
 
-/// The filters of one SUBSCRIBE. At least one.
-fn filters(topics: Value) -> Result<Vec<TopicAccess>, RequestError> {
-    let Value::Array(topics) = topics else { return Err(RequestError::NotAnArray("topics")) };
-    let filter = |entry: &Value| match entry.get("topic") {
+/// The topic filters of one SUBSCRIBE. At least one.
+fn subscriptions(fields: &mut Fields) -> Result<Vec<TopicAccess>, RequestError> {
+    let topics = fields.array("topics")?.filter(|topics| !topics.is_empty()).ok_or(RequestError::Missing("topics"))?;
+    let access = |entry: &Value| match entry.get("topic") {
         Some(Value::String(topic)) if !topic.is_empty() => {
             Ok(TopicAccess { action: Action::Subscribe, topic: topic.clone() })
         }
         _ => Err(RequestError::NotAnArray("topics")),
     };
-    let accesses: Vec<TopicAccess> = topics.iter().map(filter).collect::<Result<_, _>>()?;
-    if accesses.is_empty() { Err(RequestError::Missing("topics")) } else { Ok(accesses) }
+    topics.iter().map(access).collect()
+}
+
+pub(crate) fn allow() -> AllowReply {
+    AllowReply(Reply::json(200, r#"{"result":"ok"}"#))
 }
 
 pub(crate) fn render(outcome: Outcome) -> Reply {
@@ -59,8 +63,4 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
             Reply::json(200, r#"{"result":{"error":"not_allowed"}}"#)
         }
     }
-}
-
-pub(crate) fn allow_action() -> AllowReply {
-    AllowReply(Reply::json(200, r#"{"result":"ok"}"#))
 }

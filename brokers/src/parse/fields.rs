@@ -1,46 +1,40 @@
-//! The named values of a request, however they are written down.
+//! The fields of a request, from its query, its form or its JSON.
 //!
-//! A field of the request is there once: what is there twice could be read in two ways. A POST to an address with a
-//! query has fields in both places, and what stands in both has to be the same. Nothing is copied that need not be.
+//! A field is present once: two readers of a duplicate could see two different clients. A POST to a URL with a query has
+//! fields in both places, and a field in both must have the same value.
 
 use std::borrow::Cow;
 use std::string::FromUtf8Error;
 
 use percent_encoding::percent_decode;
 
-use super::json;
-use crate::{Method, Request, RequestError};
+use super::json::{self, Value};
+use super::request::{Method, Request};
+use crate::error::RequestError;
+use crate::warning::ConfigWarning;
 
-/// More fields than any broker sends.
+/// The limit of fields in a request: more than any broker sends.
 const MAX_FIELDS: usize = 256;
 
-/// The fields that have not been taken out yet, in their order.
+/// Stands for a field in errors, which never show names that a client may have chosen.
+const ANY_FIELD: &str = "a field";
+
+/// The fields that have not been taken out yet, in order.
 #[derive(Default)]
 pub(crate) struct Fields<'a> {
     list: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// So many of them stand in the query.
+    /// How many of the fields, from the first, are in the query.
     in_query: usize,
 }
 
-/// A value: what JSON says, or the bytes of a form.
-#[derive(PartialEq)]
-pub(crate) enum Value<'a> {
-    /// Text.
-    Text(Cow<'a, str>),
-    /// A form's value that is not UTF-8.
-    Bytes(Vec<u8>),
-    /// Everything in JSON that is not text.
-    Json(serde_json::Value),
-}
-
 impl<'a> Fields<'a> {
-    /// Reads the query, and the body of a POST.
-    pub(crate) fn read(request: &Request<'a>) -> Result<Self, RequestError> {
+    /// Parses the query, and the body of a POST.
+    pub(crate) fn parse(request: &Request<'a>) -> Result<Self, RequestError> {
         let mut fields = Self::default();
-        fields.read_form(request.query.unwrap_or_default().as_bytes())?;
+        fields.parse_form(request.query.unwrap_or_default().as_bytes())?;
         fields.in_query = fields.list.len();
         if request.method == Method::Post {
-            fields.read_body(request)?;
+            fields.parse_body(request)?;
         }
         if fields.list.is_empty() {
             return Err(RequestError::Empty);
@@ -48,12 +42,12 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// Whether something stands under one of these names.
+    /// Whether one of these fields is present.
     pub(crate) fn has(&self, names: &[&str]) -> bool {
         self.list.iter().any(|(name, _)| names.contains(&name.as_ref()))
     }
 
-    /// Takes out the text that stands under one of these names.
+    /// Takes out the text of the field that has one of these names.
     pub(crate) fn text(&mut self, names: &[&'static str]) -> Result<Option<String>, RequestError> {
         self.take(names, |name, value| match value {
             Value::Text(text) => Ok(text.into_owned()),
@@ -62,7 +56,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Takes out the bytes that stand under this name.
+    /// Takes out the bytes of a field.
     pub(crate) fn bytes(&mut self, name: &'static str) -> Result<Option<Vec<u8>>, RequestError> {
         self.take(&[name], |name, value| match value {
             Value::Text(text) => Ok(text.into_owned().into_bytes()),
@@ -71,40 +65,41 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Takes out the text, number or truth value that stands under this name, as text.
+    /// Takes out the text, number or boolean of a field, as text.
     pub(crate) fn scalar(&mut self, name: &'static str) -> Result<Option<String>, RequestError> {
         self.take(&[name], |name, value| value.into_text(name))
     }
 
-    /// Takes out the JSON that stands under this name.
-    pub(crate) fn json(&mut self, name: &'static str) -> Result<Option<serde_json::Value>, RequestError> {
+    /// Takes out the JSON array of a field.
+    pub(crate) fn array(&mut self, name: &'static str) -> Result<Option<Vec<serde_json::Value>>, RequestError> {
         self.take(&[name], |name, value| match value {
-            Value::Json(json) => Ok(json),
+            Value::Json(serde_json::Value::Array(list)) => Ok(list),
             _ => Err(RequestError::NotAnArray(name)),
         })
     }
 
-    /// Forgets a field unread.
+    /// Drops a field unread.
     pub(crate) fn remove(&mut self, name: &str) {
         self.list.retain(|(other, _)| other != name);
     }
 
-    /// Forgets what is `null`, for brokers that say so when there is none.
+    /// Drops the fields that are `null`, for brokers that send `null` for what the client did not send.
     pub(crate) fn remove_nulls(&mut self) {
         self.list.retain(|(_, value)| *value != Value::Json(serde_json::Value::Null));
     }
 
-    /// What has not been taken out, as text: strings as they stand, everything else as its JSON.
+    /// The fields that have not been taken out, as text: strings as they are, everything else as JSON.
     pub(crate) fn into_remaining(self) -> Result<Vec<(String, String)>, RequestError> {
-        let text = |(name, value): (Cow<str>, Value)| Ok((name.into_owned(), value.into_text("a field")?));
-        self.list.into_iter().map(text).collect()
+        self.list.into_iter().map(|(name, value)| Ok((name.into_owned(), value.into_text(ANY_FIELD)?))).collect()
     }
 
-    /// The names of those that hold a literal `${…}` and nothing else: a placeholder that the broker did not fill in.
-    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().filter(|(_, value)| value.is_placeholder()).map(|(name, _)| name.as_ref())
+    /// Warnings for the fields that hold a literal `${…}` and nothing else: placeholders that the broker did not resolve.
+    pub(crate) fn placeholder_warnings(&self) -> Vec<ConfigWarning> {
+        let placeholders = self.list.iter().filter(|(_, value)| value.is_placeholder());
+        placeholders.map(|(name, _)| ConfigWarning::UnresolvedPlaceholder(name.clone().into_owned())).collect()
     }
 
+    /// Takes out the field that has one of these names. It is an error if two of them are present.
     fn take<T>(
         &mut self,
         names: &[&'static str],
@@ -121,37 +116,45 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    fn read_body(&mut self, request: &Request<'a>) -> Result<(), RequestError> {
+    fn parse_body(&mut self, request: &Request<'a>) -> Result<(), RequestError> {
         match request.media_type() {
-            None => json::read(request.body, self),
-            Some(json) if json.eq_ignore_ascii_case("application/json") => json::read(request.body, self),
+            None => self.parse_json(request.body),
+            Some(json) if json.eq_ignore_ascii_case("application/json") => self.parse_json(request.body),
             Some(form) if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
                 if request.body.trim_ascii_start().starts_with(b"{") {
                     return Err(RequestError::JsonAsForm);
                 }
-                self.read_form(request.body)
+                self.parse_form(request.body)
             }
             Some(_) => Err(RequestError::ContentType),
         }
     }
 
-    fn read_form(&mut self, text: &'a [u8]) -> Result<(), RequestError> {
+    fn parse_json(&mut self, body: &'a [u8]) -> Result<(), RequestError> {
+        json::read(body, |name, value| self.put(name, value))
+    }
+
+    fn parse_form(&mut self, text: &'a [u8]) -> Result<(), RequestError> {
         for pair in text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
                 Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
                 None => (pair, &b""[..]),
             };
-            let name = into_text(form_decode(name)).map_err(|_| RequestError::NotUtf8("a name"))?;
+            let name = into_text(form_decode(name)).map_err(|_| RequestError::NotUtf8("a field name"))?;
             self.put(name, into_text(form_decode(value)).map_or_else(Value::Bytes, Value::Text))?;
         }
         Ok(())
     }
 
-    /// Adds a field, which has to be the only one of its name.
-    pub(crate) fn put(&mut self, name: Cow<'a, str>, value: Value<'a>) -> Result<(), RequestError> {
+    /// Adds a field. Its name must be new, unless the query has it with the same value.
+    fn put(&mut self, name: Cow<'a, str>, value: Value<'a>) -> Result<(), RequestError> {
         if let Some(at) = self.list.iter().position(|(other, _)| *other == name) {
             let is_same = self.list.get(at).is_some_and(|(_, other)| *other == value);
-            return if at < self.in_query && is_same { Ok(()) } else { Err(RequestError::Duplicate(known(&name))) };
+            return if at < self.in_query && is_same {
+                Ok(())
+            } else {
+                Err(RequestError::Duplicate(well_known(&name)))
+            };
         }
         if self.list.len() >= MAX_FIELDS {
             return Err(RequestError::TooManyFields { limit: MAX_FIELDS });
@@ -180,11 +183,11 @@ impl Value<'_> {
     }
 }
 
-/// The names that may be told in an answer; whatever else a request holds is not repeated.
-fn known(name: &str) -> &'static str {
-    const KNOWN: [&str; 8] =
+/// The name of a field as errors may show it. They never repeat other text from a request.
+fn well_known(name: &str) -> &'static str {
+    const NAMES: [&str; 8] =
         ["client_id", "clientid", "username", "password", "peerhost", "client_ip", "topic", "action"];
-    KNOWN.into_iter().find(|known| *known == name).unwrap_or("a field")
+    NAMES.into_iter().find(|known| *known == name).unwrap_or(ANY_FIELD)
 }
 
 /// Decodes `application/x-www-form-urlencoded` to bytes: a password need not be UTF-8.
@@ -196,7 +199,7 @@ fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(percent_decode(&spaced).collect())
 }
 
-/// The bytes as text, or as they are if they are none.
+/// The bytes as text, or the bytes themselves if they are not UTF-8.
 fn into_text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Vec<u8>> {
     match bytes {
         Cow::Borrowed(bytes) => str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| bytes.to_vec()),

@@ -1,132 +1,131 @@
-//! Reading the fields of a JSON object one by one, so that what is there twice is seen, and text is not copied.
+//! The fields of a JSON object, one by one: duplicate names are seen, and text is borrowed from the body.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 
-use crate::RequestError;
-use crate::parse::fields::{Fields, Value};
+use crate::error::RequestError;
 
-/// Reads a JSON object into fields.
-pub(crate) fn read<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Result<(), RequestError> {
-    let mut problem = None;
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let object = Object { fields, problem: &mut problem };
-    match (object.deserialize(&mut json).and_then(|()| json.end()), problem) {
-        (_, Some(problem)) => Err(problem),
+/// The value of a field: text, or anything else in JSON. A form has text, or bytes that are not UTF-8.
+#[derive(Deserialize, PartialEq)]
+#[serde(untagged)]
+pub(crate) enum Value<'a> {
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+    #[serde(skip)]
+    Bytes(Vec<u8>),
+    Json(serde_json::Value),
+}
+
+/// Passes each field of a JSON object to `put`, in order. Stops at the first error.
+pub(crate) fn read<'a>(
+    body: &'a [u8],
+    put: impl FnMut(Cow<'a, str>, Value<'a>) -> Result<(), RequestError>,
+) -> Result<(), RequestError> {
+    let mut rejected = None;
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let object = Object { put, rejected: &mut rejected };
+    let read = json.deserialize_map(object).and_then(|()| json.end());
+    match (read, rejected) {
+        (_, Some(error)) => Err(error),
         (Err(error), None) if error.is_data() => Err(RequestError::NotAnObject),
         (Err(_), None) => Err(RequestError::NotJson),
         (Ok(()), None) => Ok(()),
     }
 }
 
-struct Object<'m, 'a> {
-    fields: &'m mut Fields<'a>,
-    problem: &'m mut Option<RequestError>,
+struct Object<'p, P> {
+    put: P,
+    /// The error of `put`: serde's own error type has no place for it.
+    rejected: &'p mut Option<RequestError>,
 }
 
-impl<'a> DeserializeSeed<'a> for Object<'_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Object<'_, 'a> {
+impl<'a, P: FnMut(Cow<'a, str>, Value<'a>) -> Result<(), RequestError>> Visitor<'a> for Object<'_, P> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
-        while let Some((Name(name), value)) = object.next_entry::<Name, Value>()? {
-            if let Err(problem) = self.fields.put(name, value) {
-                *self.problem = Some(problem);
-                return Err(A::Error::custom("malformed"));
+    fn visit_map<A: MapAccess<'a>>(mut self, mut object: A) -> Result<(), A::Error> {
+        while let Some((Name(name), value)) = object.next_entry()? {
+            if let Err(error) = (self.put)(name, value) {
+                *self.rejected = Some(error);
+                return Err(A::Error::custom("rejected"));
             }
         }
         Ok(())
     }
 }
 
-struct Name<'a>(Cow<'a, str>);
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a> Deserialize<'a> for Name<'a> {
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text).map(Name)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Text;
-
-impl<'a> Visitor<'a> for Text {
-    type Value = Cow<'a, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("text")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Cow<'a, str>, E> {
-        Ok(Cow::Borrowed(text))
+    fn read_all(body: &str) -> Result<Vec<(Cow<'_, str>, Value<'_>)>, RequestError> {
+        let mut fields = Vec::new();
+        read(body.as_bytes(), |name, value| {
+            fields.push((name, value));
+            Ok(())
+        })?;
+        Ok(fields)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Cow<'a, str>, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
-impl<'a> Deserialize<'a> for Value<'a> {
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Any)
-    }
-}
-
-struct Any;
-
-impl<'a> Visitor<'a> for Any {
-    type Value = Value<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("JSON")
+    #[test]
+    fn plain_text_is_borrowed_and_escaped_text_is_decoded() {
+        let fields = read_all(r#"{"plain":"text","esc\"aped":"\u00e9"}"#).unwrap_or_default();
+        let [(plain, Value::Text(text)), (escaped, Value::Text(decoded))] = &fields[..] else { panic!("two texts") };
+        assert!(matches!((plain, text), (Cow::Borrowed("plain"), Cow::Borrowed("text"))));
+        assert_eq!((&**escaped, &**decoded), ("esc\"aped", "é"));
     }
 
-    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Value<'a>, E> {
-        Text.visit_borrowed_str(text).map(Value::Text)
+    #[test]
+    fn other_values_keep_their_json() {
+        let json = r#"[null,true,18446744073709551615,-1,1.5,[],{"a":[1]}]"#;
+        let values: Vec<serde_json::Value> = serde_json::from_str(json).unwrap();
+        for value in values {
+            let body = format!(r#"{{"x":{value}}}"#);
+            let fields = read_all(&body).unwrap_or_default();
+            assert!(fields == [("x".into(), Value::Json(value))], "{body}");
+        }
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value<'a>, E> {
-        Text.visit_str(text).map(Value::Text)
+    #[test]
+    fn every_field_is_passed_on_duplicates_included_until_one_is_rejected() {
+        let mut names = Vec::new();
+        let result = read(br#"{"a":1,"a":2,"b":3,"c":"#, |name, _| {
+            names.push(name.into_owned());
+            if names.len() == 3 { Err(RequestError::Duplicate("a field")) } else { Ok(()) }
+        });
+        assert_eq!(
+            (result, names),
+            (Err(RequestError::Duplicate("a field")), vec!["a".into(), "a".into(), "b".into()])
+        );
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Value<'a>, E> {
-        Ok(Value::Json(serde_json::Value::Null))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'a>, E> {
-        Ok(Value::Json(value.into()))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'a>, E> {
-        Ok(Value::Json(value.into()))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'a>, E> {
-        Ok(Value::Json(value.into()))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'a>, E> {
-        Ok(Value::Json(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, list: A) -> Result<Value<'a>, A::Error> {
-        serde_json::Value::deserialize(SeqAccessDeserializer::new(list)).map(Value::Json)
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, object: A) -> Result<Value<'a>, A::Error> {
-        serde_json::Value::deserialize(MapAccessDeserializer::new(object)).map(Value::Json)
+    #[test]
+    fn broken_json_and_other_types_are_told_apart() {
+        for (body, expected) in [
+            ("", RequestError::NotJson),
+            ("{", RequestError::NotJson),
+            (r#"{"a":1}x"#, RequestError::NotJson),
+            (r#"{"a":"\ud800"}"#, RequestError::NotJson),
+            (r#"{"a":1e999}"#, RequestError::NotJson),
+            (r#"{1:1}"#, RequestError::NotJson),
+            (r#""a"#, RequestError::NotJson),
+            (r#""a""#, RequestError::NotAnObject),
+            ("[1]", RequestError::NotAnObject),
+            ("null", RequestError::NotAnObject),
+        ] {
+            assert_eq!(read_all(body).err(), Some(expected), "{body}");
+        }
+        let deep = format!(r#"{{"a":{}"#, "[".repeat(10_000));
+        assert_eq!(read_all(&deep).err(), Some(RequestError::NotJson));
+        assert_eq!(read(b"{\"a\":\"\xff\"}", |_, _| Ok(())), Err(RequestError::NotJson));
     }
 }

@@ -1,5 +1,7 @@
-//! From an HTTP request to its fields.
+//! From an HTTP request to its fields, and from fields to what they say of a client and of topics.
 
+pub(crate) mod client;
 pub(crate) mod fields;
-pub(crate) mod json;
+mod json;
 pub(crate) mod request;
+pub(crate) mod topic;

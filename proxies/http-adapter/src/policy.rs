@@ -1,89 +1,107 @@
-//! Putting a question to the policy, and what its answer comes to.
+//! The policy that the adapter is composed with.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use brokers::{Access, Action, AuthRequest, AuthorizeRequest, Credentials, Grant, Outcome, Route};
+use brokers::{
+    Access, Action, AuthorizeRequest, Credentials, Grant, Permission, PolicyCall, UnsupportedGrant, Verdict,
+};
 
-use crate::bindings::mqtt_gate::auth::authenticator::{self, Verdict};
-use crate::bindings::mqtt_gate::auth::authorizer::{self, Permission};
+use crate::bindings::mqtt_gate::auth::{authenticator, authorizer};
 use crate::bindings::wasi::clocks::wall_clock;
 
-/// There is no verdict: the policy says that it has none or refuses its settings, or it grants what the broker would take
-/// for something else. Which of these is not kept: there is no log here, and a policy may repeat what it was told.
+/// The policy, an import of this component.
+pub(crate) struct ImportedPolicy;
+
+/// The call gave no verdict: the policy has none or rejects its settings, or the broker cannot enforce its grant.
+///
+/// The cause is dropped: the adapter has no log, and an error text of the policy may repeat credentials.
 pub(crate) struct NoVerdict;
 
-/// What comes of a question.
-///
-/// # Errors
-/// There is no verdict: the client is to be refused.
-pub(crate) fn decide(route: Route, request: AuthRequest) -> Result<Outcome<'static>, NoVerdict> {
-    match request {
-        AuthRequest::Authenticate(who) => {
-            check()?;
-            login(route, who)
-        }
-        AuthRequest::Authorize(what) => {
-            check()?;
-            actions(what).map(|permission| match permission {
-                Permission::Allow => Outcome::Allow(route.allow_action()),
-                Permission::Deny => Outcome::Deny,
-                Permission::Ignore => Outcome::Ignore,
-            })
-        }
-        AuthRequest::AlwaysDeny => Ok(Outcome::Deny),
+impl PolicyCall for ImportedPolicy {
+    type Reason = ();
+    type Error = NoVerdict;
+
+    fn authenticate(&self, credentials: Credentials) -> Result<Verdict<()>, NoVerdict> {
+        check()?;
+        Ok(authenticator::authenticate(&credentials.into()).map_err(|_| NoVerdict)?.into())
+    }
+
+    fn authorize(&self, request: AuthorizeRequest) -> Result<Permission, NoVerdict> {
+        check()?;
+        let AuthorizeRequest { client_id, username, peer_host, attributes, accesses } = request;
+        let (action, topic) = (authorizer::Action::Publish, String::new());
+        let mut request = authorizer::Request { client_id, username, peer_host, action, topic, attributes };
+        Permission::try_combine(accesses.into_iter().map(|access| {
+            request.action = access.action.into();
+            request.topic = access.topic;
+            authorizer::authorize(&request).map(Into::into).map_err(|_| NoVerdict)
+        }))
+    }
+
+    fn now(&self) -> u64 {
+        wall_clock::now().seconds
+    }
+
+    /// Cannot name the policy: a component does not know what it was composed with.
+    fn status_page(&self) -> (u16, Cow<'static, str>) {
+        let (status, policy) = match check() {
+            Ok(()) => (200, "accepts its settings"),
+            Err(NoVerdict) => (503, "refuses its settings: every client is denied"),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let text =
+            format!("mqtt-gate {version} is running, composed with a policy behind wasi:http\npolicy: {policy}\n");
+        (status, text.into())
     }
 }
 
-/// Whether the policy can work with its settings. Parsed before it judges, once in the life of an instance.
-pub(crate) fn check() -> Result<(), NoVerdict> {
-    static GOOD: AtomicBool = AtomicBool::new(false);
-    if !GOOD.load(Relaxed) {
+/// Checks that the policy accepts its settings, once in the life of an instance.
+fn check() -> Result<(), NoVerdict> {
+    static ACCEPTED: AtomicBool = AtomicBool::new(false);
+    if !ACCEPTED.load(Relaxed) {
         authenticator::check().map_err(|_| NoVerdict)?;
-        GOOD.store(true, Relaxed);
+        ACCEPTED.store(true, Relaxed);
     }
     Ok(())
 }
 
-fn login(route: Route, who: Credentials) -> Result<Outcome<'static>, NoVerdict> {
-    let who = authenticator::Credentials {
-        client_id: who.client_id,
-        username: who.username,
-        password: who.password,
-        peer_host: who.peer_host,
-        attributes: who.attributes,
-    };
-    match authenticator::authenticate(&who).map_err(|_| NoVerdict)? {
-        Verdict::Allow(grant) => {
-            let admission = route.allow_login(&grant.into(), wall_clock::now().seconds).map_err(|_| NoVerdict)?;
-            Ok(Outcome::Allow(admission))
+impl From<UnsupportedGrant> for NoVerdict {
+    fn from(_: UnsupportedGrant) -> Self {
+        Self
+    }
+}
+
+impl From<Credentials> for authenticator::Credentials {
+    fn from(credentials: Credentials) -> Self {
+        let Credentials { client_id, username, password, peer_host, attributes } = credentials;
+        Self { client_id, username, password, peer_host, attributes }
+    }
+}
+
+impl From<authenticator::Verdict> for Verdict<()> {
+    fn from(verdict: authenticator::Verdict) -> Self {
+        match verdict {
+            authenticator::Verdict::Allow(grant) => Self::Allow(grant.into()),
+            authenticator::Verdict::Deny(_) => Self::Deny(()),
+            authenticator::Verdict::Ignore => Self::Ignore,
         }
-        Verdict::Deny(_) => Ok(Outcome::Deny),
-        Verdict::Ignore => Ok(Outcome::Ignore),
     }
 }
 
-/// Judges what a connected client wants to do: all of it, or nothing.
-fn actions(asked: AuthorizeRequest) -> Result<Permission, NoVerdict> {
-    let AuthorizeRequest { client_id, username, peer_host, attributes, accesses } = asked;
-    let (action, topic) = (authorizer::Action::Publish, String::new());
-    let mut request = authorizer::Request { client_id, username, peer_host, action, topic, attributes };
-    let mut together = None;
-    for one in accesses {
-        request.action = one.action.into();
-        request.topic = one.topic;
-        let answer = authorizer::authorize(&request).map_err(|_| NoVerdict)?;
-        together = Some(together.map_or(answer, |before| strictest(before, answer)));
+impl From<authenticator::Grant> for Grant {
+    fn from(grant: authenticator::Grant) -> Self {
+        Self { access: grant.access.into(), expires_at: grant.expires_at, attributes: grant.attributes }
     }
-    // Who wants nothing is allowed nothing.
-    Ok(together.unwrap_or(Permission::Deny))
 }
 
-/// What comes of two answers, when both things are accesses.
-fn strictest(one: Permission, other: Permission) -> Permission {
-    match (one, other) {
-        (Permission::Deny, _) | (_, Permission::Deny) => Permission::Deny,
-        (Permission::Ignore, _) | (_, Permission::Ignore) => Permission::Ignore,
-        (Permission::Allow, Permission::Allow) => Permission::Allow,
+impl From<authenticator::Access> for Access {
+    fn from(access: authenticator::Access) -> Self {
+        match access {
+            authenticator::Access::Everything => Self::Everything,
+            authenticator::Access::Only(topics) => Self::Only { publish: topics.publish, subscribe: topics.subscribe },
+            authenticator::Access::BrokerRules => Self::BrokerRules,
+        }
     }
 }
 
@@ -96,19 +114,12 @@ impl From<Action> for authorizer::Action {
     }
 }
 
-/// What a grant says, for the dialects to tell it.
-impl From<authenticator::Grant> for Grant {
-    fn from(grant: authenticator::Grant) -> Self {
-        Self {
-            access: match grant.access {
-                authenticator::Access::Everything => Access::Everything,
-                authenticator::Access::Only(topics) => {
-                    Access::Only { publish: topics.publish, subscribe: topics.subscribe }
-                }
-                authenticator::Access::BrokerRules => Access::BrokerRules,
-            },
-            expires_at: grant.expires_at,
-            attributes: grant.attributes,
+impl From<authorizer::Permission> for Permission {
+    fn from(permission: authorizer::Permission) -> Self {
+        match permission {
+            authorizer::Permission::Allow => Self::Allow,
+            authorizer::Permission::Deny => Self::Deny,
+            authorizer::Permission::Ignore => Self::Ignore,
         }
     }
 }

@@ -1,126 +1,107 @@
-//! A request, read whole: its head, and its body bounded in size.
+//! A request, received in full: its head, and its body bounded in size.
 
-use brokers::{Method, Parsed, RequestError, RequestHead, RequestKind, Route};
+use brokers::{
+    DEFAULT_MAX_BODY, HttpRequest, HttpResponse, MAX_DISCARDED_BODY, PolicyCall, RequestError, RequestHead,
+    RequestKind, header_text, respond, split_target,
+};
 
-use crate::bindings::wasi::http::types::{self, IncomingBody, IncomingRequest};
+use crate::bindings::wasi::http::types::{IncomingBody, IncomingRequest, Method};
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
 
-/// The longest body that is looked at, as in the native host.
-const DEFAULT_MAX_BODY: usize = 64 << 10;
-
-/// How much of a body that is too large is read and thrown away: others may have requests behind it.
-const MAX_DISCARDED_BODY: usize = 4 << 20;
-
-/// The most that is read at once.
+/// The most bytes of one read.
 const CHUNK: u64 = 16 << 10;
 
-/// So many pieces with nothing in them, one after another, are no body that goes on.
-const MAX_EMPTY_CHUNKS: u32 = 64;
+/// The limit of empty reads in a row, so that a stream without data cannot keep the instance busy.
+const MAX_EMPTY_READS: u32 = 64;
 
-/// A request. How long its body took to arrive was for the host to bound.
-pub(crate) struct Request {
+/// A request. The host around the adapter limits how long the body takes.
+pub(crate) struct ReceivedRequest {
     method: String,
-    path: String,
-    query: Option<String>,
+    target: String,
+    /// Names are in lower case.
     headers: Vec<(String, Vec<u8>)>,
     body: Result<Vec<u8>, RequestError>,
 }
 
-impl Request {
-    /// Reads a request to the end of its body, whatever is asked by it.
-    pub(crate) fn read(request: &IncomingRequest) -> Self {
-        let target = request.path_with_query().unwrap_or_default();
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
-            None => (target, None),
-        };
+impl ReceivedRequest {
+    /// Receives a request to the end of its body, whatever its kind.
+    pub(crate) fn receive(request: &IncomingRequest) -> Self {
         let mut headers = request.headers().entries();
         headers.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
-        Self { method: method_name(request.method()), path, query, headers, body: read_body(request) }
+        Self {
+            method: method_name(request.method()),
+            target: request.path_with_query().unwrap_or_default(),
+            headers,
+            body: receive_body(request),
+        }
     }
 
-    /// What it comes for.
-    pub(crate) fn errand(&self) -> RequestKind {
-        let head = RequestHead {
+    /// Answers the request.
+    pub(crate) fn respond(&self, policy: &impl PolicyCall) -> HttpResponse {
+        let (path, query) = split_target(&self.target);
+        let has_body = !self.body.as_ref().is_ok_and(Vec::is_empty);
+        let head = RequestHead { method: &self.method, path, has_query: query.is_some(), has_body };
+        let request = HttpRequest {
+            kind: RequestKind::of(&head, self.headers.iter().map(|(name, _)| name.as_str())),
             method: &self.method,
-            path: &self.path,
-            has_query: self.query.is_some(),
-            has_body: !self.body.as_ref().is_ok_and(Vec::is_empty),
+            query,
+            header: &|name| self.header(name),
+            body: self.body.as_deref().map_err(Clone::clone),
         };
-        RequestKind::of(&head, self.headers.iter().map(|(name, _)| name.as_str()))
+        respond(&request, policy)
     }
 
-    /// What it asks.
-    pub(crate) fn ask(&self, route: Route, method: Option<Method>) -> Result<Parsed, RequestError> {
-        let body = self.body.as_ref().map_err(Clone::clone)?;
-        let method = method.ok_or(RequestError::Method)?;
-        let header = |name: &str| self.header(name);
-        route.parse(&brokers::Request { method, query: self.query.as_deref(), header: &header, body })
-    }
-
-    /// The method, as it was sent.
-    pub(crate) fn method(&self) -> &str {
-        &self.method
-    }
-
-    /// Whether a browser asks for a page.
-    pub(crate) fn is_cross_origin(&self) -> bool {
-        self.header("origin").is_some()
-    }
-
-    /// A header by its name in lower case; the empty text if it is none.
     fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
-        let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-        Some(if is_text { str::from_utf8(value).unwrap_or_default() } else { "" })
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| header_text(value))
     }
 }
 
-fn method_name(method: types::Method) -> String {
+fn method_name(method: Method) -> String {
     let name = match method {
-        types::Method::Get => "GET",
-        types::Method::Head => "HEAD",
-        types::Method::Post => "POST",
-        types::Method::Put => "PUT",
-        types::Method::Delete => "DELETE",
-        types::Method::Connect => "CONNECT",
-        types::Method::Options => "OPTIONS",
-        types::Method::Trace => "TRACE",
-        types::Method::Patch => "PATCH",
-        types::Method::Other(name) => return name,
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => return name,
     };
     name.to_owned()
 }
 
-fn read_body(request: &IncomingRequest) -> Result<Vec<u8>, RequestError> {
+fn receive_body(request: &IncomingRequest) -> Result<Vec<u8>, RequestError> {
     let body: IncomingBody = request.consume().map_err(|()| RequestError::Truncated)?;
     let stream = body.stream().map_err(|()| RequestError::Truncated)?;
     let mut whole = Vec::new();
-    // Each piece holds something, so that the limits bound both loops.
-    while let Some(piece) = next_piece(&stream)? {
-        if whole.len() + piece.len() > DEFAULT_MAX_BODY {
-            discard(&stream, whole.len() + piece.len());
+    // No chunk is empty, so the limits bound both loops.
+    while let Some(chunk) = next_chunk(&stream)? {
+        if whole.len() + chunk.len() > DEFAULT_MAX_BODY {
+            discard(&stream, whole.len() + chunk.len());
             return Err(RequestError::TooLarge { limit: DEFAULT_MAX_BODY });
         }
-        whole.extend_from_slice(&piece);
+        whole.extend_from_slice(&chunk);
     }
     Ok(whole)
 }
 
+/// Reads and drops the rest of a body of which `read` bytes have arrived.
 fn discard(stream: &InputStream, mut read: usize) {
     while read <= MAX_DISCARDED_BODY
-        && let Ok(Some(piece)) = next_piece(stream)
+        && let Ok(Some(chunk)) = next_chunk(stream)
     {
-        read += piece.len();
+        read += chunk.len();
     }
 }
 
-/// The next piece that holds something; `None` at the end.
-fn next_piece(stream: &InputStream) -> Result<Option<Vec<u8>>, RequestError> {
-    for _ in 0..MAX_EMPTY_CHUNKS {
+/// The next chunk that is not empty; `None` at the end.
+fn next_chunk(stream: &InputStream) -> Result<Option<Vec<u8>>, RequestError> {
+    for _ in 0..MAX_EMPTY_READS {
         match stream.blocking_read(CHUNK) {
-            Ok(piece) if piece.is_empty() => {}
-            Ok(piece) => return Ok(Some(piece)),
+            Ok(chunk) if chunk.is_empty() => {}
+            Ok(chunk) => return Ok(Some(chunk)),
             Err(StreamError::Closed) => return Ok(None),
             Err(StreamError::LastOperationFailed(_)) => return Err(RequestError::Truncated),
         }
