@@ -1,40 +1,51 @@
-# The commands of the project. Each sets up what it needs; on a machine with Rust nothing has to be done first.
+# Commands of the project. Each sets up what it needs; a machine with Rust needs nothing else.
 #
-#   make run     build the gate and serve a demonstration: prints a credential and the curl line that is let in
-#   make test    every test
-#   make build   the program for use, target/release/mqtt-gate: slower to build, faster to run
-#   make deb     the Debian package, target/debian/*.deb; needs cargo-deb (cargo install cargo-deb --locked)
-#   make bench   how fast the program for use answers, beside the same checks compiled in; writes docs/PERFORMANCE.md
-#   make bench-check   the shortest such comparison: fails when the gate has become slow
-#   make bench-call    one login judged in process, by criterion
-#   make lint    formatting, clippy with warnings denied
-#   make policy DIR=policies/lockdown    one policy, as target/components/lockdown.wasm
+#   make run          build the gate and serve a demo: prints a credential, and the curl command that it allows
+#   make test         run every test
+#   make test-quick   run the tests that need no broker, proxy or browser
+#   make lint         check formatting, and run clippy with warnings denied
+#   make build        build the release program, target/release/mqtt-gate
+#   make deb          build the Debian package, target/debian/*.deb; needs cargo-deb (cargo install cargo-deb --locked)
+#   make bench        measure the release program beside the same checks in native code; writes docs/PERFORMANCE.md
+#   make bench-check  run the shortest of these measurements, and fail if the gate has become slow
+#   make bench-call   measure one call in process, with criterion
+#   make policy DIR=policies/lockdown   build one policy, target/components/lockdown.wasm
 #
-# WASM_STD chooses where the standard library for WebAssembly comes from: auto, rustup or debian (componentize/setup).
+# WASM_STD chooses where the WebAssembly standard library comes from: auto, rustup or debian (componentize/setup).
 
 WASM_STD ?= auto
 CARGO_TARGET_DIR ?= target
 override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export WASM_STD CARGO_TARGET_DIR
 
-.PHONY: run test build deb deb-package bench bench-check bench-call bench-build lint policy components componentize setup
+# Every build of the dev profile names the whole workspace, so that all of them resolve the same features and share what
+# was compiled once.
+DEV_BUILD := cargo build --workspace
 
-run: components
-	cargo build --locked --workspace --bin mqtt-gate
+.PHONY: run test test-quick build deb deb-package bench bench-check bench-call bench-build lint policy components \
+	componentize setup first-build-notice
+
+run: first-build-notice components
+	$(DEV_BUILD) --locked --bin mqtt-gate
 	@mkdir -p $(CARGO_TARGET_DIR)/demo
 	@cp $(CARGO_TARGET_DIR)/components/auth_core.wasm $(CARGO_TARGET_DIR)/demo/policy.wasm
-	@printf 'Policies to copy over the one of the demonstration:\n  %s\n  %s\n\n' \
+	@printf '\nPolicies to copy over the policy of the demo:\n  %s\n  %s\n\n' \
 		$(CARGO_TARGET_DIR)/components/auth_core.wasm $(CARGO_TARGET_DIR)/components/lockdown.wasm
 	@$(CARGO_TARGET_DIR)/debug/mqtt-gate serve --demo --policy $(CARGO_TARGET_DIR)/demo/policy.wasm
+
+first-build-notice:
+	@[ -e $(CARGO_TARGET_DIR)/debug/mqtt-gate ] || printf '%s\n' \
+		'First build: two policies, an Envoy filter, and the gate with its WebAssembly compiler.' \
+		'This compiles about 300 crates once, which takes about ten minutes on two cores. Later builds take seconds.'
 
 build: setup
 	cargo build --locked --release --bin mqtt-gate
 
 deb: build components deb-package
 
-# The package of what has been built.
+# Packages what was built before.
 deb-package:
-	@command -v cargo-deb >/dev/null || { echo 'no cargo-deb: cargo install cargo-deb --locked' >&2; exit 1; }
+	@command -v cargo-deb >/dev/null || { echo 'cargo-deb is missing: cargo install cargo-deb --locked' >&2; exit 1; }
 	@mkdir -p $(CARGO_TARGET_DIR)/release/deb
 	cp $(CARGO_TARGET_DIR)/components/*.wasm $(CARGO_TARGET_DIR)/release/deb/
 	for shell in bash fish zsh; do $(CARGO_TARGET_DIR)/release/mqtt-gate completions $$shell \
@@ -44,6 +55,10 @@ deb-package:
 test: setup
 	@tests/setup $(CARGO_TARGET_DIR)
 	cargo test --workspace --locked
+
+# The names of tests that need programs of tests/setup contain `external`.
+test-quick: setup
+	cargo test --workspace --locked -- --skip ::external::
 
 bench: bench-build
 	$(CARGO_TARGET_DIR)/release/bench run --gate $(CARGO_TARGET_DIR)/release/mqtt-gate \
@@ -55,26 +70,25 @@ bench-check: bench-build
 bench-call: setup
 	cargo bench --locked --package bench --bench call
 
-# Both at once: they share what they are linked from. And a host of wasi:http, of libraries that the tests have built already.
+# Both at once, because they share their dependencies. The wasi:http host uses those that the tests built.
 bench-build: setup
 	cargo build --locked --release --package mqtt-gate --package bench
-	cargo build --locked --workspace --bin wasi-host
+	$(DEV_BUILD) --locked --bin wasi-host
 
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# The policies of this repository and the filter for Envoy, as files for an operator: target/components/*.wasm
+# The policies and the Envoy filter of this repository, as files for an operator: target/components/*.wasm
 components: componentize
 	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown --module proxies/envoy-filter
 
 policy: componentize
 	$(CARGO_TARGET_DIR)/debug/componentize $(DIR)
 
-# With --workspace, here and in `run`, so that what is built once serves the tests too. Without --locked, so that a policy
-# can be added.
+# Without --locked, so that a policy can be added.
 componentize: setup
-	cargo build --workspace --bin componentize
+	$(DEV_BUILD) --bin componentize
 
 setup:
 	@componentize/setup $(WASM_STD) $(CARGO_TARGET_DIR)

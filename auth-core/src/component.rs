@@ -1,4 +1,4 @@
-//! The edge of the component: the only file that reads the settings and looks at the clock.
+//! The component's exports. Only this file reads the settings from the host, and the clock.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -7,7 +7,8 @@ use bindings::exports::mqtt_gate::auth::{authenticator as wit, authorizer};
 use bindings::wasi::{clocks::wall_clock, config::store};
 
 use crate::{
-    Access, Action, Credentials, Permission, Reason, Settings, UnixTime, Verdict, Wish, authenticate, authorize,
+    Access, Action, AuthorizeRequest, Credentials, DenyReason, Permission, Settings, UnixTime, Verdict, authenticate,
+    authorize,
 };
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
@@ -15,7 +16,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../wit", world: "access-policy", generate_all });
 }
 
-/// The default policy, as a component exports it.
+/// The default policy as a component.
 pub struct Policy;
 
 #[cfg(target_arch = "wasm32")]
@@ -27,13 +28,13 @@ mod exports {
 }
 
 impl wit::Guest for Policy {
-    /// Asks for each setting by its name, so that the host can tell which ones are meant for this policy.
+    /// Validates the settings. Reads each setting by name, so that the host can report settings that no policy reads.
     fn check() -> Result<(), String> {
-        // A store that cannot answer is told apart from one that has no such setting: a missing group list has a default.
+        // A store that fails is an error. Treating it as a missing setting would silently apply the default.
         let unreadable = Cell::new(None);
         let settings = Settings::read(|name| {
             store::get(name).unwrap_or_else(|_| {
-                unreadable.set(Some(format!("{name}: the host cannot read this setting")));
+                unreadable.set(Some(format!("{name}: the host failed to read this setting; see the log of the host")));
                 None
             })
         });
@@ -43,29 +44,29 @@ impl wit::Guest for Policy {
         }
     }
 
-    fn authenticate(who: wit::Credentials) -> Result<wit::Verdict, String> {
-        let who = Credentials {
-            client_id: &who.client_id,
-            username: who.username.as_deref(),
-            password: who.password.as_deref(),
+    fn authenticate(credentials: wit::Credentials) -> Result<wit::Verdict, String> {
+        let credentials = Credentials {
+            client_id: &credentials.client_id,
+            username: credentials.username.as_deref(),
+            password: credentials.password.as_deref(),
         };
         let now = || UnixTime(wall_clock::now().seconds);
-        Ok(authenticate(&who, settings()?, now).into())
+        Ok(authenticate(&credentials, settings()?, now).into())
     }
 }
 
 impl authorizer::Guest for Policy {
-    fn authorize(what: authorizer::Request) -> Result<authorizer::Permission, String> {
-        let wish = Wish {
-            client_id: &what.client_id,
-            username: what.username.as_deref(),
-            action: match what.action {
+    fn authorize(request: authorizer::Request) -> Result<authorizer::Permission, String> {
+        let request = AuthorizeRequest {
+            client_id: &request.client_id,
+            username: request.username.as_deref(),
+            action: match request.action {
                 authorizer::Action::Publish => Action::Publish,
                 authorizer::Action::Subscribe => Action::Subscribe,
             },
-            topic: &what.topic,
+            topic: &request.topic,
         };
-        Ok(match authorize(&wish, settings()?) {
+        Ok(match authorize(&request, settings()?) {
             Permission::Allow => authorizer::Permission::Allow,
             Permission::Deny => authorizer::Permission::Deny,
             Permission::Ignore => authorizer::Permission::Ignore,
@@ -73,15 +74,15 @@ impl authorizer::Guest for Policy {
     }
 }
 
-/// The settings, read and made ready once: an instance never sees others.
+/// Returns the settings. They are parsed once per instance, because they cannot change during its life.
 fn settings() -> Result<&'static Settings, String> {
     static SETTINGS: OnceLock<Result<Settings, String>> = OnceLock::new();
     SETTINGS.get_or_init(read_settings).as_ref().map_err(Clone::clone)
 }
 
-/// All at once: it is one call of the host, and an instance that judges a single login pays for it.
+/// Reads all settings with one host call, because an instance may serve only one login.
 fn read_settings() -> Result<Settings, String> {
-    let all = store::get_all().map_err(|_| "the host cannot read the settings")?;
+    let all = store::get_all().map_err(|_| "settings: the host failed to read them; see the log of the host")?;
     let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     Settings::read(get).map_err(|error| error.to_string())
 }
@@ -95,8 +96,8 @@ impl From<Verdict> for wit::Verdict {
                 key_id: grant.key_id,
                 attributes: Vec::new(),
             }),
-            Verdict::Deny(Reason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
-            Verdict::Deny(Reason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),
+            Verdict::Deny(DenyReason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
+            Verdict::Deny(DenyReason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),
         }
     }
 }

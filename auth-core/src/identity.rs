@@ -1,62 +1,62 @@
-//! What a client id must look like.
+//! The format of a client id.
 
-/// The most bytes a client id may have.
-pub const MAX_CLIENT_ID: usize = 256;
+/// Maximum length of a client id.
+pub const MAX_CLIENT_ID_BYTES: usize = 256;
 
-/// The group whose devices may be called `mqtt_gateway` instead of by a MAC address.
+/// The only group whose client ids may contain [`GATEWAY_NAME`] in place of a MAC address.
 const GATEWAY_GROUP: &str = "GID_gateway";
 const GATEWAY_NAME: &str = "mqtt_gateway";
 
-/// A well-formed client id, `group@@@mac@@@third`, taken apart.
+/// The fields of a well-formed client id, `group@@@mac@@@suffix`.
 ///
-/// No field is empty, and none holds a character that separates anything further on: no `@`, no `|` (which separates
-/// the two signed texts) and no `+`, `#` or `/` (which mean something in a topic filter).
+/// No field is empty. No field contains `@`, `|` (the separator in the signed text), or `+`, `#` and `/` (special in
+/// topic filters).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceId<'a> {
-    /// The whole of it.
+    /// The complete client id.
     pub client_id: &'a str,
-    /// The kind of device.
+    /// The group of the device.
     pub group: &'a str,
     /// The MAC address as the device writes it, or `mqtt_gateway`.
     pub mac: &'a str,
-    /// A UUID, a time or the MAC address again: what generators put here varies.
-    pub third: &'a str,
+    /// A UUID, a timestamp or the MAC address again, depending on the generator.
+    pub suffix: &'a str,
 }
 
 impl<'a> DeviceId<'a> {
-    /// Takes a client id apart; `None` if it is not a well-formed one.
+    /// Parses a client id; `None` if it is malformed.
     #[must_use]
     pub fn parse(client_id: &'a str) -> Option<Self> {
-        if client_id.len() > MAX_CLIENT_ID {
+        if client_id.len() > MAX_CLIENT_ID_BYTES {
             return None;
         }
         let mut rest = client_id;
-        let device = Self { client_id, group: field(&mut rest)?, mac: field(&mut rest)?, third: rest };
+        let device = Self { client_id, group: take_field(&mut rest)?, mac: take_field(&mut rest)?, suffix: rest };
         let well_formed = is_group(device.group)
             && (is_mac(device.mac) || (device.mac == GATEWAY_NAME && device.group == GATEWAY_GROUP))
-            && is_third(device.third);
+            && is_suffix(device.suffix);
         well_formed.then_some(device)
     }
 }
 
-/// Takes off a field and the three `@` behind it. No field holds one.
-fn field<'a>(rest: &mut &'a str) -> Option<&'a str> {
-    let (field, behind) = rest.split_at(rest.bytes().position(|b| b == b'@')?);
-    *rest = behind.strip_prefix("@@@")?;
+/// Removes a field and the `@@@` after it from the front of `rest`.
+fn take_field<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let (field, after) = rest.split_at(rest.bytes().position(|b| b == b'@')?);
+    *rest = after.strip_prefix("@@@")?;
     Some(field)
 }
 
-/// Whether this can be the name of a group.
+/// Whether `text` is a valid group name.
 #[must_use]
 pub fn is_group(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
-fn is_third(text: &str) -> bool {
+fn is_suffix(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
 }
 
-/// Six hexadecimal pairs, in either case, joined by one separator throughout.
+/// Whether `text` is six hexadecimal pairs in either case, all joined by the same separator.
 fn is_mac(text: &str) -> bool {
     let &[_, _, separator @ (b'_' | b':' | b'-'), ..] = text.as_bytes() else {
         return false;
@@ -72,13 +72,13 @@ mod tests {
     const GOOD: &str = "GID_test@@@AA_bb_CC_dd_EE_ff@@@6e7d3c2a-8b1f";
 
     #[test]
-    fn a_client_id_is_taken_apart() {
+    fn parses_client_id_fields() {
         let device = DeviceId::parse(GOOD).unwrap();
-        assert_eq!((device.group, device.mac, device.third), ("GID_test", "AA_bb_CC_dd_EE_ff", "6e7d3c2a-8b1f"));
+        assert_eq!((device.group, device.mac, device.suffix), ("GID_test", "AA_bb_CC_dd_EE_ff", "6e7d3c2a-8b1f"));
     }
 
     #[test]
-    fn what_is_not_quite_a_client_id_is_refused() {
+    fn rejects_malformed_client_ids() {
         let long = format!("GID_test@@@AA_bb_CC_dd_EE_ff@@@{}", "x".repeat(129));
         for bad in [
             "",
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_gateways_group_has_a_gateway() {
+    fn gateway_name_requires_the_gateway_group() {
         assert!(DeviceId::parse("GID_gateway@@@mqtt_gateway@@@1764000000000").is_some());
         assert!(DeviceId::parse("GID_gateway@@@mqtt_gateways@@@1").is_none());
     }

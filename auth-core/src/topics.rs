@@ -1,148 +1,22 @@
-//! What a device may publish and subscribe to, from the operator's templates.
-//!
-//! The same filters go into a grant, for brokers that keep to it by themselves, and answer brokers that ask topic by
-//! topic, so that both ways give the same permission.
+//! Checks of publishes and subscribes against the topics of a device.
 
-use crate::Action;
 use crate::filter::{covers, is_filter, unshared};
-use crate::identity::DeviceId;
-use crate::settings::{SettingError, items};
-
-/// Topic filters with places to fill in, each checked to be a filter whatever is filled in.
-pub(crate) struct Templates {
-    publish: Vec<Template>,
-    subscribe: Vec<Template>,
-}
-
-impl Templates {
-    /// Parses both settings; `None` if neither is set, which leaves topics to the broker's own rules.
-    pub(crate) fn parse(publish: Option<String>, subscribe: Option<String>) -> Result<Option<Self>, SettingError> {
-        if publish.is_none() && subscribe.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            publish: Template::parse_list("publish-topics", publish, |_| Ok(()))?,
-            subscribe: Template::parse_list("subscribe-topics", subscribe, keeps_to_itself)?,
-        }))
-    }
-}
-
-/// The topics of one device, as MQTT topic filters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topics {
-    /// What it may publish to.
-    pub publish: Vec<String>,
-    /// What it may subscribe to.
-    pub subscribe: Vec<String>,
-}
+use crate::types::{Action, Topics};
 
 impl Topics {
-    /// Fills in the templates. What is filled in holds no `+`, `#` or `/`: a [`DeviceId`] has none.
-    pub(crate) fn of(templates: &Templates, device: &DeviceId) -> Self {
-        let fill = |templates: &[Template]| templates.iter().map(|template| template.fill(device)).collect();
-        Self { publish: fill(&templates.publish), subscribe: fill(&templates.subscribe) }
-    }
-
-    /// Whether a device with these topics may do this.
+    /// Whether a device with these topics may publish to the topic name, or subscribe to the topic filter, `topic`.
     #[must_use]
     pub fn allow(&self, action: Action, topic: &str) -> bool {
         match action {
             Action::Publish => {
-                !topic.contains(['+', '#']) && is_filter(topic) && self.publish.iter().any(|one| covers(one, topic))
+                !topic.contains(['+', '#'])
+                    && is_filter(topic)
+                    && self.publish.iter().any(|granted| covers(granted, topic))
             }
             Action::Subscribe => {
                 let filter = unshared(topic).filter(|filter| is_filter(filter));
-                filter.is_some_and(|filter| self.subscribe.iter().any(|one| covers(one, filter)))
+                filter.is_some_and(|filter| self.subscribe.iter().any(|granted| covers(granted, filter)))
             }
-        }
-    }
-}
-
-/// Whether EMQX keeps subscriptions to this filter. It compares level by level, so that a `+` at the end allows to
-/// subscribe to `#` in its place; the gate denies that by name, which it cannot when a name stands for an earlier `+`.
-fn keeps_to_itself(filter: &str) -> Result<(), &'static str> {
-    let before = filter.strip_suffix('+').or_else(|| filter.strip_suffix("+/#"));
-    if before.is_some_and(|before| before.contains('+')) {
-        return Err(
-            "a `+` before a last level that is `+` too: EMQX lets such a subscription reach below that level; \
-                    end the filter with `#`, or name the earlier levels",
-        );
-    }
-    Ok(())
-}
-
-/// With these a topic filter means something else to EMQX.
-const MEANINGS: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
-
-struct Template(Vec<Part>);
-
-enum Part {
-    Text(String),
-    Group,
-    Mac,
-    Third,
-    ClientId,
-}
-
-impl Template {
-    fn parse_list(
-        name: &'static str,
-        text: Option<String>,
-        check: impl Fn(&str) -> Result<(), &'static str>,
-    ) -> Result<Vec<Self>, SettingError> {
-        let fails = |problem| SettingError { name, problem };
-        let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(fails);
-        items(&text.unwrap_or_default()).map(parse).collect()
-    }
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.contains("${") || MEANINGS.iter().any(|begin| text.starts_with(begin)) {
-            return Err(
-                "EMQX reads more than a filter into one that begins with `eq `, $share/, $queue/ or $exclusive/, \
-                        or holds `${`; write {mac} for the mac, and the filter alone for a shared subscription",
-            );
-        }
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or("a `{` without its `}`")?;
-            parts.push(Part::Text(before.to_owned()));
-            parts.push(Part::named(name).ok_or("only {group}, {mac}, {id} and {client-id} can be filled in")?);
-            rest = after;
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        let template = Self(parts);
-        let example = DeviceId { client_id: "x", group: "x", mac: "x", third: "x" };
-        if is_filter(&template.fill(&example)) {
-            Ok(template)
-        } else {
-            Err("not an MQTT topic filter: `+` and `#` are whole levels, `#` is the last one, there is no `}` alone")
-        }
-    }
-
-    fn fill(&self, device: &DeviceId) -> String {
-        self.0.iter().map(|part| part.text(device)).collect()
-    }
-}
-
-impl Part {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "group" => Self::Group,
-            "mac" => Self::Mac,
-            "id" => Self::Third,
-            "client-id" => Self::ClientId,
-            _ => return None,
-        })
-    }
-
-    fn text<'a>(&'a self, device: &DeviceId<'a>) -> &'a str {
-        match self {
-            Self::Text(text) => text,
-            Self::Group => device.group,
-            Self::Mac => device.mac,
-            Self::Third => device.third,
-            Self::ClientId => device.client_id,
         }
     }
 }
@@ -151,54 +25,13 @@ impl Part {
 mod tests {
     use super::*;
 
-    fn filled(text: &str) -> Option<String> {
-        let device = DeviceId::parse("GID_test@@@AA_BB_CC_DD_EE_FF@@@uuid").unwrap();
-        Template::parse(text).ok().map(|template| template.fill(&device))
-    }
-
-    #[test]
-    fn every_place_is_filled_in() {
-        for (template, filter) in [
-            ("devices/{mac}/up", "devices/AA_BB_CC_DD_EE_FF/up"),
-            ("{group}/{id}/+/#", "GID_test/uuid/+/#"),
-            ("c/{client-id}", "c/GID_test@@@AA_BB_CC_DD_EE_FF@@@uuid"),
-            ("pre-{mac}-post", "pre-AA_BB_CC_DD_EE_FF-post"),
-            ("#", "#"),
-            ("/", "/"),
-        ] {
-            assert_eq!(filled(template).as_deref(), Some(filter));
-        }
-    }
-
-    #[test]
-    fn what_is_no_filter_is_refused() {
-        for bad in [
-            "a/#/b",
-            "a+",
-            "a/+{mac}",
-            "{mac}#",
-            "##",
-            "{mac",
-            "mac}",
-            "{}",
-            "{MAC}",
-            "{{mac}}",
-            "a\0b",
-            "${mac}",
-            "eq a",
-            "$share/g/a",
-        ] {
-            assert_eq!(filled(bad), None, "{bad}");
-        }
-    }
-
     fn topics() -> Topics {
         let list = |filters: &[&str]| filters.iter().map(|&filter| filter.to_owned()).collect();
         Topics { publish: list(&["up/aa", "log/aa/#", "$own/aa"]), subscribe: list(&["down/aa/#", "all/+", "news"]) }
     }
 
     #[test]
-    fn what_a_filter_of_the_device_covers_is_allowed_and_nothing_else() {
+    fn allows_exactly_what_the_device_filters_cover() {
         for (action, topic, allowed) in [
             (Action::Publish, "up/aa", true),
             (Action::Publish, "log/aa", true),
@@ -239,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_at_the_beginning_leaves_the_brokers_own_topics_alone() {
+    fn leading_wildcard_excludes_dollar_topics() {
         let everything = Topics { publish: vec!["#".into()], subscribe: vec!["#".into(), "+/x".into()] };
         assert!(everything.allow(Action::Publish, "a/b") && everything.allow(Action::Subscribe, "#"));
         for own in ["$SYS/brokers", "$SYS/#", "$delayed/1/a", "$x/x"] {

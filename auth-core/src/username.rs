@@ -1,4 +1,4 @@
-//! What a user name must look like.
+//! The format of a user name.
 
 use std::fmt;
 
@@ -7,56 +7,57 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The most bytes a user name may have.
-pub const MAX_USERNAME: usize = 4096;
+/// Maximum length of a user name.
+pub const MAX_USERNAME_BYTES: usize = 4096;
 
 /// Whether a user name is canonical padded base64 of a UTF-8 JSON object whose `ip` is a string.
 ///
-/// The signature covers the text of the user name and not what it decodes to, so no second spelling of the same
-/// object is let in: base64 with loose trailing bits, without its padding or with anything skipped is refused.
+/// The signature covers the text of the user name, not the decoded object. So each object has one accepted encoding:
+/// base64 with loose trailing bits, without padding or with skipped characters is refused.
 #[must_use]
 pub fn is_well_formed(username: &str) -> bool {
-    if username.is_empty() || username.len() > MAX_USERNAME {
+    if username.is_empty() || username.len() > MAX_USERNAME_BYTES {
         return false;
     }
-    // Nearly every one has its place on the stack.
+    // Almost every user name fits the buffer on the stack.
     let (mut short, mut long) = ([0; 96], Vec::new());
     let decoded = if username.len() <= short.len() / 3 * 4 {
         &mut short[..]
     } else {
-        long.resize(MAX_USERNAME / 4 * 3, 0);
+        long.resize(MAX_USERNAME_BYTES / 4 * 3, 0);
         &mut long
     };
     let Ok(length) = BASE64_STANDARD.decode_slice(username, decoded) else {
         return false;
     };
     let bytes = decoded.get(..length).unwrap_or_default();
-    if is_usual(bytes) {
+    if is_common_form(bytes) {
         return true;
     }
-    // Checked as a whole, because the JSON parser does not look into the strings it skips.
+    // Check all bytes: the JSON parser does not validate the strings that it skips.
     let Ok(json) = str::from_utf8(bytes) else {
         return false;
     };
     serde_json::from_str::<UserName>(json).is_ok_and(|name| name.ip_is_text)
 }
 
-/// Whether this is what nearly every device sends, which needs no parser: `ip` alone, and text without escapes.
-fn is_usual(json: &[u8]) -> bool {
+/// Whether this is the form that almost every device sends: the field `ip` alone, printable ASCII without escapes. It
+/// needs no parser.
+fn is_common_form(json: &[u8]) -> bool {
     let text = json.strip_prefix(b"{\"ip\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
     let text = text.and_then(|text| text.strip_prefix(b"\"")?.strip_suffix(b"\"}"));
     text.is_some_and(|text| text.iter().all(|b| matches!(b, b' '..=b'~') && !b"\"\\".contains(b)))
 }
 
-/// The one fact about the object. Of several members called `ip` the last one counts, as it does for the generators
-/// and validators in the field.
+/// The decoded JSON object. If there are several fields `ip`, the last one counts, as in the existing generators and
+/// validators.
 struct UserName {
     ip_is_text: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
-enum Member {
+enum Field {
     Ip,
     #[serde(other)]
     Other,
@@ -77,15 +78,15 @@ impl<'de> Visitor<'de> for UserNameVisitor {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UserName, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<UserName, A::Error> {
         let mut ip = None;
-        while let Some(member) = members.next_key()? {
-            match member {
-                Member::Ip => ip = Some(members.next_value::<&RawValue>()?),
-                Member::Other => drop(members.next_value::<IgnoredAny>()?),
+        while let Some(field) = fields.next_key()? {
+            match field {
+                Field::Ip => ip = Some(fields.next_value::<&RawValue>()?),
+                Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
-        // Parsed, and not just looked at: `"\ud800"` is in quotes, and no text.
+        // Parse the string: `"\ud800"` is in quotes, but is not valid text.
         Ok(UserName { ip_is_text: ip.is_some_and(|ip| serde_json::from_str::<String>(ip.get()).is_ok()) })
     }
 }
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_textual_ip_is_let_in() {
+    fn accepts_json_objects_with_a_string_ip() {
         for json in [
             r#"{"ip":"127.0.0.1"}"#,
             r#"{"ip": "unknown"}"#,
@@ -116,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_have_any_length_up_to_the_most() {
-        let longest = MAX_USERNAME / 4 * 3 - r#"{"ip":""}"#.len();
+    fn accepts_user_names_up_to_the_maximum_length() {
+        let longest = MAX_USERNAME_BYTES / 4 * 3 - r#"{"ip":""}"#.len();
         for length in (80..100).chain([longest]) {
             assert!(is_well_formed_json(format!(r#"{{"ip":"{}"}}"#, "x".repeat(length))), "{length}");
         }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn rejects_everything_else() {
         for json in [
             "",
             "{}",
@@ -156,12 +157,12 @@ mod tests {
             assert!(!is_well_formed_json(json), "{json}");
         }
         assert!(!is_well_formed_json(b"{\"ip\":\"1\",\"x\":\"\xff\"}"));
-        assert!(!is_well_formed_json(format!(r#"{{"ip":"1","x":"{}"}}"#, "y".repeat(MAX_USERNAME))));
+        assert!(!is_well_formed_json(format!(r#"{{"ip":"1","x":"{}"}}"#, "y".repeat(MAX_USERNAME_BYTES))));
         assert!(!is_well_formed_json(format!(r#"{{"ip":{}}}"#, "[".repeat(1500))));
     }
 
     #[test]
-    fn there_is_one_spelling_of_an_object() {
+    fn rejects_non_canonical_base64() {
         assert!(is_well_formed("eyJpcCI6IjEifQ=="));
         for other in
             ["eyJpcCI6IjEifQ", "eyJpcCI6IjEifR==", "eyJp cCI6IjEifQ==", "eyJpcCI6IjEifQ==\n", "eyJpcCI6IjEifQ==="]

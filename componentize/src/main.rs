@@ -1,5 +1,5 @@
-//! `componentize [--module] CRATE...`: builds each crate and says where the component lies; of those that come after
-//! `--module`, the module.
+//! `componentize CRATE... [--module CRATE...]`: builds each crate as a component, those after `--module` as modules.
+//! Prints the path of each file.
 
 use std::path::Path;
 

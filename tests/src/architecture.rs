@@ -1,76 +1,219 @@
-//! Who may name what (docs/ARCHITECTURE.md): the rooms keep to themselves what they own.
+//! The layers of each crate (docs/ARCHITECTURE.md): a folder imports only layers below it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/src");
-const AUTH_CORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../auth-core/src");
-
-const ENVOY_FILTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxies/envoy-filter/src");
-
-/// The sources under a directory that hold this text, outside comments.
-fn naming(directory: &str, text: &str) -> Vec<String> {
-    let mut names: Vec<String> = sources(Path::new(directory))
-        .into_iter()
-        .filter(|path| {
-            let source = fs::read_to_string(path).unwrap();
-            source.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| names(line, text))
-        })
-        .map(|path| path.strip_prefix(directory).unwrap().display().to_string())
-        .collect();
-    names.sort();
-    names
+/// A crate and its layers, the lowest first. A layer is a set of folders and files without `.rs`.
+struct Layers {
+    source: &'static str,
+    layers: &'static [&'static [&'static str]],
 }
 
-/// Whether a line holds this text, and not as the end of a longer name.
-fn names(line: &str, text: &str) -> bool {
-    let is_part = |before: Option<char>| before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    let begins_a_name = text.starts_with(char::is_alphanumeric);
-    line.match_indices(text).any(|(at, _)| !begins_a_name || !is_part(line[..at].chars().next_back()))
-}
+const CRATES: [Layers; 5] = [
+    Layers {
+        source: "engine/src",
+        layers: &[&["util"], &["settings", "limits"], &["watch"], &["policy"], &["reload"], &["lib"]],
+    },
+    Layers {
+        source: "host/src",
+        layers: &[
+            &["util"],
+            &["config"],
+            &["security"],
+            &["decision"],
+            &["telemetry"],
+            &["http"],
+            &["net"],
+            &["admin"],
+            &["systemd"],
+            &["policy_events"],
+            &["server"],
+            &["compose"],
+            &["lib"],
+            &["cli"],
+            &["main"],
+        ],
+    },
+    Layers {
+        source: "brokers/src",
+        layers: &[
+            &["error", "filter", "grant", "permission"],
+            &["warning"],
+            &["auth_request", "reply"],
+            &["parse"],
+            &["dialect"],
+            &["route"],
+            &["cors", "dispatch"],
+            &["respond"],
+            &["lib"],
+        ],
+    },
+    Layers {
+        source: "auth-core/src",
+        layers: &[
+            &["types", "filter", "signature", "identity", "username"],
+            &["topics"],
+            &["settings"],
+            &["policy"],
+            &["lib"],
+            &["component"],
+        ],
+    },
+    Layers {
+        source: "proxies/envoy-filter/src",
+        layers: &[&["config", "deadlines", "host_calls", "log_once"], &["http", "mqtt"], &["root"], &["lib"]],
+    },
+];
 
-fn sources(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+
+/// Names that only these folders and files may contain, so that each dependency is used in one place.
+const CONFINED: [(&str, &str, &[&str]); 22] = [
+    ("engine/src", "wasmtime::", &["policy"]),
+    ("engine/src", "notify::", &["watch"]),
+    ("engine/src", "tempfile::", &["reload"]),
+    ("engine/src", "std::env", &[]),
+    ("engine/src", "http", &[]),
+    ("host/src", "axum::", &["admin", "http", "server"]),
+    ("host/src", "hyper::", &["http", "net"]),
+    ("host/src", "wac_graph::", &["compose"]),
+    ("host/src", "ureq::", &["cli", "telemetry"]),
+    ("host/src", "tokio_rustls::", &["security"]),
+    ("host/src", "listenfd::", &["net"]),
+    ("host/src", "opentelemetry::", &["telemetry"]),
+    ("host/src", "prometheus_client::", &["admin"]),
+    ("host/src", "sd_notify::", &["systemd"]),
+    ("host/src", "env::var", &["config"]),
+    ("host/src", "\"is_superuser\"", &[]),
+    ("host/src", "\"result\"", &[]),
+    ("auth-core/src", "wall_clock::now", &["component"]),
+    ("auth-core/src", "store::get", &["component"]),
+    ("auth-core/src", "SystemTime", &[]),
+    ("proxies/envoy-filter/src", "hostcalls", &["host_calls"]),
+    ("proxies/envoy-filter/src", "\"result\"", &[]),
+];
+
+#[test]
+fn folders_import_only_lower_layers() {
+    let mut errors = Vec::new();
+    for Layers { source, layers } in &CRATES {
+        let layer_of = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+        for file in rust_files(&root().join(source)) {
+            let module = top_module(&file, source);
+            let Some(own) = layer_of(&module) else {
+                errors.push(format!("{source}: `{module}` is in no layer: {}", file.display()));
+                continue;
+            };
+            for imported in imports(&code(&file)) {
+                match layer_of(&imported) {
+                    Some(layer) if layer < own || imported == module => {}
+                    Some(_) => errors.push(format!("{source}: `{module}` imports `{imported}`: {}", file.display())),
+                    // Only what stands above the crate root may use its items.
+                    None if layer_of("lib").is_some_and(|lib| lib < own) => {}
+                    None => errors.push(format!("{source}: `{module}` imports `crate::{imported}` of the crate root")),
+                }
+            }
+        }
+    }
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
 }
 
 #[test]
-fn each_room_keeps_to_itself_what_it_owns() {
-    for (text, rooms) in [
-        ("wasmtime::", &["instances.rs", "policy/component.rs", "policy/faults.rs", "sandbox.rs"][..]),
-        ("axum::", &["admin.rs", "entrance.rs", "front.rs", "http.rs", "lib.rs", "page.rs", "token.rs"]),
-        ("hyper::", &["body.rs", "connection.rs", "http.rs"]),
-        ("wac_graph::", &["compose.rs"]),
-        ("notify::", &["hints.rs"]),
-        ("ureq::", &["cli/admin.rs", "cli/trust.rs"]),
-        ("tokio_rustls::", &["tls.rs", "wire.rs"]),
-        ("listenfd::", &["sockets.rs"]),
-        ("opentelemetry::", &["traces.rs"]),
-        ("prometheus_client::", &["metrics.rs"]),
-        ("sd_notify::", &["supervisor.rs"]),
-        ("env::var", &["config.rs"]),
-        ("\"is_superuser\"", &[]),
-        ("\"result\"", &[]),
-        ("Publisher::new", &["reload.rs"]),
-        (".publish(", &["reload.rs"]),
-    ] {
-        assert_eq!(naming(HOST, text), rooms, "{text}");
+fn dependencies_are_confined_to_their_layers() {
+    for (source, name, allowed) in CONFINED {
+        let users: BTreeSet<String> = rust_files(&root().join(source))
+            .into_iter()
+            .filter(|file| code(file).lines().any(|line| contains_name(line, name)))
+            .map(|file| top_module(&file, source))
+            .collect();
+        let allowed: BTreeSet<String> = allowed.iter().map(|&module| module.to_owned()).collect();
+        assert_eq!(users, allowed, "{source}: {name}");
     }
-    for text in ["wall_clock::now", "store::get", "SystemTime", "Instant"] {
-        let rooms = if text.contains("::") { &["component.rs"][..] } else { &[] };
-        assert_eq!(naming(AUTH_CORE, text), rooms, "{text}");
+}
+
+#[test]
+fn the_engine_depends_on_no_server_and_no_broker() {
+    let manifest: toml::Table = fs::read_to_string(root().join("engine/Cargo.toml")).unwrap().parse().unwrap();
+    let dependencies: Vec<_> = manifest["dependencies"].as_table().unwrap().keys().collect();
+    for foreign in ["axum", "brokers", "hyper", "mqtt-gate", "sd-notify", "tokio", "tracing"] {
+        assert!(!dependencies.iter().any(|name| *name == foreign), "{foreign}");
     }
-    for (text, rooms) in [
-        ("hostcalls", &["clock.rs", "envoy.rs"][..]),
-        ("get_current_time", &["clock.rs"]),
-        ("choose_cluster(&", &["mqtt.rs"]),
-        ("Decision::Admit {", &["mqtt.rs"]),
-        ("\"result\"", &[]),
-    ] {
-        assert_eq!(
-            naming(ENVOY_FILTER, text).iter().filter(|room| !room.ends_with("tests.rs")).collect::<Vec<_>>(),
-            rooms,
-            "{text}"
-        );
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// The folder or file directly under `src`.
+fn top_module(file: &Path, source: &str) -> String {
+    let relative = file.strip_prefix(root().join(source)).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file, without comments and unit tests.
+fn code(file: &Path) -> String {
+    let source = fs::read_to_string(file).unwrap();
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The modules that follow `crate::`, also in `use crate::{one, two::Item}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let is_whole_word = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
+        let path = &code[at + "crate::".len()..];
+        match path.strip_prefix('{') {
+            _ if !is_whole_word => {}
+            Some(group) => modules.extend(group_heads(group)),
+            None => modules.extend(head(path)),
+        }
     }
+    modules
+}
+
+/// The first segment of each path in a group `one, two::{Item, Other}}`.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut start, mut heads) = (0, 0, Vec::new());
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            ',' if depth == 0 => {
+                heads.extend(head(&group[start..at]));
+                start = at + 1;
+            }
+            '}' if depth == 0 => {
+                heads.extend(head(&group[start..at]));
+                return heads;
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn head(path: &str) -> Option<String> {
+    let end = path.trim_start().find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.trim_start().len());
+    Some(path.trim_start()[..end].to_owned()).filter(|head| !head.is_empty())
+}
+
+/// Whether a line contains this name, and not as the end of a longer one.
+fn contains_name(line: &str, name: &str) -> bool {
+    let is_part = |before: Option<char>| before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let is_word = name.starts_with(char::is_alphanumeric);
+    line.match_indices(name).any(|(at, _)| !is_word || !is_part(line[..at].chars().next_back()))
+}
+
+#[test]
+fn finds_imports_in_groups() {
+    let code = "use crate::one::Item;\nuse crate::{two, three::{A, B}};\nlet x = crate::four::f();\n$crate::five";
+    assert_eq!(imports(code).into_iter().collect::<Vec<_>>(), ["four", "one", "three", "two"]);
 }

@@ -7,21 +7,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use auth_core::{Settings, UnixTime, authenticate};
-use brokers::{Actions, Credentials};
+use brokers::{AuthorizeRequest, Credentials, Permission};
 use mqtt_gate::config::Config;
-use mqtt_gate::judge::{By, Judge, Judged};
-use mqtt_gate::policy::{Access, Digest, Grant, Permission, Reason, Verdict};
+use mqtt_gate::decision::{Evaluation, Evaluator, PolicyRef};
+use mqtt_gate_engine::{Access, DenyReason, Digest, Grant, Verdict};
 use tokio::net::TcpListener;
 
 /// The default policy's checks, compiled in.
 struct NativeEvaluator {
     settings: Arc<Settings>,
-    policy: By,
+    policy: PolicyRef,
 }
 
 /// No checks: every login is allowed.
 struct AllowAllEvaluator {
-    policy: By,
+    policy: PolicyRef,
 }
 
 /// Serves until the process is killed: with the default policy's checks, or without checks if there are no `settings`.
@@ -35,20 +35,20 @@ pub(crate) fn serve(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
-        let policy = By { digest: Digest::of(b""), generation: 1 };
+        let policy = PolicyRef { digest: Digest::of(b""), generation: 1 };
         let shutdown = std::future::pending();
         match settings {
             Some(settings) => {
-                mqtt_gate::serve_by(NativeEvaluator { settings, policy }, &config, listener, shutdown).await?;
+                mqtt_gate::serve_with(NativeEvaluator { settings, policy }, &config, listener, shutdown).await?;
             }
-            None => mqtt_gate::serve_by(AllowAllEvaluator { policy }, &config, listener, shutdown).await?,
+            None => mqtt_gate::serve_with(AllowAllEvaluator { policy }, &config, listener, shutdown).await?,
         }
         Ok(())
     })
 }
 
-impl Judge for NativeEvaluator {
-    async fn login(&self, credentials: Credentials) -> Judged<Verdict> {
+impl Evaluator for NativeEvaluator {
+    async fn authenticate(&self, credentials: Credentials) -> Evaluation<Verdict> {
         let credentials = auth_core::Credentials {
             client_id: &credentials.client_id,
             username: credentials.username.as_deref(),
@@ -62,23 +62,23 @@ impl Judge for NativeEvaluator {
                 key_id: grant.key_id,
                 attributes: Vec::new(),
             }),
-            auth_core::Verdict::Deny(_) => Verdict::Deny(Reason::NotAuthorized),
+            auth_core::Verdict::Deny(_) => Verdict::Deny(DenyReason::NotAuthorized),
         };
-        Judged { by: self.policy, answer: Ok(verdict) }
+        Evaluation { policy: self.policy, result: Ok(verdict) }
     }
 
-    async fn actions(&self, _: Actions) -> Judged<Permission> {
-        Judged { by: self.policy, answer: Ok(Permission::Ignore) }
+    async fn authorize(&self, _: AuthorizeRequest) -> Evaluation<Permission> {
+        Evaluation { policy: self.policy, result: Ok(Permission::Ignore) }
     }
 }
 
-impl Judge for AllowAllEvaluator {
-    async fn login(&self, _: Credentials) -> Judged<Verdict> {
+impl Evaluator for AllowAllEvaluator {
+    async fn authenticate(&self, _: Credentials) -> Evaluation<Verdict> {
         let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
-        Judged { by: self.policy, answer: Ok(Verdict::Allow(grant)) }
+        Evaluation { policy: self.policy, result: Ok(Verdict::Allow(grant)) }
     }
 
-    async fn actions(&self, _: Actions) -> Judged<Permission> {
-        Judged { by: self.policy, answer: Ok(Permission::Ignore) }
+    async fn authorize(&self, _: AuthorizeRequest) -> Evaluation<Permission> {
+        Evaluation { policy: self.policy, result: Ok(Permission::Ignore) }
     }
 }

@@ -122,7 +122,7 @@ impl Sandbox {
     }
 }
 
-/// Configures the engine for short-lived or for reused instances (docs/ARCHITECTURE.md, "Two engine configurations").
+/// Configures the engine for short-lived or for reused instances (docs/ARCHITECTURE.md, "Two engines").
 fn engine_config(limits: &Limits) -> Config {
     let memory = usize::try_from(limits.max_memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::default();

@@ -206,8 +206,8 @@ mod tests {
             (
                 activated,
                 json!({
-                    "event": "activated", "at": "1970-01-01T00:00:01Z", "name": "auth-core", "sha256": digest.to_string(),
-                    "generation": 2, "settings_changed": false,
+                    "event": "activated", "at": "1970-01-01T00:00:01Z", "name": "auth-core",
+                    "sha256": digest.to_string(), "generation": 2, "settings_changed": false,
                 }),
             ),
             (

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mqtt_gate::ServeError;
 use mqtt_gate::config::ConfigError;
-use mqtt_gate::telemetry::decision_log::DecisionLogError;
+use mqtt_gate::telemetry::DecisionLogError;
 use mqtt_gate_engine::util::sanitize;
 use mqtt_gate_engine::{LoadError, SandboxError, SettingsError};
 

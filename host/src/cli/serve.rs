@@ -1,6 +1,5 @@
 //! `mqtt-gate serve`
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,7 +72,7 @@ impl Serve {
         let shutdown = shutdown_signal()?;
         // Log rotation may send SIGHUP during the start, which would end the process. Later the server handles it.
         let _hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
-        let listeners = Listeners::open(&config, inherited)?;
+        let listeners = Listeners::open(&config, inherited).map_err(ServeError::from)?;
         let listen = listeners.auth.local_addr().map_err(ServeError::System)?;
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let server = Server::prepare(config)?.with_dropped_log_lines(log.dropped_lines());

@@ -124,18 +124,16 @@ impl Config {
     /// The file cannot be read, or the first problem in it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|error| match error {
-            ParseError::Syntax { line, problem } => ConfigError::Parse { path: path.to_owned(), line, problem },
-            ParseError::Value(error) => error,
-        })
+        Self::parse(path, &text)
     }
 
-    fn parse(text: &str) -> Result<Self, ParseError> {
-        let config: Self = toml::from_str(text).map_err(|error| ParseError::Syntax {
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
             line: error.span().map_or(1, |span| line_at(text, span.start)),
             problem: redact_values(error.message()),
         })?;
-        config.check().map_err(ParseError::Value)?;
+        config.check()?;
         Ok(config)
     }
 
@@ -189,11 +187,6 @@ impl Config {
     }
 }
 
-enum ParseError {
-    Syntax { line: usize, problem: String },
-    Value(ConfigError),
-}
-
 /// Value of an environment variable; `None` if it is unset, empty or not UTF-8.
 #[must_use]
 pub fn env_var(name: &str) -> Option<String> {
@@ -244,10 +237,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text).map_err(|error| match error {
-            ParseError::Syntax { line, problem } => format!("{line}: {problem}"),
-            ParseError::Value(error) => error.to_string(),
-        })
+        Config::parse(Path::new("gate.toml"), text).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -281,7 +271,7 @@ mod tests {
             ("[decision_log]\nrecord = \"s3cret\"", 2, ""),
         ] {
             let error = parse(text).err().unwrap();
-            assert!(error.starts_with(&format!("{line}: ")) && error.contains(named), "{text}: {error}");
+            assert!(error.starts_with(&format!("gate.toml:{line}: ")) && error.contains(named), "{text}: {error}");
             assert!(!["s3", "cret", "53153153"].iter().any(|part| error.contains(part)), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }

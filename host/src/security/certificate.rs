@@ -15,7 +15,7 @@ fn parse(certificate: &[u8]) -> der::Result<SystemTime> {
     let mut certificate = enter(AnyRef::from_der(certificate)?)?;
     // TBSCertificate ::= SEQUENCE { version [0] DEFAULT v1, serialNumber, signature, issuer, validity, … }
     let mut tbs = enter(certificate.decode()?)?;
-    if tbs.peek_tag()?.is_context_specific() {
+    if Tag::peek(&tbs)?.is_context_specific() {
         skip(&mut tbs)?;
     }
     for _ in ["serialNumber", "signature", "issuer"] {

@@ -1,6 +1,5 @@
 //! Values that are loaded from files and reloaded when the files change: certificates and secrets.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -143,9 +143,8 @@ impl DecisionMetrics {
 
     /// Durations of decisions.
     pub(crate) fn durations(&self, operation: Operation) -> HistogramSnapshot {
-        let histogram = |shard: &Shard| shard.durations.get(operation.index());
-        let bucket = |index| self.sum(|shard| histogram(shard)?.buckets.get(index));
-        let sum_ns = self.sum(|shard| histogram(shard).map(|histogram| &histogram.sum_ns));
+        let bucket = |index| self.sum(|shard| shard.durations.get(operation.index())?.buckets.get(index));
+        let sum_ns = self.sum(|shard| shard.durations.get(operation.index()).map(|histogram| &histogram.sum_ns));
         HistogramSnapshot { buckets: (0..=BUCKETS_US.len()).map(bucket).collect(), sum: Duration::from_nanos(sum_ns) }
     }
 

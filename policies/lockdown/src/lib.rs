@@ -1,8 +1,8 @@
-//! The incident switch: lets in the clients on a list, and nobody else.
+//! A policy for incidents: allows the clients on a list and denies all others.
 //!
-//! Setting `clients`: client ids separated by commas. An empty list lets nobody in; a missing one is an error, so that
-//! a lockdown is never entered by an oversight. A client is known by its id alone, as the broker reports it: this
-//! policy checks no password and no signature.
+//! The setting `clients` lists client ids, separated by commas. An empty list denies every client. A missing list is an
+//! error, so that a swap cannot deny every client by accident. The policy compares only the client id that the broker
+//! reports; it checks no password and no signature.
 
 use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Reason, Verdict};
 use bindings::wasi::config::store;
@@ -12,7 +12,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "policy", generate_all });
 }
 
-/// The policy, as a component exports it.
+/// The lockdown policy as a component.
 pub struct Lockdown;
 
 #[cfg(target_arch = "wasm32")]
@@ -28,8 +28,8 @@ impl Guest for Lockdown {
         clients().map(drop)
     }
 
-    fn authenticate(who: Credentials) -> Result<Verdict, String> {
-        Ok(if is_listed(&clients()?, &who.client_id) {
+    fn authenticate(credentials: Credentials) -> Result<Verdict, String> {
+        Ok(if is_listed(&clients()?, &credentials.client_id) {
             Verdict::Allow(Grant {
                 access: Access::BrokerRules,
                 expires_at: None,
@@ -42,11 +42,15 @@ impl Guest for Lockdown {
     }
 }
 
+/// Reads the setting `clients`.
 fn clients() -> Result<String, String> {
     match store::get("clients") {
         Ok(Some(clients)) => Ok(clients),
-        Ok(None) => Err("clients: missing; list the client ids to let in, separated by commas, or none of them".into()),
-        Err(_) => Err("clients: the host cannot read this setting".into()),
+        Ok(None) => {
+            Err("clients: missing; list the client ids to allow, separated by commas, or set an empty list to deny all"
+                .into())
+        }
+        Err(_) => Err("clients: the host failed to read this setting; see the log of the host".into()),
     }
 }
 
@@ -59,10 +63,10 @@ mod tests {
     use super::is_listed;
 
     #[test]
-    fn nobody_is_let_in_who_is_not_on_the_list() {
+    fn allows_only_listed_client_ids() {
         assert!(is_listed("a, b@@@c", "a") && is_listed("a, b@@@c", "b@@@c"));
-        for stranger in ["", " ", "b", "a,", "a, b@@@c", "A"] {
-            assert!(!is_listed("a, b@@@c,", stranger), "{stranger}");
+        for other in ["", " ", "b", "a,", "a, b@@@c", "A"] {
+            assert!(!is_listed("a, b@@@c,", other), "{other}");
         }
         assert!(!is_listed("", "") && !is_listed("", "a"));
     }

@@ -1,149 +1,158 @@
-//! What the operator wrote into the plugin's configuration, parsed and judged.
+//! The plugin's configuration, parsed and validated.
 //!
 //! ```json
-//! { "gate": "mqtt", "cluster": "broker", "settings": { "signature-keys": "…" }, "limits": { "connect": 65536 } }
+//! { "mode": "mqtt", "cluster": "broker", "settings": { "signature-keys": "…" }, "limits": { "connect": 65536 } }
 //! ```
 //!
-//! Nothing that is not known is passed over: it is a slip, and might have been a limit or a group. What is wrong is told by
-//! its name and never by its value, so nothing here uses serde's own messages, which quote what they found.
+//! An unknown field is an error: it is a typo, and could have been a limit or a group. Errors name the field and never
+//! contain its value. So this module does not show serde's messages, which quote the value.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use auth_core::Settings;
+use brokers::DEFAULT_MAX_BODY;
 use serde_json::{Map, Value};
 
-/// The configuration of one filter. There is none without settings that the policy can work with.
+/// The configuration of one filter, with valid settings of the policy.
 pub struct Config {
-    /// What the filter is.
-    pub gate: Gate,
+    /// The kind of filter.
+    pub mode: Mode,
     /// The settings of the policy.
     pub settings: Settings,
 }
 
-/// What the filter is, by the member `gate`, with what is said for that alone.
+/// The kind of filter, from the field `mode`, with the fields of that kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// `"http"`: an HTTP filter that answers brokers.
+pub enum Mode {
+    /// `"http"`: an HTTP filter that answers the requests of brokers.
     Http {
-        /// The most bytes of a body: `limits.body`.
-        body: usize,
+        /// Maximum size of a request body, in bytes: `limits.body`.
+        max_body: usize,
     },
-    /// `"mqtt"`: a TCP filter that reads CONNECT.
+    /// `"mqtt"`: a TCP filter that checks CONNECT packets.
     Mqtt {
-        /// Where those go who are let in: `cluster`.
+        /// The cluster of the broker, for clients that are allowed: `cluster`.
         cluster: String,
-        /// The most bytes of a CONNECT: `limits.connect`.
-        connect: usize,
-        /// The time that a client has for its CONNECT, in seconds: `limits.connect-seconds`.
-        seconds: u64,
+        /// Maximum size of a CONNECT packet, in bytes: `limits.connect`.
+        max_connect: usize,
+        /// Time for a client to send its CONNECT packet, in seconds: `limits.connect-seconds`.
+        connect_seconds: u64,
     },
 }
 
-/// What is wrong with a configuration. Names the member, and never tells its value.
+/// An invalid configuration. Names the field, and never contains its value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    member: String,
+    field: String,
     problem: &'static str,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.member.escape_debug(), self.problem)
+        write!(f, "{}: {}", self.field.escape_debug(), self.problem)
     }
 }
 
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads the plugin's configuration.
+    /// Parses the plugin's configuration.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// Returns the first field that is missing or invalid.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
-        let json = serde_json::from_slice(text).map_err(|_| error("configuration", "missing, or not JSON"))?;
-        let mut members = Members::of(json, "configuration", String::new())?;
-        let mut limits = match members.take("limits") {
-            Some(limits) => Members::of(limits, "limits", "limits.".to_owned())?,
-            None => Members::default(),
+        let json = serde_json::from_slice(text)
+            .map_err(|_| error("configuration", "missing, or not JSON; write it as a `StringValue`"))?;
+        let mut fields = Fields::of(json, "configuration", String::new())?;
+        let mut limits = match fields.take("limits") {
+            Some(limits) => Fields::of(limits, "limits", "limits.".to_owned())?,
+            None => Fields::default(),
         };
-        let gate = match members.text("gate")?.as_deref() {
-            Some("http") => Gate::Http { body: limits.size("body")? },
-            Some("mqtt") => Gate::Mqtt {
-                cluster: members.text("cluster")?.filter(|name| !name.is_empty()).ok_or_else(|| {
-                    error("cluster", "missing; name the cluster of the broker, where those go who are let in")
-                })?,
-                connect: limits.size("connect")?,
-                seconds: limits.number("connect-seconds", 1..=300, "not a whole number from 1 to 300")?.unwrap_or(10),
+        let mode = match fields.text("mode")?.as_deref() {
+            Some("http") => Mode::Http { max_body: limits.size("body", DEFAULT_MAX_BODY)? },
+            Some("mqtt") => Mode::Mqtt {
+                cluster: fields
+                    .text("cluster")?
+                    .filter(|name| !name.is_empty())
+                    .ok_or_else(|| error("cluster", "missing; set it to the name of the broker's cluster"))?,
+                max_connect: limits.size("connect", DEFAULT_MAX_CONNECT)?,
+                connect_seconds: limits
+                    .number("connect-seconds", 1..=300, "not a whole number from 1 to 300")?
+                    .unwrap_or(10),
             },
-            _ => return Err(error("gate", "neither `http` nor `mqtt`")),
+            _ => return Err(error("mode", "neither `http` nor `mqtt`; set it to one of them")),
         };
-        let settings = members.take("settings").ok_or_else(|| error("settings", "missing"))?;
-        let settings = read_settings(Members::of(settings, "settings", "settings.".to_owned())?)?;
-        limits.end()?;
-        members.end()?;
-        Ok(Self { gate, settings })
+        let settings =
+            fields.take("settings").ok_or_else(|| error("settings", "missing; add an object with `signature-keys`"))?;
+        let settings = read_settings(Fields::of(settings, "settings", "settings.".to_owned())?)?;
+        limits.finish()?;
+        fields.finish()?;
+        Ok(Self { mode, settings })
     }
 }
 
-/// The settings of the policy; those that it does not ask for are slips, because no other policy could be served here.
-fn read_settings(mut members: Members) -> Result<Settings, ConfigError> {
-    let names: Vec<String> = members.members.keys().cloned().collect();
+/// Parses the settings of the policy. A setting that the policy does not read is an error, because this filter runs no
+/// other policy.
+fn read_settings(mut fields: Fields) -> Result<Settings, ConfigError> {
+    let names: Vec<String> = fields.remaining.keys().cloned().collect();
     let mut texts = Vec::new();
     for name in names {
-        let text = members.text(&name)?;
+        let text = fields.text(&name)?;
         texts.push((name, text));
     }
-    let asked = RefCell::new(Vec::new());
+    let known_names = RefCell::new(Vec::new());
     let settings = Settings::read(|name| {
-        asked.try_borrow_mut().ok()?.push(name.to_owned());
+        known_names.try_borrow_mut().ok()?.push(name.to_owned());
         texts.iter().find(|(known, _)| known == name).and_then(|(_, text)| text.clone())
     });
-    let settings = settings.map_err(|wrong| error(&format!("settings.{}", wrong.name), wrong.problem))?;
-    let asked = asked.into_inner();
-    match texts.iter().find(|(name, _)| !asked.contains(name)) {
-        Some((name, _)) => Err(error(&format!("settings.{name}"), NOT_KNOWN)),
+    let settings = settings.map_err(|invalid| error(&format!("settings.{}", invalid.name), invalid.problem))?;
+    let known_names = known_names.into_inner();
+    match texts.iter().find(|(name, _)| !known_names.contains(name)) {
+        Some((name, _)) => Err(error(&format!("settings.{name}"), UNKNOWN)),
         None => Ok(settings),
     }
 }
 
-const NOT_KNOWN: &str = "not known";
+const UNKNOWN: &str = "not known; correct its name or remove it";
 
-/// The sizes that a limit can have, in bytes. Envoy keeps 1 MiB for a connection unless it is told otherwise.
-const SIZES: std::ops::RangeInclusive<u64> = 1_024..=1_048_576;
-const USUAL_SIZE: u64 = 65_536;
+/// Valid limits, in bytes. Envoy buffers 1 MiB per connection by default.
+const SIZE_RANGE: std::ops::RangeInclusive<u64> = 1_024..=1_048_576;
 
-/// The members of an object, taken out as they are read.
+/// Default of `limits.connect`: far more than the longest valid credentials (about 5 KiB), so that a will fits too.
+const DEFAULT_MAX_CONNECT: usize = 65_536;
+
+/// The fields of a JSON object. Reading a field removes it.
 #[derive(Default)]
-struct Members {
-    within: String,
-    members: Map<String, Value>,
+struct Fields {
+    prefix: String,
+    remaining: Map<String, Value>,
 }
 
-impl Members {
-    fn of(value: Value, name: &str, within: String) -> Result<Self, ConfigError> {
+impl Fields {
+    fn of(value: Value, name: &str, prefix: String) -> Result<Self, ConfigError> {
         match value {
-            Value::Object(members) => Ok(Self { within, members }),
-            _ => Err(error(name, "not an object")),
+            Value::Object(remaining) => Ok(Self { prefix, remaining }),
+            _ => Err(error(name, "not an object; write it as { … }")),
         }
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
-        self.members.remove(name)
+        self.remaining.remove(name)
     }
 
     fn text(&mut self, name: &str) -> Result<Option<String>, ConfigError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(self.wrong(name, "not text; put it in quotes")),
+            Some(_) => Err(self.error(name, "not text; put it in quotes")),
         }
     }
 
-    fn size(&mut self, name: &str) -> Result<usize, ConfigError> {
+    fn size(&mut self, name: &str, default: usize) -> Result<usize, ConfigError> {
         let problem = "not a whole number of bytes from 1024 to 1048576";
-        let size = self.number(name, SIZES, problem)?.unwrap_or(USUAL_SIZE);
-        usize::try_from(size).map_err(|_| self.wrong(name, problem))
+        let Some(size) = self.number(name, SIZE_RANGE, problem)? else { return Ok(default) };
+        usize::try_from(size).map_err(|_| self.error(name, problem))
     }
 
     fn number(
@@ -153,24 +162,24 @@ impl Members {
         problem: &'static str,
     ) -> Result<Option<u64>, ConfigError> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        value.as_u64().filter(|number| range.contains(number)).map(Some).ok_or_else(|| self.wrong(name, problem))
+        value.as_u64().filter(|number| range.contains(number)).map(Some).ok_or_else(|| self.error(name, problem))
     }
 
-    /// Nothing is left that was not read.
-    fn end(&self) -> Result<(), ConfigError> {
-        match self.members.keys().next() {
-            Some(name) => Err(self.wrong(name, NOT_KNOWN)),
+    /// Checks that every field has been read.
+    fn finish(&self) -> Result<(), ConfigError> {
+        match self.remaining.keys().next() {
+            Some(name) => Err(self.error(name, UNKNOWN)),
             None => Ok(()),
         }
     }
 
-    fn wrong(&self, name: &str, problem: &'static str) -> ConfigError {
-        error(&format!("{}{name}", self.within), problem)
+    fn error(&self, name: &str, problem: &'static str) -> ConfigError {
+        error(&format!("{}{name}", self.prefix), problem)
     }
 }
 
-fn error(member: &str, problem: &'static str) -> ConfigError {
-    ConfigError { member: member.to_owned(), problem }
+fn error(field: &str, problem: &'static str) -> ConfigError {
+    ConfigError { field: field.to_owned(), problem }
 }
 
 #[cfg(test)]
@@ -179,52 +188,52 @@ mod tests {
 
     const KEY: &str = r#""settings":{"signature-keys":"a key of more than 16 bytes"}"#;
 
-    fn complaint(json: &str) -> String {
+    fn error_for(json: &str) -> String {
         Config::parse(json.as_bytes()).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
-    fn gate(json: &str) -> Gate {
-        Config::parse(json.as_bytes()).unwrap_or_else(|error| panic!("{error}")).gate
+    fn mode(json: &str) -> Mode {
+        Config::parse(json.as_bytes()).unwrap_or_else(|error| panic!("{error}")).mode
     }
 
     #[test]
-    fn the_gate_is_one_of_two() {
-        assert_eq!(gate(&format!(r#"{{"gate":"http",{KEY}}}"#)), Gate::Http { body: 65_536 });
-        let usual = Gate::Mqtt { cluster: "broker".into(), connect: 65_536, seconds: 10 };
-        assert_eq!(gate(&format!(r#"{{"gate":"mqtt","cluster":"broker",{KEY}}}"#)), usual);
+    fn parses_both_modes_with_defaults_and_limits() {
+        assert_eq!(mode(&format!(r#"{{"mode":"http",{KEY}}}"#)), Mode::Http { max_body: 65_536 });
+        let usual = Mode::Mqtt { cluster: "broker".into(), max_connect: 65_536, connect_seconds: 10 };
+        assert_eq!(mode(&format!(r#"{{"mode":"mqtt","cluster":"broker",{KEY}}}"#)), usual);
         let limits = r#""limits":{"connect":4096,"connect-seconds":2}"#;
-        let changed = Gate::Mqtt { cluster: "b".into(), connect: 4_096, seconds: 2 };
-        assert_eq!(gate(&format!(r#"{{"gate":"mqtt","cluster":"b",{limits},{KEY}}}"#)), changed);
+        let changed = Mode::Mqtt { cluster: "b".into(), max_connect: 4_096, connect_seconds: 2 };
+        assert_eq!(mode(&format!(r#"{{"mode":"mqtt","cluster":"b",{limits},{KEY}}}"#)), changed);
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_not_shown() {
-        for (json, named) in [
+    fn error_names_the_field_and_never_shows_its_value() {
+        for (json, expected) in [
             ("", "configuration: missing"),
             ("{\"gate\":\"secret", "configuration: missing, or not JSON"),
             ("[]", "configuration: not an object"),
-            ("{}", "gate: "),
-            (&format!(r#"{{"gate":"secret",{KEY}}}"#), "gate: "),
-            (&format!(r#"{{"gate":1,{KEY}}}"#), "gate: not text"),
-            (&format!(r#"{{"gate":"mqtt",{KEY}}}"#), "cluster: missing"),
-            (&format!(r#"{{"gate":"mqtt","cluster":"",{KEY}}}"#), "cluster: missing"),
-            (&format!(r#"{{"gate":"http","cluster":"secret",{KEY}}}"#), "cluster: not known"),
-            (&format!(r#"{{"gate":"http","limit":"secret",{KEY}}}"#), "limit: not known"),
-            (&format!(r#"{{"gate":"http","limits":"secret",{KEY}}}"#), "limits: not an object"),
-            (&format!(r#"{{"gate":"http","limits":{{"body":"secret"}},{KEY}}}"#), "limits.body: not a whole"),
-            (&format!(r#"{{"gate":"http","limits":{{"body":0}},{KEY}}}"#), "limits.body: not a whole"),
-            (&format!(r#"{{"gate":"http","limits":{{"connect":4096}},{KEY}}}"#), "limits.connect: not known"),
-            (r#"{"gate":"http"}"#, "settings: missing"),
-            (r#"{"gate":"http","settings":{}}"#, "settings.signature-keys: missing"),
-            (r#"{"gate":"http","settings":{"signature-keys":["secret"]}}"#, "settings.signature-keys: not text"),
-            (r#"{"gate":"http","settings":{"signature-keys":"secret"}}"#, "settings.signature-keys: "),
+            ("{}", "mode: "),
+            (&format!(r#"{{"mode":"secret",{KEY}}}"#), "mode: "),
+            (&format!(r#"{{"mode":1,{KEY}}}"#), "mode: not text"),
+            (&format!(r#"{{"mode":"mqtt",{KEY}}}"#), "cluster: missing"),
+            (&format!(r#"{{"mode":"mqtt","cluster":"",{KEY}}}"#), "cluster: missing"),
+            (&format!(r#"{{"mode":"http","cluster":"secret",{KEY}}}"#), "cluster: not known"),
+            (&format!(r#"{{"mode":"http","limit":"secret",{KEY}}}"#), "limit: not known"),
+            (&format!(r#"{{"mode":"http","limits":"secret",{KEY}}}"#), "limits: not an object"),
+            (&format!(r#"{{"mode":"http","limits":{{"body":"secret"}},{KEY}}}"#), "limits.body: not a whole"),
+            (&format!(r#"{{"mode":"http","limits":{{"body":0}},{KEY}}}"#), "limits.body: not a whole"),
+            (&format!(r#"{{"mode":"http","limits":{{"connect":4096}},{KEY}}}"#), "limits.connect: not known"),
+            (r#"{"mode":"http"}"#, "settings: missing"),
+            (r#"{"mode":"http","settings":{}}"#, "settings.signature-keys: missing"),
+            (r#"{"mode":"http","settings":{"signature-keys":["secret"]}}"#, "settings.signature-keys: not text"),
+            (r#"{"mode":"http","settings":{"signature-keys":"secret"}}"#, "settings.signature-keys: "),
             (
-                r#"{"gate":"http","settings":{"signature-keys":"a key of more than 16 bytes","group":"secret"}}"#,
+                r#"{"mode":"http","settings":{"signature-keys":"a key of more than 16 bytes","group":"secret"}}"#,
                 "settings.group: not known",
             ),
         ] {
-            let said = complaint(json);
-            assert!(said.starts_with(named) && !said.contains("secret"), "{json}: {said}");
+            let error = error_for(json);
+            assert!(error.starts_with(expected) && !error.contains("secret"), "{json}: {error}");
         }
     }
 }

@@ -1,33 +1,28 @@
-//! mqtt-gate in Envoy: the default policy as a proxy-wasm filter. One module, two filters; the configuration says which.
+//! The default policy as a proxy-wasm filter for Envoy. One module contains two filters; the configuration selects one.
 //!
 //! ```text
-//! HTTP filter   a broker's question ─► http.rs ─► answer.rs: brokers ─► judge.rs: auth-core ─► a local reply
-//! TCP filter    a client's CONNECT ─► mqtt.rs ─► connect.rs ─► judge.rs: auth-core ─► on to the broker, or connack.rs
+//! HTTP filter   broker's request ─► http/filter.rs ─► brokers::respond ─► http/policy.rs: auth-core ─► local reply
+//! TCP filter    client's CONNECT ─► mqtt/filter.rs ─► mqtt/connect.rs ─► auth-core ─► to the broker, or mqtt/connack.rs
 //! ```
 //!
-//! Envoy runs core modules and not components, so the policy is linked in as a library: it cannot be swapped, and stands in
-//! no sandbox but the filter's own.
+//! Envoy runs core modules, not components, so the policy is linked in as a library. It cannot be swapped, and its only
+//! sandbox is that of the filter.
 //!
-//! What a client sends ends in an answer or a closed connection, and never in a panic: a panic is a trap, and costs the
-//! worker it happens on every connection that it holds. `envoy.rs` has the calls of the SDK that panic, and why they do not.
+//! No input of a client causes a panic: it gets an answer, or its connection is closed. A panic is a trap, and closes
+//! every connection of the worker thread. `host_calls.rs` lists the SDK calls that panic, and why they do not here.
+//!
+//! Each module imports only modules above it: `host_calls`, `log_once`, `deadlines`; `config`; `http`, `mqtt`; `root`.
 
-pub mod answer;
-mod clock;
 pub mod config;
-pub mod connack;
-pub mod connect;
-mod envoy;
+pub mod deadlines;
+mod host_calls;
 mod http;
-mod judge;
-mod mqtt;
-mod packet;
-mod properties;
+mod log_once;
+pub mod mqtt;
 pub mod root;
-pub mod timetable;
-mod told;
 
 #[cfg(target_arch = "wasm32")]
-#[expect(unsafe_code, reason = "the entry that Envoy calls is exported by its name")]
+#[expect(unsafe_code, reason = "Envoy calls the entry point by its exported name")]
 mod start {
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|_| crate::root::root());

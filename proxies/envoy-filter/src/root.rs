@@ -1,23 +1,20 @@
-//! The filter before there is a request or a connection: configured once on each worker, and ticking.
+//! The root context: one per worker thread. Reads the configuration, creates the filter, closes connections on ticks.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 
-use crate::config::{Config, Gate};
-use crate::http::{Http, Questions};
-use crate::mqtt::{Connections, Mqtt};
-use crate::{clock, envoy};
+use crate::config::{Config, Mode};
+use crate::deadlines::TICK_INTERVAL;
+use crate::host_calls;
+use crate::http::filter::{HttpFilter, HttpStream};
+use crate::mqtt::filter::{MqttConnection, MqttFilter};
 
-/// How often connections are looked at that have to end.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// Maximum number of connections that one tick closes, so that a tick stays short. The next tick closes more.
+const MAX_CLOSED_PER_TICK: usize = 4_096;
 
-/// Most connections that one tick ends. The others are ended by the next ones.
-const MOST_ENDED: usize = 4_096;
-
-/// The filter, not configured yet.
+/// Creates the root context, which Envoy then configures.
 #[must_use]
 pub fn root() -> Box<dyn RootContext> {
     Box::new(Root { filter: None })
@@ -27,37 +24,37 @@ struct Root {
     filter: Option<Filter>,
 }
 
-/// What the filter is.
+/// The configured filter.
 enum Filter {
-    Http(Rc<Questions>),
-    Mqtt(Rc<Connections>),
+    Http(Rc<HttpFilter>),
+    Mqtt(Rc<MqttFilter>),
 }
 
 impl Context for Root {}
 
 impl RootContext for Root {
-    /// Without a good configuration, Envoy does not start.
+    /// Envoy does not start if this returns false.
     fn on_configure(&mut self, length: usize) -> bool {
-        let config = match Config::parse(&envoy::configuration(length)) {
+        let config = match Config::parse(&host_calls::configuration(length)) {
             Ok(config) => config,
             Err(error) => {
-                envoy::complain(&format!("cannot be configured: {error}"));
+                host_calls::error(&format!("invalid configuration: {error}"));
                 return false;
             }
         };
-        self.filter = Some(match config.gate {
-            Gate::Http { body } => Filter::Http(Rc::new(Questions::new(config.settings, body))),
-            Gate::Mqtt { cluster, connect, seconds } => {
-                envoy::tick_every(TICK);
-                Filter::Mqtt(Rc::new(Connections::new(config.settings, cluster, connect, seconds)))
+        self.filter = Some(match config.mode {
+            Mode::Http { max_body } => Filter::Http(Rc::new(HttpFilter::new(config.settings, max_body))),
+            Mode::Mqtt { cluster, max_connect, connect_seconds } => {
+                host_calls::set_tick_interval(TICK_INTERVAL);
+                Filter::Mqtt(Rc::new(MqttFilter::new(config.settings, cluster, max_connect, connect_seconds)))
             }
         });
         true
     }
 
     fn on_tick(&mut self) {
-        if let Some(Filter::Mqtt(connections)) = &self.filter {
-            connections.tick(clock::now(), MOST_ENDED).into_iter().for_each(envoy::close);
+        if let Some(Filter::Mqtt(filter)) = &self.filter {
+            filter.tick(host_calls::now(), MAX_CLOSED_PER_TICK).into_iter().for_each(host_calls::close_connection);
         }
     }
 
@@ -70,14 +67,14 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         match self.filter.as_ref()? {
-            Filter::Http(questions) => Some(Box::new(Http::new(Rc::clone(questions)))),
+            Filter::Http(filter) => Some(Box::new(HttpStream::new(Rc::clone(filter)))),
             Filter::Mqtt(_) => None,
         }
     }
 
     fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
         match self.filter.as_ref()? {
-            Filter::Mqtt(connections) => Some(Box::new(Mqtt::new(id, Rc::clone(connections)))),
+            Filter::Mqtt(filter) => Some(Box::new(MqttConnection::new(id, Rc::clone(filter)))),
             Filter::Http(_) => None,
         }
     }

@@ -1,7 +1,7 @@
-//! Stands in for the `authorizer` of a policy that has none: leaves every action to the broker, as the native host does.
+//! An `authorizer` for policies that export none. Answers `ignore` to every action, as the native host does.
 //!
-//! `mqtt-gate compose` puts it beside such a policy, because an import cannot be left open in a composition. The other way
-//! would be a second build of the adapter; this one leaves one adapter to write, to build and to test.
+//! `mqtt-gate compose` adds it to such a policy, because a composition must satisfy every import. So one build of the HTTP
+//! adapter works with every policy.
 
 use bindings::exports::mqtt_gate::auth::authorizer::{Guest, Permission, Request};
 
@@ -10,7 +10,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "no-authorizer", generate_all });
 }
 
-/// The stand-in, as a component exports it. It never allows anything.
+/// The default authorizer as a component. Never allows an action.
 pub struct NoAuthorizer;
 
 #[cfg(target_arch = "wasm32")]

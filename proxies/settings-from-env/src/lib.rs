@@ -1,7 +1,7 @@
-//! Gives a policy its settings from the environment, for hosts that have no `wasi:config/store`, or a poor one.
+//! Settings of a policy from environment variables, for hosts without a usable `wasi:config/store`.
 //!
-//! `MQTT_GATE_SIGNATURE_KEYS` is the setting `signature-keys`: what follows `MQTT_GATE_`, in lower case, with `-` for `_`.
-//! No other variable is a setting, and the policy sees nothing of them.
+//! The variable `MQTT_GATE_SIGNATURE_KEYS` is the setting `signature-keys`: the prefix `MQTT_GATE_` is removed, letters
+//! become lower case and `_` becomes `-`. The policy cannot see any other variable.
 
 use bindings::exports::wasi::config::store::{Error, Guest};
 use bindings::wasi::cli::environment;
@@ -11,10 +11,10 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "settings-from-env", generate_all });
 }
 
-/// What the names of the variables begin with.
+/// The prefix of the variables.
 const PREFIX: &str = "MQTT_GATE_";
 
-/// The settings, as a component exports them.
+/// The settings as a component.
 pub struct SettingsFromEnv;
 
 #[cfg(target_arch = "wasm32")]
@@ -36,22 +36,23 @@ impl Guest for SettingsFromEnv {
 }
 
 fn settings() -> impl Iterator<Item = (String, String)> {
-    environment::get_environment().into_iter().filter_map(|(variable, value)| Some((setting(&variable)?, value)))
+    environment::get_environment().into_iter().filter_map(|(variable, value)| Some((setting_name(&variable)?, value)))
 }
 
-/// The setting that a variable stands for. One spelling each, so that none is there twice.
-fn setting(variable: &str) -> Option<String> {
+/// Returns the name of the setting in a variable, if there is one. Each setting has exactly one variable, so none can
+/// occur twice.
+fn setting_name(variable: &str) -> Option<String> {
     let name = variable.strip_prefix(PREFIX)?;
-    let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    (!name.is_empty() && name.bytes().all(is_plain)).then(|| name.to_ascii_lowercase().replace('_', "-"))
+    let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    (!name.is_empty() && name.bytes().all(is_allowed)).then(|| name.to_ascii_lowercase().replace('_', "-"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::setting;
+    use super::setting_name;
 
     #[test]
-    fn a_variable_is_one_setting_or_none() {
+    fn maps_each_variable_to_at_most_one_setting() {
         for (variable, name) in [
             ("MQTT_GATE_SIGNATURE_KEYS", Some("signature-keys")),
             ("MQTT_GATE_GROUPS", Some("groups")),
@@ -63,7 +64,7 @@ mod tests {
             ("XMQTT_GATE_GROUPS", None),
             ("", None),
         ] {
-            assert_eq!(setting(variable).as_deref(), name, "{variable}");
+            assert_eq!(setting_name(variable).as_deref(), name, "{variable}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A policy that goes wrong in the way the user name says. Without one, or with another, it lets the client in.
+//! A test policy that fails in the way that the user name selects. Allows clients with any other user name, or none.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,7 +12,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "access-policy", generate_all });
 }
 
-/// The policy, as a component exports it.
+/// The test policy as a component.
 pub struct Misbehaving;
 
 #[cfg(target_arch = "wasm32")]
@@ -24,65 +24,66 @@ mod exports {
 }
 
 impl Guest for Misbehaving {
-    /// Goes wrong in the way the setting `check` says, so that a candidate can be bad before it serves.
+    /// Fails in the way that the setting `check` selects, so that tests can have a policy that fails its preflight.
     fn check() -> Result<(), String> {
         match store::get("check") {
             Ok(Some(how)) if how == "tells" => Err(format!("told: {}", key())),
             Ok(Some(how)) if how == "fails" => Err("check: told to fail".into()),
-            Ok(Some(how)) => go_wrong(&how).map(drop),
+            Ok(Some(how)) => misbehave(&how).map(drop),
             _ => Ok(()),
         }
     }
 
-    fn authenticate(who: Credentials) -> Result<Verdict, String> {
-        match who.username.as_deref().unwrap_or_default() {
+    fn authenticate(credentials: Credentials) -> Result<Verdict, String> {
+        match credentials.username.as_deref().unwrap_or_default() {
             "ignore" => Ok(Verdict::Ignore),
             "tell me all" => {
-                let password = who.password.unwrap_or_default();
-                let attributes: String = who.attributes.into_iter().map(|(_, value)| value).collect();
+                let password = credentials.password.unwrap_or_default();
+                let attributes: String = credentials.attributes.into_iter().map(|(_, value)| value).collect();
                 Err(format!("told: {} {} {} {attributes}", String::from_utf8_lossy(&password), "tell me all", key()))
             }
             "password as id" => {
-                let password = who.password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-                Ok(Verdict::Allow(Grant { key_id: password, ..go_wrong("")? }))
+                let password = credentials.password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                Ok(Verdict::Allow(Grant { key_id: password, ..misbehave("")? }))
             }
-            how => go_wrong(how).map(Verdict::Allow),
+            how => misbehave(how).map(Verdict::Allow),
         }
     }
 }
 
 impl authorizer::Guest for Misbehaving {
-    /// The setting `authorize` has it go wrong for everybody, so that a candidate can be bad in this alone.
-    fn authorize(what: authorizer::Request) -> Result<authorizer::Permission, String> {
+    /// Fails in the way that the setting `authorize` selects, for every client: a policy that fails only here.
+    fn authorize(request: authorizer::Request) -> Result<authorizer::Permission, String> {
         if let Ok(Some(how)) = store::get("authorize") {
-            return go_wrong(&how).map(|_| authorizer::Permission::Allow);
+            return misbehave(&how).map(|_| authorizer::Permission::Allow);
         }
-        match what.username.as_deref().unwrap_or_default() {
+        match request.username.as_deref().unwrap_or_default() {
             "ignore" => Ok(authorizer::Permission::Ignore),
             "tell me all" => Err(format!("told: {} {}", "tell me all", key())),
-            how => go_wrong(how).map(|_| authorizer::Permission::Allow),
+            how => misbehave(how).map(|_| authorizer::Permission::Allow),
         }
     }
 }
 
-/// How many calls an instance answers whose user name is `old`.
-const OLD: u32 = 3;
+/// Calls with the user name `old` that an instance answers. Later ones fail.
+const OLD_AFTER_CALLS: u32 = 3;
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
-/// A secret that a policy has no business to tell.
+/// A secret that must not reach any log or answer.
 fn key() -> String {
     store::get("signature-keys").ok().flatten().unwrap_or_default()
 }
 
-fn go_wrong(how: &str) -> Result<Grant, String> {
+/// Returns a grant, fails or never returns, as `how` selects.
+fn misbehave(how: &str) -> Result<Grant, String> {
     let mut grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
     match how {
-        "loop" => spin(),
+        "loop" => loop_forever(),
         "trap" => trap(),
-        "hog" => hog(),
+        "hog" => exhaust_memory(),
         "recurse" => drop(black_box(recurse(1))),
-        "old" if CALLS.fetch_add(1, Relaxed) >= OLD => return Err("told to answer for three calls alone".into()),
+        "old" if CALLS.fetch_add(1, Relaxed) >= OLD_AFTER_CALLS => return Err("told to answer only three calls".into()),
         "error" => return Err("told to reach no verdict".into()),
         "error-huge" => return Err("x".repeat(1 << 20)),
         "huge" => grant.attributes = vec![("name".to_owned(), "x".repeat(1 << 20))],
@@ -107,31 +108,32 @@ fn go_wrong(how: &str) -> Result<Grant, String> {
     Ok(grant)
 }
 
+/// Grants publishing to one filter, valid or not.
 fn only(filter: &str) -> Access {
     Access::Only(Topics { publish: vec![filter.to_owned()], subscribe: Vec::new() })
 }
 
 #[inline(never)]
-fn spin() {
+fn loop_forever() {
     while black_box(true) {}
 }
 
 #[inline(never)]
-#[expect(clippy::panic, reason = "that is its job")]
+#[expect(clippy::panic, reason = "tests need a policy that does this")]
 fn trap() {
     panic!("told to trap");
 }
 
 #[inline(never)]
-fn hog() {
-    let mut hoard = Vec::new();
+fn exhaust_memory() {
+    let mut blocks = Vec::new();
     loop {
-        hoard.push(black_box(vec![1_u8; 1 << 20]));
+        blocks.push(black_box(vec![1_u8; 1 << 20]));
     }
 }
 
 #[inline(never)]
-#[expect(unconditional_recursion, reason = "that is its job")]
+#[expect(unconditional_recursion, reason = "tests need a policy that does this")]
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     black_box(recurse(depth + 1)) + frame.iter().sum::<u64>()

@@ -1,4 +1,4 @@
-//! A policy that asks its host for nothing, neither the time nor a setting: lets in the client `plain`.
+//! A test policy that imports nothing from its host, neither the clock nor settings. Allows only the client `plain`.
 
 use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Reason, Verdict};
 
@@ -7,7 +7,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "policy", generate_all });
 }
 
-/// The policy, as a component exports it.
+/// The test policy as a component.
 pub struct Plain;
 
 #[cfg(target_arch = "wasm32")]
@@ -23,8 +23,8 @@ impl Guest for Plain {
         Ok(())
     }
 
-    fn authenticate(who: Credentials) -> Result<Verdict, String> {
+    fn authenticate(credentials: Credentials) -> Result<Verdict, String> {
         let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
-        Ok(if who.client_id == "plain" { Verdict::Allow(grant) } else { Verdict::Deny(Reason::NotAuthorized) })
+        Ok(if credentials.client_id == "plain" { Verdict::Allow(grant) } else { Verdict::Deny(Reason::NotAuthorized) })
     }
 }

@@ -1,18 +1,18 @@
-//! `wasi-host COMPONENT`: runs a component behind `wasi:http` as `wasmtime serve` does, by the same library, until it is
-//! ended; its settings are the variables `MQTT_GATE_…`. For the bench, which says how fast that is.
+//! `wasi-host COMPONENT`: serves a `wasi:http` component as `wasmtime serve` does, by the same library, until it is killed.
+//! The signature key is read from `MQTT_GATE_SIGNATURE_KEYS`. The bench measures it.
 
-#[path = "../wasi_http.rs"]
+#[path = "../support/wasi_http.rs"]
 mod wasi_http;
 
-use wasi_http::{WasiHttp, variable};
+use wasi_http::{WasiHttp, env_name};
 
-/// The setting that the bench gives it.
+/// The only setting that the bench passes.
 const SETTING: &str = "signature-keys";
 
 #[tokio::main]
 async fn main() {
     let component = std::env::args_os().nth(1).expect("the component");
-    let key = std::env::var(variable(SETTING)).expect("its key");
+    let key = std::env::var(env_name(SETTING)).expect("the signature key");
     let host = WasiHttp::start(component.as_ref(), &[(SETTING, &key)]).await;
     eprintln!("listening on {}", host.address);
     std::future::pending::<()>().await;

@@ -1,11 +1,11 @@
-//! The manifests: each names what another one has, and the gate that they configure is one that starts.
+//! The Kubernetes manifests: they fit each other, and the configuration of the gate.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{config, key_file, text, yaml};
+use super::{gate_config, key_file, text, yaml};
 
 const DIRECTORY: &str = "deploy/kubernetes";
 
@@ -17,7 +17,7 @@ fn strings(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
 }
 
-/// Everything that is applied, by its kind.
+/// The applied documents by kind.
 fn applied() -> BTreeMap<String, Value> {
     let kustomization = kustomization();
     let files = strings(&kustomization["resources"]);
@@ -42,7 +42,7 @@ fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn every_manifest_is_of_a_kind_that_kubernetes_has() {
+fn manifests_have_current_api_versions() {
     let kinds: Vec<(String, Value)> =
         applied().into_iter().map(|(kind, document)| (kind, document["apiVersion"].clone())).collect();
     let expected = [
@@ -56,7 +56,7 @@ fn every_manifest_is_of_a_kind_that_kubernetes_has() {
 }
 
 #[test]
-fn everything_means_the_pods_of_the_deployment() {
+fn selectors_match_the_pods_of_the_deployment() {
     let applied = applied();
     let deployment = &applied["Deployment"];
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
@@ -69,21 +69,21 @@ fn everything_means_the_pods_of_the_deployment() {
         assert_eq!(&spread["labelSelector"]["matchLabels"], labels);
     }
     let target = &applied["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"];
-    for member in ["apiVersion", "kind"] {
-        assert_eq!(target[member], deployment[member]);
+    for field in ["apiVersion", "kind"] {
+        assert_eq!(target[field], deployment[field]);
     }
     assert_eq!(target["name"], deployment["metadata"]["name"]);
-    // What the autoscaler says must not be undone by the next apply.
+    // The next apply must not undo the replicas that the autoscaler has set.
     assert!(deployment["spec"]["replicas"].is_null());
     let images = kustomization()["images"].clone();
     assert_eq!(named(&images, container()["image"].as_str().unwrap())["newTag"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
-fn what_is_mounted_is_there_and_follows_its_source() {
+fn mounted_volumes_exist_and_receive_updates() {
     let (pod, container, kustomization) = (pod(), container(), kustomization());
     for mount in container["volumeMounts"].as_array().unwrap() {
-        // A file that is mounted by subPath stays what it was when the pod began.
+        // Kubernetes does not update files that are mounted by subPath.
         assert!(mount["subPath"].is_null() && mount["subPathExpr"].is_null(), "{mount}");
         let volume = named(&pod["volumes"], mount["name"].as_str().unwrap());
         if let Some(map) = volume["configMap"]["name"].as_str() {
@@ -92,15 +92,15 @@ fn what_is_mounted_is_there_and_follows_its_source() {
     }
     let secret = yaml(&format!("{DIRECTORY}/secret.yaml")).remove(0);
     assert_eq!(named(&pod["volumes"], "key")["secret"]["secretName"], secret["metadata"]["name"]);
-    // Applied again, it would put nothing in the place of a key.
+    // Applying the example secret again would overwrite the key.
     assert!(!strings(&kustomization["resources"]).contains(&"secret.yaml"));
     let generated = &kustomization["configMapGenerator"];
     assert_eq!(named(generated, "mqtt-gate-policy")["options"]["disableNameSuffixHash"], true);
-    assert!(named(generated, "mqtt-gate-config")["options"].is_null(), "another configuration is another rollout");
+    assert!(named(generated, "mqtt-gate-config")["options"].is_null(), "a changed configuration starts a rollout");
 }
 
 #[test]
-fn the_gate_of_the_pods_reads_what_is_mounted() {
+fn gate_reads_the_mounted_files() {
     let (container, kustomization) = (container(), kustomization());
     let mounted = |volume: &str, file: &str| {
         let mount = named(&container["volumeMounts"], volume)["mountPath"].as_str().unwrap();
@@ -108,7 +108,7 @@ fn the_gate_of_the_pods_reads_what_is_mounted() {
     };
     let files = |map: &str| strings(&named(&kustomization["configMapGenerator"], map)["files"])[0].to_owned();
     assert_eq!(strings(&container["args"]), ["serve", "--config", &mounted("config", &files("mqtt-gate-config"))]);
-    let config = config(&format!("{DIRECTORY}/gate.toml"));
+    let config = gate_config(&format!("{DIRECTORY}/gate.toml"));
     let policy = config.policy.file.as_ref().unwrap().display().to_string();
     assert_eq!(policy, mounted("policy", &files("mqtt-gate-policy")));
     let secret = yaml(&format!("{DIRECTORY}/secret.yaml")).remove(0);
@@ -122,12 +122,12 @@ fn the_gate_of_the_pods_reads_what_is_mounted() {
 }
 
 #[test]
-fn the_ports_are_those_that_the_gate_listens_on() {
+fn ports_match_the_addresses_of_the_gate() {
     let (container, applied) = (container(), applied());
-    let config = config(&format!("{DIRECTORY}/gate.toml"));
+    let config = gate_config(&format!("{DIRECTORY}/gate.toml"));
     for (name, address) in [("logins", config.listen), ("admin", config.admin_listen)] {
         assert_eq!(named(&container["ports"], name)["containerPort"], address.port());
-        // The node asks from without.
+        // The kubelet probes from outside the container.
         assert!(address.ip().is_unspecified());
     }
     for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/livez"), ("startupProbe", "/livez")] {
@@ -142,7 +142,7 @@ fn the_ports_are_those_that_the_gate_listens_on() {
 }
 
 #[test]
-fn a_pod_may_do_little_and_has_time_to_end() {
+fn pods_are_restricted_and_have_time_to_drain() {
     let (pod, container) = (pod(), container());
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(
@@ -153,8 +153,8 @@ fn a_pod_may_do_little_and_has_time_to_end() {
     let expected = json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } });
     assert_eq!(container["securityContext"], expected);
     let seconds = |value: &Value| Duration::from_secs(value.as_u64().unwrap());
-    let limits = config(&format!("{DIRECTORY}/gate.toml")).limits;
-    let leaving = seconds(&container["lifecycle"]["preStop"]["sleep"]["seconds"]);
-    assert!(seconds(&pod["terminationGracePeriodSeconds"]) > leaving + limits.drain);
-    assert!(container["resources"]["limits"]["cpu"].is_null(), "a gate that is held back misses its deadline");
+    let limits = gate_config(&format!("{DIRECTORY}/gate.toml")).limits;
+    let pre_stop = seconds(&container["lifecycle"]["preStop"]["sleep"]["seconds"]);
+    assert!(seconds(&pod["terminationGracePeriodSeconds"]) > pre_stop + limits.drain_timeout);
+    assert!(container["resources"]["limits"]["cpu"].is_null(), "CPU throttling would cause policy timeouts");
 }

@@ -1,10 +1,10 @@
-//! The Debian package: what it installs is there, and where the units look for it.
+//! The Debian package: its files exist, and the units find them.
 
 use std::fs;
 
-use super::{TOP, text, toml};
+use super::{ROOT, text, toml};
 
-/// What is installed: from where, to where.
+/// The installed files: source and destination.
 fn assets() -> Vec<(String, String)> {
     let manifest = toml("host/Cargo.toml");
     let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
@@ -12,46 +12,46 @@ fn assets() -> Vec<(String, String)> {
     assets.iter().map(|asset| (part(asset, 0), part(asset, 1))).collect()
 }
 
-fn installed(at: &str) -> bool {
-    assets().iter().any(|(from, to)| at == format!("/{to}{}", if to.ends_with('/') { name(from) } else { "" }))
+fn is_installed(at: &str) -> bool {
+    assets().iter().any(|(from, to)| at == format!("/{to}{}", if to.ends_with('/') { file_name(from) } else { "" }))
 }
 
-fn name(path: &str) -> &str {
+fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap()
 }
 
 #[test]
-fn what_the_package_installs_is_there() {
+fn installed_files_exist() {
     for (from, _) in assets().iter().filter(|(from, _)| !from.starts_with("target/")) {
         let (directory, name) = from.rsplit_once('/').unwrap();
-        let mut files = fs::read_dir(format!("{TOP}/host/{directory}")).unwrap().map(|file| file.unwrap().file_name());
+        let mut files = fs::read_dir(format!("{ROOT}/host/{directory}")).unwrap().map(|file| file.unwrap().file_name());
         assert!(files.any(|file| name.starts_with('*') || file == name), "{from}");
     }
 }
 
 #[test]
-fn the_units_find_what_the_package_installs() {
+fn units_and_configuration_name_installed_files() {
     let service = text("deploy/systemd/mqtt-gate.service");
     let command = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     for path in command.split(' ').filter(|word| word.starts_with('/')) {
-        assert!(installed(path), "{path}");
+        assert!(is_installed(path), "{path}");
     }
-    // What the configuration tells the operator to copy.
+    // Files that comments tell the operator to copy.
     for path in text("deploy/systemd/gate.toml").split_whitespace().filter(|word| word.starts_with("/usr/")) {
-        assert!(path.ends_with('/') || installed(path), "{path}");
+        assert!(path.ends_with('/') || is_installed(path), "{path}");
     }
     let manifest = toml("host/Cargo.toml");
     let deb = &manifest["package"]["metadata"]["deb"];
     for file in deb["conf-files"].as_array().unwrap() {
-        assert!(installed(file.as_str().unwrap()), "{file:?}");
+        assert!(is_installed(file.as_str().unwrap()), "{file:?}");
     }
 }
 
 #[test]
-fn an_upgrade_restarts_the_service_and_leaves_the_sockets_open() {
+fn upgrade_restarts_the_service_and_keeps_the_sockets() {
     let manifest = toml("host/Cargo.toml");
     let deb = &manifest["package"]["metadata"]["deb"];
-    // Scripts that are generated restart every unit.
+    // Generated scripts would restart every unit.
     assert!(deb.get("systemd-units").is_none());
     let invoked = |script: &str| -> Vec<String> {
         let text = text(&format!("deploy/debian/{script}"));

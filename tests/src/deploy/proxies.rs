@@ -1,17 +1,16 @@
-//! The policy in proxies: Spin, wasmCloud and Istio, which are not run here, as far as it can be said without them.
+//! The configurations of Spin, wasmCloud and Istio, as far as they can be checked without those programs.
 
 use serde_json::{Value, json};
 
 use super::text;
-use crate::composition::Composition;
-use crate::envoy::{Bootstrap, MQTT};
-use crate::gate::AUTH_CORE;
-use crate::http::{Connection, get};
-use crate::wasi_http::WasiHttp;
+use crate::support::composition::Composition;
+use crate::support::envoy::{Bootstrap, MQTT};
+use crate::support::http::{Connection, get};
+use crate::support::in_process::AUTH_CORE;
+use crate::support::wasi_http::WasiHttp;
 
-/// As far as it can be said without Spin: the settings that the component gets are those of the policy that it holds.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_manifest_for_spin_gives_the_policy_settings_that_it_takes() {
+async fn spin_manifest_has_valid_settings_of_the_policy() {
     let text = text("deploy/spin.toml");
     let manifest: Value = toml::from_str(&text).unwrap();
     assert!(text.contains("NOT RUN") && manifest["spin_manifest_version"] == 2);
@@ -21,21 +20,22 @@ async fn the_manifest_for_spin_gives_the_policy_settings_that_it_takes() {
     assert_eq!(component["allowed_outbound_hosts"], json!([]));
     let variables = component["environment"].as_object().unwrap();
     assert!(variables.keys().all(|variable| variable.starts_with("MQTT_GATE_")));
-    let settings: Vec<_> = variables.iter().map(|(name, value)| (setting(name), value.as_str().unwrap())).collect();
+    let settings: Vec<_> =
+        variables.iter().map(|(name, value)| (setting_name(name), value.as_str().unwrap())).collect();
     let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let composition = Composition::with_settings_from_env(AUTH_CORE).await;
     let host = WasiHttp::start(composition.path(), &settings).await;
-    let look = Connection::open(host.address).await.ask(&get("/mqtt/auth")).await;
-    assert_eq!(look.status, 200, "{}", look.text());
+    let page = Connection::open(host.address).await.request(&get("/mqtt/auth")).await;
+    assert_eq!(page.status, 200, "{}", page.text());
 }
 
-/// The setting that a variable stands for.
-fn setting(variable: &str) -> String {
+/// The setting of an environment variable.
+fn setting_name(variable: &str) -> String {
     variable.trim_start_matches("MQTT_GATE_").to_ascii_lowercase().replace('_', "-")
 }
 
 #[test]
-fn the_manifest_for_wasmcloud_names_what_a_composition_imports() {
+fn wasmcloud_manifest_names_the_imports_of_a_composition() {
     let text = text("deploy/wasmcloud.yaml");
     let manifest: Value = serde_saphyr::from_str(&text).unwrap();
     assert!(text.contains("NOT RUN") && manifest["kind"] == "WorkloadDeployment");
@@ -53,19 +53,19 @@ fn the_manifest_for_wasmcloud_names_what_a_composition_imports() {
     let interfaces: Vec<_> = workload["hostInterfaces"].as_array().unwrap().iter().map(interface).collect();
     assert_eq!(interfaces, ["wasi:http/incoming-handler@", "wasi:config/store@0.2.0-rc.1"]);
     let environment = &workload["components"][0]["localResources"]["environment"];
-    // The key is in a secret, and not in the file.
+    // The key comes from a secret and is not in the file.
     assert_eq!(environment["config"].as_object().unwrap().keys().collect::<Vec<_>>(), ["groups"]);
     assert_eq!(environment["secretFrom"], json!([{ "name": "mqtt-gate" }]));
 }
 
 #[test]
-fn the_example_for_istio_configures_the_filter_as_the_shipped_file_does() {
+fn istio_example_configures_the_filter_like_the_envoy_example() {
     let istio: Value = serde_saphyr::from_str(&text("deploy/istio-envoyfilter.yaml")).unwrap();
     let patches = istio["spec"]["configPatches"].as_array().unwrap();
     let filter = &patches[0]["patch"]["value"]["typed_config"]["config"];
     let mut plugin: Value = serde_json::from_str(filter["configuration"]["value"].as_str().unwrap()).unwrap();
     plugin["cluster"] = "broker".into();
-    Bootstrap::unchanged().change(MQTT, |shipped| assert_eq!(*shipped, plugin));
+    Bootstrap::shipped().change(MQTT, |shipped| assert_eq!(*shipped, plugin));
     let proxy = &patches[1]["patch"]["value"]["typed_config"];
     assert_eq!((&proxy["cluster"], &proxy["max_early_data_bytes"]), (&"refusals".into(), &65_536.into()));
     assert_eq!(filter["failure_policy"], "FAIL_RELOAD");

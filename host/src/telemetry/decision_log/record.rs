@@ -199,9 +199,9 @@ mod tests {
         allowed.key_id = Some("2026-11".to_owned());
         let policy = allowed.policy.digest;
         let expected = format!(
-            "{{\"time\":\"1970-01-12T13:46:40.000000Z\",\"id\":7,\"operation\":\"authenticate\",\"route\":\"/emqx/auth\",\
-             \"client_id\":\"c\",\"verdict\":\"allow\",\"key\":\"2026-11\",\"policy\":\"{policy}\",\"generation\":3,\
-             \"duration_us\":3.2}}\n"
+            "{{\"time\":\"1970-01-12T13:46:40.000000Z\",\"id\":7,\"operation\":\"authenticate\",\
+             \"route\":\"/emqx/auth\",\"client_id\":\"c\",\"verdict\":\"allow\",\"key\":\"2026-11\",\
+             \"policy\":\"{policy}\",\"generation\":3,\"duration_us\":3.2}}\n"
         );
         assert_eq!(line(&allowed), expected);
         let denied = line(&decision(DecisionCode::Banned));

@@ -1,0 +1,141 @@
+//! The decisions of the policy: [`authenticate`] and [`authorize`].
+
+use crate::identity::DeviceId;
+use crate::settings::Settings;
+use crate::types::{Access, AuthorizeRequest, Credentials, DenyReason, Grant, Permission, UnixTime, Verdict};
+use crate::username;
+
+/// Decides whether a device may connect.
+///
+/// Topics, superusers and expiry are evaluated only after the signature has been verified. `now` is called only if
+/// sessions expire, because a component calls its host for the time.
+#[must_use]
+pub fn authenticate(credentials: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
+    let Some(device) = DeviceId::parse(credentials.client_id).filter(|device| settings.allows_group(device.group))
+    else {
+        return Verdict::Deny(DenyReason::ClientIdentifierNotValid);
+    };
+    let Some(username) = credentials.username.filter(|username| username::is_well_formed(username)) else {
+        return Verdict::Deny(DenyReason::BadUserNameOrPassword);
+    };
+    let password = credentials.password.unwrap_or_default();
+    let Some(key) = settings.keys.find_matching_key(device.client_id, username, password) else {
+        return Verdict::Deny(DenyReason::BadUserNameOrPassword);
+    };
+    Verdict::Allow(Grant {
+        access: settings.access(&device),
+        expires_at: settings.session_end(now),
+        key_id: key.id().map(str::to_owned),
+    })
+}
+
+/// Decides whether a connected device may publish or subscribe. A device with this client id has the topics that
+/// [`authenticate`] grants it.
+///
+/// Denies every client whose id or user name [`authenticate`] would refuse. If the topic is empty, any other client is
+/// allowed.
+#[must_use]
+pub fn authorize(request: &AuthorizeRequest, settings: &Settings) -> Permission {
+    let Some(device) = DeviceId::parse(request.client_id).filter(|device| settings.allows_group(device.group)) else {
+        return Permission::Deny;
+    };
+    if request.username.is_some_and(|username| !username::is_well_formed(username)) {
+        return Permission::Deny;
+    }
+    if request.topic.is_empty() {
+        return Permission::Allow;
+    }
+    match settings.access(&device) {
+        Access::Everything => Permission::Allow,
+        Access::BrokerRules => Permission::Ignore,
+        Access::Only(topics) if topics.allow(request.action, request.topic) => Permission::Allow,
+        Access::Only(_) => Permission::Deny,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Action, Topics};
+
+    const CLIENT_ID: &str = "GID_test@@@AA_BB_CC_DD_EE_FF@@@1";
+    const USERNAME: &str = "eyJpcCI6IjEifQ==";
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn settings(more: &[(&str, &str)]) -> Settings {
+        let all = [more, &[("signature-keys", r#"[{"id":"2026-11","key":"a key of more than 16 bytes"}]"#)]].concat();
+        let get = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Settings::read(get).unwrap()
+    }
+
+    fn login(settings: &Settings, client_id: &str, username: Option<&str>, password: &str) -> Verdict {
+        let credentials = Credentials { client_id, username, password: Some(password.as_bytes()) };
+        authenticate(&credentials, settings, || NOW)
+    }
+
+    fn may_publish(settings: &Settings, client_id: &str, username: Option<&str>, topic: &str) -> Permission {
+        authorize(&AuthorizeRequest { client_id, username, action: Action::Publish, topic }, settings)
+    }
+
+    #[test]
+    fn genuine_credentials_get_a_grant_with_topics_and_expiry() {
+        let settings = settings(&[("publish-topics", "up/{mac}"), ("session-seconds", "60")]);
+        let topics = Topics { publish: vec!["up/AA_BB_CC_DD_EE_FF".to_owned()], subscribe: Vec::new() };
+        let grant = Grant {
+            access: Access::Only(topics),
+            expires_at: Some(UnixTime(NOW.0 + 60)),
+            key_id: Some("2026-11".to_owned()),
+        };
+        let password = settings.sign(CLIENT_ID, USERNAME);
+        assert_eq!(login(&settings, CLIENT_ID, Some(USERNAME), &password), Verdict::Allow(grant));
+    }
+
+    #[test]
+    fn reports_the_first_wrong_part_of_the_credentials() {
+        let settings = settings(&[]);
+        let good = settings.sign(CLIENT_ID, USERNAME);
+        for (client_id, username, password, reason) in [
+            ("device", Some(USERNAME), &*good, DenyReason::ClientIdentifierNotValid),
+            ("GID_x@@@AA_BB_CC_DD_EE_FF@@@1", Some(USERNAME), &good, DenyReason::ClientIdentifierNotValid),
+            (CLIENT_ID, None, &good, DenyReason::BadUserNameOrPassword),
+            (CLIENT_ID, Some("device"), &good, DenyReason::BadUserNameOrPassword),
+            (CLIENT_ID, Some(USERNAME), "", DenyReason::BadUserNameOrPassword),
+            (CLIENT_ID, Some(USERNAME), &settings.sign(CLIENT_ID, "device"), DenyReason::BadUserNameOrPassword),
+        ] {
+            assert_eq!(
+                login(&settings, client_id, username, password),
+                Verdict::Deny(reason),
+                "{client_id} {username:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn clock_is_read_only_if_sessions_expire() {
+        let settings = settings(&[]);
+        let password = settings.sign(CLIENT_ID, USERNAME);
+        let credentials =
+            Credentials { client_id: CLIENT_ID, username: Some(USERNAME), password: Some(password.as_bytes()) };
+        let verdict = authenticate(&credentials, &settings, || panic!("the clock is read"));
+        assert!(matches!(verdict, Verdict::Allow(Grant { access: Access::BrokerRules, expires_at: None, .. })));
+    }
+
+    #[test]
+    fn authorizes_by_the_topics_of_the_grant() {
+        let superuser = "GID_test@@@00_00_00_00_00_01@@@1";
+        let with_topics = settings(&[("publish-topics", "up/{mac}"), ("superusers", superuser)]);
+        let without_topics = settings(&[]);
+        for (settings, client_id, username, topic, permission) in [
+            (&with_topics, CLIENT_ID, None, "up/AA_BB_CC_DD_EE_FF", Permission::Allow),
+            (&with_topics, CLIENT_ID, Some(USERNAME), "up/x", Permission::Deny),
+            (&with_topics, superuser, None, "any/topic", Permission::Allow),
+            (&without_topics, CLIENT_ID, None, "any/topic", Permission::Ignore),
+            (&without_topics, CLIENT_ID, None, "", Permission::Allow),
+            (&without_topics, "device", None, "", Permission::Deny),
+            (&without_topics, "device", None, "any/topic", Permission::Deny),
+            (&without_topics, CLIENT_ID, Some("device"), "", Permission::Deny),
+        ] {
+            assert_eq!(may_publish(settings, client_id, username, topic), permission, "{client_id} {topic}");
+        }
+    }
+}

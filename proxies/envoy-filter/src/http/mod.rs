@@ -1,0 +1,4 @@
+//! The HTTP filter: answers the requests of brokers.
+
+pub(crate) mod filter;
+mod policy;

@@ -1,0 +1,8 @@
+//! The admin address: access, probes, status, metrics and the dashboard.
+
+mod auth;
+mod dashboard;
+mod external;
+mod listener;
+mod metrics;
+mod status;

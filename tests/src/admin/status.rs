@@ -1,0 +1,29 @@
+//! Probes and the counts of `/status`.
+
+use serde_json::json;
+
+use crate::support::device::{Device, USERNAME};
+use crate::support::http::{Connection, get};
+use crate::support::in_process::{AUTH_CORE, Gate};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serving_gate_is_live_and_ready() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for route in ["/livez", "/readyz"] {
+        assert_eq!(Connection::open(gate.admin).await.request(&get(route)).await.status, 200);
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_counts_verdicts_and_lists_unused_settings() {
+    let gate = Gate::start(AUTH_CORE).await;
+    gate.authenticate(&Device::valid()).await;
+    gate.authenticate(&Device { username: USERNAME.into(), ..Device::unsigned("x") }).await;
+    let status = gate.status().await;
+    let expected = json!(2);
+    assert_eq!(status["calls"], expected);
+    assert_eq!(status["policy"]["name"], "auth-core");
+    assert_eq!(status["policy"]["settings_not_read"], json!(["clients"]));
+    gate.stop().await;
+}

@@ -1,0 +1,4 @@
+//! Tests with real brokers.
+
+mod amqtt;
+mod rabbitmq;

@@ -1,0 +1,81 @@
+//! RequestError requests: rejected without calling the policy, and without repeating their content.
+
+use serde_json::{Value, json};
+
+use crate::support::device::Device;
+use crate::support::http::{get, post};
+use crate::support::in_process::{AUTH_CORE, Gate};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_get_400_without_echo() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for (body, kind, field) in [
+        ("", "not-json", None),
+        ("s3cret", "not-json", None),
+        (r#""s3cret""#, "not-an-object", None),
+        (r#"{"username":"s3cret"}"#, "missing-member", Some("client_id")),
+        (r#"{"client_id":"c","password":{"s3cret":1}}"#, "not-text", Some("password")),
+        (r#"{"client_id":"c","password":"s3cret","password":"s3cret"}"#, "member-twice", Some("password")),
+    ] {
+        let response = gate.request(&post("/mqtt/auth", "application/json", body.as_bytes())).await;
+        assert_eq!((response.status, response.result().as_str()), (400, "deny"), "{kind}");
+        let error = response.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(field.unwrap_or_default()), "{error}");
+        assert!(!response.text().contains("s3cret"));
+        let status = gate.status().await;
+        let mut warnings = status["misconfigured"].as_array().unwrap().iter();
+        let expected = (&json!("/mqtt/auth"), &json!(kind), &field.map_or(Value::Null, Value::from));
+        let is_reported = warnings.any(|warning| (&warning["route"], &warning["kind"], &warning["member"]) == expected);
+        assert!(is_reported, "{kind}: {status}");
+    }
+    let status = gate.status().await;
+    assert_eq!((&status["malformed"], &status["calls"]), (&json!(6), &json!(0)));
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emqx_gets_a_final_denial_for_malformed_requests() {
+    let gate = Gate::start(AUTH_CORE).await;
+    // EMQX takes any status but 200 for "ignore", and continues with its next authenticator.
+    for request in
+        [post("/emqx/auth", "application/json", b"{"), post("/emqx/auth", "text/plain", b"x"), get("/emqx/auth")]
+    {
+        let response = gate.request(&request).await;
+        assert_eq!((response.status, response.result().as_str()), (200, "deny"));
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oversized_body_with_content_length_is_a_413() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let response = gate.request(&post("/mqtt/auth", "application/json", &vec![b' '; 70_000])).await;
+    assert_eq!((response.status, response.result().as_str()), (413, "deny"));
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oversized_chunked_body_is_a_413() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let head = b"POST /mqtt/auth HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: chunked\r\n\r\n11170\r\n";
+    let response = gate.request(&[head, vec![b' '; 70_000].as_slice(), b"\r\n0\r\n\r\n"].concat()).await;
+    assert_eq!(response.status, 413);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oversized_body_is_a_denial_for_emqx() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let response = gate.request(&post("/emqx/auth", "application/json", &vec![b' '; 70_000])).await;
+    assert_eq!((response.status, response.result().as_str()), (200, "deny"));
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlong_target_is_a_414() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let target = format!("/mqtt/auth?client_id={}", "x".repeat(70_000));
+    assert_eq!(gate.request(&get(&target)).await.status, 414);
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
+    gate.stop().await;
+}

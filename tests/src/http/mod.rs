@@ -1,0 +1,7 @@
+//! The auth service over HTTP: logins, invalid requests, methods, CORS and the status page.
+
+mod cors;
+mod login;
+mod malformed;
+mod methods;
+mod status_page;

@@ -1,0 +1,80 @@
+//! `limits.max_connections`: further connections wait in the queue and are not lost.
+
+use std::num::NonZero;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::child::{GateProcess, write_config};
+use crate::support::device::Device;
+use crate::support::http::{Connection, get};
+use crate::support::in_process::{AUTH_CORE, Gate};
+use crate::support::poll_until;
+
+async fn gate_process(max_connections: usize) -> (GateProcess, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(directory.path(), &format!("limits.max_connections = {max_connections}\n"));
+    (GateProcess::start_config(&config).await, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_limit_queues_excess_connections() {
+    let (gate, _directory) = gate_process(2).await;
+    let request = Device::valid().request();
+    let mut first = Connection::open(gate.auth).await;
+    let mut second = Connection::open(gate.auth).await;
+    assert_eq!(first.request(&request).await.status, 200);
+    assert_eq!(second.request(&request).await.status, 200);
+    let connections = async || {
+        let status = Connection::open(gate.admin).await.request(&get("/status")).await.json();
+        status["connections"].clone()
+    };
+    assert_eq!(connections().await, json!({ "open": 2, "most": 2, "waits": 0 }));
+    let mut third = Connection::open(gate.auth).await;
+    third.send(&request).await;
+    let queued = async || Some(connections().await).filter(|connections| connections["waits"] != 0);
+    assert_eq!(poll_until("a connection waits", queued).await, json!({ "open": 2, "most": 2, "waits": 1 }));
+    drop(first);
+    assert_eq!(third.response().await.status, 200);
+    let log = gate.stop().await;
+    assert_eq!(log.matches("no place for another connection").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_answers_queued_connections() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.max_connections = NonZero::<usize>::MIN).await;
+    let request = Device::valid().request();
+    let mut first = Connection::open(gate.auth).await;
+    assert_eq!(first.request(&request).await.status, 200);
+    let mut queued = Connection::open(gate.auth).await;
+    queued.send(&request).await;
+    gate.wait_until("a connection waits", |status| status["connections"]["waits"] == 1).await;
+    let mut invalid = Connection::open(gate.auth).await;
+    invalid.send(b"GET /emqx/auth no no\r\n\r\n").await;
+    // The gate reads both only after the shutdown begins.
+    let (response, rejection, ()) = tokio::join!(queued.response(), invalid.response(), gate.stop());
+    assert_eq!((response.status, rejection.status, rejection.result().as_str()), (200, 200, "deny"));
+    assert!(invalid.try_response().await.is_none(), "the connection closes without a reset");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_rejects_queued_invalid_http_without_errors() {
+    let (gate, _directory) = gate_process(1).await;
+    let mut first = Connection::open(gate.auth).await;
+    assert_eq!(first.request(&Device::valid().request()).await.status, 200);
+    let mut queued = Vec::new();
+    for _ in 0..5 {
+        let mut connection = Connection::open(gate.auth).await;
+        connection.send(b"GET /emqx/auth no no\r\n\r\n").await;
+        queued.push(connection);
+    }
+    gate.terminate();
+    for connection in &mut queued {
+        let response = connection.response().await;
+        assert_eq!((response.status, response.result().as_str()), (200, "deny"));
+        assert!(connection.try_response().await.is_none());
+    }
+    let (code, _, log) = gate.wait_exit().await;
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("ERROR"), "{log}");
+}

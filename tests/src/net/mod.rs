@@ -1,0 +1,9 @@
+//! Connections: limits, timeouts, pipelining, shutdown, and the sockets of a service manager.
+
+mod connection_limit;
+mod pipelining;
+mod restart;
+mod shutdown;
+mod socket_activation;
+mod systemd_notify;
+mod timeouts;

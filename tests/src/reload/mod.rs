@@ -1,0 +1,8 @@
+//! Reloads: which changes of the policy file and of setting files take effect, and which are rejected.
+
+mod last_known_good;
+mod rejected_policies;
+mod setting_files;
+mod startup;
+mod swap;
+mod swap_under_load;
