@@ -51,19 +51,19 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     let StatusResponse { policy, connections, now, .. } = status;
     let mut rows = Rows::new(15);
     rows.add("gate", format_args!("{address}, version {}", status.version));
-    rows.add("policy", format_policy(policy));
-    rows.add("active since", with_age(&policy.since, now));
-    rows.add("logins", format_counts(&status.authenticate));
+    rows.add("active", format_policy(policy));
+    rows.add("since", with_age(&policy.since, now));
+    rows.add("authenticate", format_counts(&status.authenticate));
     if policy.has_authorizer {
-        rows.add("actions", format_counts(&status.authorize));
+        rows.add("authorize", format_counts(&status.authorize));
     } else {
-        rows.add("actions", "left to the broker");
+        rows.add("authorize", "left to the broker");
     }
     rows.add("always denied", status.denied_without_policy);
     rows.add("malformed", status.malformed_requests);
     rows.add(
         "connections",
-        format_args!("{} of {}, {} had to wait", connections.open, connections.limit, connections.queued),
+        format_args!("{} of {}, {} queued", connections.open, connections.limit, connections.queued),
     );
     if !policy.unused_settings.is_empty() {
         rows.add("unused settings", policy.unused_settings.join(", "));
@@ -131,13 +131,13 @@ mod tests {
     fn the_least_status_has_every_ordinary_row() {
         let expected = "\
 gate             http://127.0.0.1:8004, version 0.1.0
-policy           auth-core, sha256 00, generation 2
-active since     2026-11-22T10:00:00Z, 6s ago
-logins           0: 0 allowed, 0 denied, 0 errors
-actions          left to the broker
+active           auth-core, sha256 00, generation 2
+since            2026-11-22T10:00:00Z, 6s ago
+authenticate     0: 0 allowed, 0 denied, 0 errors
+authorize        left to the broker
 always denied    0
 malformed        0
-connections      0 of 0, 0 had to wait
+connections      0 of 0, 0 queued
 rejected         0";
         assert_eq!(text(json!({})), expected);
     }
@@ -160,7 +160,7 @@ rejected         0";
             ],
         }));
         for rows in [
-            "logins           6: 1 allowed, 2 denied, 3 ignored, 0 errors\n",
+            "authenticate     6: 1 allowed, 2 denied, 3 ignored, 0 errors\n",
             "rejected         1\n                 last: unreadable file, then\n                 not a component\n",
             "secured by       access.broker_secret, a secret\n",
             "secured by       tls, a certificate, expires 2027-01-01T00:00:00Z\n\

@@ -39,8 +39,8 @@ const IMPORTS: [(&str, &str); 23] = [
 ];
 
 const EXPORTS: [(&str, &str); 4] = [
-    ("mqtt-gate:auth/authenticator@", "evaluates logins"),
-    ("mqtt-gate:auth/authorizer@", "evaluates publish and subscribe"),
+    ("mqtt-gate:auth/authenticator@", "authenticates clients"),
+    ("mqtt-gate:auth/authorizer@", "authorizes publish and subscribe"),
     ("wasi:http/incoming-handler@", "handles HTTP requests; not used by this gate"),
     ("wasi:cli/run@", "runs as a program; not used by this gate"),
 ];
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn unknown_exports_are_not_used() {
-        assert_eq!(describe_export("mqtt-gate:auth/authenticator@0.1.0"), "evaluates logins");
+        assert_eq!(describe_export("mqtt-gate:auth/authenticator@0.1.0"), "authenticates clients");
         assert_eq!(describe_export("a:b/c@1.0.0"), "not used by this gate");
     }
 }
