@@ -99,7 +99,7 @@ fn is_attribute_name(name: &str) -> bool {
 }
 
 /// Whether a text can be shown as the id of a key: 1 to 64 letters, digits, `_`, `.` and `-`. A policy could return
-/// anything, a secret included.
+/// anything, a secret included. `auth-core` has a copy, because a policy depends on nothing but `wit/`.
 #[must_use]
 pub fn is_key_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))

@@ -1,7 +1,7 @@
 //! The rules that limit a client to the topics of its grant in EMQX.
 //!
-//! `auth-core` refuses templates that EMQX cannot enforce when it reads its settings, by the same tests: a policy
-//! depends on nothing but `wit/`.
+//! `auth-core` has a copy of the filter checks, because a policy depends on nothing but `wit/`. It rejects such filters
+//! when it reads its settings.
 
 use std::borrow::Cow;
 
