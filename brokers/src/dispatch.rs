@@ -32,7 +32,8 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
-    /// Classifies a request. Header names are in lower case, and are read only if the request may be for the status page.
+    /// Classifies a request. Header names are in lower case, and are read only if the request may be for the status
+    /// page.
     pub fn of<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> Self {
         match Route::of(head.path) {
             Some(Route::MqttAuth) if is_status_page(head, header_names) => Self::StatusPage,
@@ -51,8 +52,8 @@ fn method(route: Route, name: &str) -> Option<Method> {
     }
 }
 
-/// Whether a request is for the status page: OPTIONS, or a GET or HEAD without a query, a body and `content-type`, and with
-/// `accept` or `user-agent`.
+/// Whether a request is for the status page: OPTIONS, or a GET or HEAD without a query, a body and `content-type`, and
+/// with `accept` or `user-agent`.
 ///
 /// NanoMQ without configured headers sends a bare GET and would read a 200 as allow. Proxies add other headers, so only
 /// those two count: browsers, `curl` and probes send them.

@@ -102,8 +102,8 @@ impl RequestError {
             Self::InvalidHttp => info(
                 "invalid-http",
                 400,
-                "configure the broker to use POST: a URL is limited to 65,534 bytes, and a user name or password can be \
-                 longer",
+                "configure the broker to use POST: a URL is limited to 65,534 bytes, and a user name or password can \
+                 be longer",
             ),
             Self::TooLarge { .. } => info(
                 "too-large",
@@ -122,8 +122,8 @@ impl RequestError {
             Self::Empty => info(
                 "empty",
                 400,
-                "check that the body template reaches the broker: EMQX drops environment variables for parts of a body, \
-                 so set EMQX_AUTHENTICATION='[{…}]' as one variable, or use a file",
+                "check that the body template reaches the broker: EMQX drops environment variables for parts of a \
+                 body, so set EMQX_AUTHENTICATION='[{…}]' as one variable, or use a file",
             ),
             Self::Missing(_) => info("missing-field", 400, "add this field to the broker's body template"),
             Self::NotText(_) => info("not-text", 400, QUOTE_HINT),
@@ -172,8 +172,9 @@ impl RequestError {
     }
 }
 
-const SECRET_HINT: &str = "configure the broker to send the header x-mqtt-gate-secret with the value of access.broker_secret; \
-                           if none of your brokers sends these requests, close this port to other hosts";
+const SECRET_HINT: &str = "configure the broker to send the header x-mqtt-gate-secret with the value of \
+                           access.broker_secret; if none of your brokers sends these requests, close this port to \
+                           other hosts";
 
 const NETWORK_HINT: &str = "check the network between the broker and the gate";
 
@@ -184,8 +185,9 @@ const QUOTE_HINT: &str =
     "quote the placeholder in the broker's body template; amqtt sends null for a field that the client did not send";
 
 /// The hint for a literal `${…}`, which can be an error or a warning.
-pub(crate) const PLACEHOLDER_HINT: &str = "if every client has it, the broker does not know this placeholder: correct or \
-                                           remove it in the body template; if one client has it, that client sent this text";
+pub(crate) const PLACEHOLDER_HINT: &str = "if every client has it, the broker does not know this placeholder: correct \
+                                           or remove it in the body template; if one client has it, that client \
+                                           sent this text";
 
 /// A field name with its other spelling.
 fn spellings(name: &'static str) -> &'static str {

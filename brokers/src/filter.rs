@@ -1,6 +1,6 @@
 //! MQTT topic filters (MQTT 5.0, section 4.7).
 //!
-//! `auth-core` has the same rules: a policy is a component of its own, and depends on nothing but `wit/`.
+//! `auth-core` has a copy of these rules, because a policy depends on nothing but `wit/`.
 
 /// The longest filter in bytes: MQTT writes the length of a string in two bytes.
 const MAX_FILTER: usize = 65_535;

@@ -58,8 +58,8 @@ pub enum UnsupportedGrant {
     NotSerializable,
     /// EMQX gives this filter a special meaning: `eq …`, `${…}`, or a shared subscription.
     #[error(
-        "the grant has a topic filter that begins with `eq `, $share/, $queue/ or $exclusive/, or holds ${{…}}: EMQX does \
-         not read it as a plain filter"
+        "the grant has a topic filter that begins with `eq `, $share/, $queue/ or $exclusive/, or holds ${{…}}: EMQX \
+         does not read it as a plain filter"
     )]
     ReservedFilter,
 }
@@ -98,8 +98,8 @@ fn is_attribute_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// Whether a text can be shown as the id of a key: 1 to 64 letters, digits, `_`, `.` and `-`. A policy could put anything
-/// in its place, a secret included.
+/// Whether a text can be shown as the id of a key: 1 to 64 letters, digits, `_`, `.` and `-`. A policy could return
+/// anything, a secret included. `auth-core` has a copy, because a policy depends on nothing but `wit/`.
 #[must_use]
 pub fn is_key_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))

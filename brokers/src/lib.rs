@@ -6,8 +6,8 @@
 //! the verdict ─► Route::allow_login, Route::allow_action ─► Outcome ─► Route::render ─► Reply
 //! ```
 //!
-//! A [`Route`] is one operation in the dialect of one kind of broker. Everything here is a pure function without I/O, and no
-//! reply repeats any part of a request.
+//! A [`Route`] is one operation in the dialect of one kind of broker. Everything here is a pure function without I/O,
+//! and no reply repeats any part of a request.
 //!
 //! Three hosts share this crate: the gate, the `wasi:http` adapter and the Envoy filter. The last two call their policy
 //! synchronously, so [`respond`] does everything for them but the transport.

@@ -19,8 +19,8 @@ pub enum Outcome<'a> {
     Malformed(&'a RequestError),
 }
 
-/// A reply that allows. Holds what a route's `allow_login` or `allow_action` returned: there is no other way to make one,
-/// so that no other code path can allow a client.
+/// A reply that allows. Holds what a route's `allow_login` or `allow_action` returned: there is no other way to make
+/// one, so that no other code path can allow a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowReply(pub(crate) Reply);
 

@@ -13,8 +13,8 @@ use crate::warning::ConfigWarning;
 
 /// One operation of one kind of broker.
 ///
-/// No reply is right for every broker: NanoMQ admits a client on any status 200, and EMQX asks its next authenticator on a
-/// 401. So each route has one dialect.
+/// No reply is right for every broker: NanoMQ admits a client on any status 200, and EMQX asks its next authenticator
+/// on a 401. So each route has one dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Authenticate, by HTTP status: 200 admits, every other status denies.
@@ -111,8 +111,8 @@ impl Route {
         matches!(self, Self::MqttAuth)
     }
 
-    /// Whether a target that is not a route looks as if EMQX or rmqtt were configured with it. Both read a status such as
-    /// 404 as *ignore*, so such requests need a reply as [`Route::EmqxAuth`] makes it.
+    /// Whether a target that is not a route looks as if EMQX or rmqtt were configured with it. Both read a status such
+    /// as 404 as *ignore*, so such requests need a reply as [`Route::EmqxAuth`] makes it.
     #[must_use]
     pub fn looks_like_emqx(target: &str) -> bool {
         let path = target.split('?').next().unwrap_or_default();
@@ -148,7 +148,8 @@ impl Route {
 
     /// The reply that admits a client with this grant. `now` is in seconds since 1970-01-01T00:00:00Z.
     ///
-    /// Only EMQX and rmqtt receive the grant. Other brokers learn that the client may connect, and ask about each topic.
+    /// Only EMQX and rmqtt receive the grant. Other brokers learn that the client may connect, and ask about each
+    /// topic.
     ///
     /// # Errors
     /// The broker would not enforce the grant as the policy meant it.
@@ -181,8 +182,8 @@ impl Route {
         }
     }
 
-    /// The warning for a permission that this route can only deny: the policy leaves the action to the broker's own rules,
-    /// and the broker has none.
+    /// The warning for a permission that this route can only deny: the policy leaves the action to the broker's own
+    /// rules, and the broker has none.
     #[must_use]
     pub fn fallback_warning(self, permission: Permission) -> Option<ConfigWarning> {
         (permission == Permission::Ignore && !self.supports_ignore()).then_some(ConfigWarning::NoFallbackRules)

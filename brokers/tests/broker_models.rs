@@ -1,21 +1,21 @@
-//! How brokers read the replies they get, as models written from what they were measured to do.
+//! Models of how brokers read replies, written from measurements of real brokers.
 
 use serde_json::{Map, Value};
 
-/// What a broker does upon a reply.
+/// How a broker reads a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// The client is let in, or the action passes.
+    /// The client is admitted, or the action allowed.
     Allowed,
-    /// Finally refused.
+    /// The denial is final.
     Refused,
-    /// Somebody else is asked, or the broker's default decides: it may well let in.
+    /// The next authenticator or the broker's default decides, which may allow.
     PassedOn,
-    /// The broker's code breaks, and the client is passed on.
+    /// The broker's code crashes. The effect is that of [`Reading::PassedOn`].
     Crashed,
 }
 
-/// A reply as it arrives.
+/// A reply, as a broker receives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) status: u16,
@@ -23,18 +23,18 @@ pub(crate) struct Seen<'a> {
     pub(crate) body: &'a str,
 }
 
-/// What EMQX 5.8 takes from a reply to its authentication.
+/// The parts of an authentication reply that EMQX 5.8 applies.
 #[derive(Debug)]
-pub(crate) struct AllowBody {
+pub(crate) struct Admitted {
     pub(crate) reading: Reading,
     pub(crate) is_superuser: bool,
     pub(crate) expires_at: Option<u64>,
-    /// What is kept of `client_attrs`.
+    /// The `client_attrs` that EMQX keeps.
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) rules: Option<Vec<Rule>>,
 }
 
-/// One rule of the client's own list.
+/// One rule of the client's ACL.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) allows: bool,
@@ -42,14 +42,14 @@ pub(crate) struct Rule {
     pub(crate) topics: Vec<String>,
 }
 
-impl From<Reading> for AllowBody {
+impl From<Reading> for Admitted {
     fn from(reading: Reading) -> Self {
         Self { reading, is_superuser: false, expires_at: None, attributes: Vec::new(), rules: None }
     }
 }
 
 /// EMQX 5.8.9, authentication. `now` in seconds since 1970.
-pub(crate) fn emqx_authentication(seen: &Seen, now: u64) -> AllowBody {
+pub(crate) fn emqx_authentication(seen: &Seen, now: u64) -> Admitted {
     match seen.status {
         204 => return Reading::Allowed.into(),
         200 => {}
@@ -83,7 +83,7 @@ pub(crate) fn emqx_authentication(seen: &Seen, now: u64) -> AllowBody {
         Some(Value::String(text)) => text == "true" || text.parse().is_ok_and(|number: i64| number != 0),
         _ => false,
     };
-    AllowBody { reading: Reading::Allowed, is_superuser, expires_at, attributes, rules }
+    Admitted { reading: Reading::Allowed, is_superuser, expires_at, attributes, rules }
 }
 
 /// EMQX 5.8.9, authorization.
@@ -100,7 +100,7 @@ pub(crate) fn emqx_authorization(seen: &Seen) -> Reading {
     }
 }
 
-/// The content type counts with its letters' case. What cannot be read is passed on.
+/// The body, if EMQX can read it. The content type is compared case-sensitively.
 fn emqx_body(seen: &Seen) -> Option<Map<String, Value>> {
     let content_type = seen.content_type?;
     if content_type.starts_with("application/json") {
@@ -113,7 +113,7 @@ fn emqx_body(seen: &Seen) -> Option<Map<String, Value>> {
     None
 }
 
-/// `None`: it crashes. Attributes with other names are dropped without a word.
+/// The attributes that EMQX keeps; it drops those with other names silently. `None` if EMQX crashes.
 fn emqx_attributes(body: &Map<String, Value>) -> Option<Vec<(String, String)>> {
     let Some(attributes) = body.get("client_attrs") else { return Some(Vec::new()) };
     let texts = attributes.as_object()?.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
@@ -152,10 +152,10 @@ fn emqx_rule(rule: &Value) -> Option<Rule> {
     qualities.then(|| Rule { allows, action: action.to_owned(), topics })
 }
 
-impl AllowBody {
-    /// What the client's own list says of an action: `None` if it falls through to the authorization of all clients.
+impl Admitted {
+    /// Whether the client's ACL allows an action. `None` if no rule matches, so that EMQX's authorization decides.
     ///
-    /// Versions of EMQX differ in whether a wildcard at the beginning matches a topic that begins with `$`.
+    /// Versions of EMQX differ in whether a leading wildcard matches topics that begin with `$`.
     pub(crate) fn permits(&self, action: &str, topic: &str, wild_matches_dollar: bool) -> Option<bool> {
         let matches = |filter: &String| match filter.strip_prefix("eq ") {
             Some(exact) => exact == topic,
@@ -170,7 +170,7 @@ impl AllowBody {
     }
 }
 
-/// Level by level, so that the `+` of a rule matches the `#` of a subscription.
+/// Compares level by level, so that the `+` of a rule matches the `#` of a subscription.
 fn emqx_match(topic: &[&str], filter: &[&str]) -> bool {
     match (topic, filter) {
         (_, ["#"]) | ([], []) => true,
@@ -180,8 +180,8 @@ fn emqx_match(topic: &[&str], filter: &[&str]) -> bool {
     }
 }
 
-/// rmqttd 0.24.0, authentication and access alike: whatever is not a verdict is left to its default, which lets in, and
-/// so does a success that is not JSON.
+/// rmqttd 0.24.0, authentication and ACL alike. Its default allows, and decides on every reply without a verdict. A
+/// success that is not JSON allows too.
 pub(crate) fn rmqtt(seen: &Seen) -> Reading {
     if !(200..300).contains(&seen.status) {
         return Reading::PassedOn;
@@ -194,17 +194,17 @@ pub(crate) fn rmqtt(seen: &Seen) -> Reading {
     }
 }
 
-/// NanoMQ 0.25.3, and Envoy's ext_authz: exactly 200, whatever it says.
+/// NanoMQ 0.25.3, and Envoy's ext_authz: status 200 allows, whatever the body.
 pub(crate) fn nanomq(seen: &Seen) -> Reading {
     if seen.status == 200 { Reading::Allowed } else { Reading::Refused }
 }
 
-/// amqtt 0.12.1, reading the status, with no other plugin beside it.
+/// amqtt 0.12.1 in its status mode, as the only plugin.
 pub(crate) fn amqtt(seen: &Seen) -> Reading {
     if (200..300).contains(&seen.status) { Reading::Allowed } else { Reading::Refused }
 }
 
-/// RabbitMQ 3.10.8, on `/user`: `allow` and whatever follows.
+/// RabbitMQ 3.10.8, on `/user`: `allow`, with or without tags.
 pub(crate) fn rabbitmq_user(seen: &Seen) -> Reading {
     let is_read = seen.status == 200 || seen.status == 201;
     let body = seen.body.to_lowercase();
@@ -217,7 +217,7 @@ pub(crate) fn rabbitmq(seen: &Seen) -> Reading {
     if is_read && seen.body.trim_matches(' ') == "allow" { Reading::Allowed } else { Reading::Refused }
 }
 
-/// mosquitto-go-auth's HTTP backend by `http_response_mode`: status, json or text.
+/// mosquitto-go-auth's HTTP backend, with `http_response_mode` status, json or text.
 pub(crate) fn mosquitto(seen: &Seen, mode: &str) -> Reading {
     let is_success = (200..300).contains(&seen.status);
     let body: Value = serde_json::from_str(seen.body).unwrap_or_default();
@@ -230,7 +230,7 @@ pub(crate) fn mosquitto(seen: &Seen, mode: &str) -> Reading {
     if is_success && says_so { Reading::Allowed } else { Reading::Refused }
 }
 
-/// VerneMQ's webhooks. `next` leaves it to its other plugins; everything unexpected is an error, which refuses.
+/// VerneMQ's webhooks. After `next` its other plugins decide. Every unexpected reply is an error, which denies.
 pub(crate) fn vernemq(seen: &Seen) -> Reading {
     let body: Value = serde_json::from_str(seen.body).unwrap_or_default();
     match (seen.status, body.get("result").and_then(Value::as_str)) {

@@ -1,4 +1,4 @@
-//! Any request and any outcome, for the properties.
+//! Arbitrary requests and verdicts, for the properties.
 
 use brokers::{Access, Grant, Method, Route};
 use proptest::collection::vec;
@@ -7,7 +7,7 @@ use proptest::sample::{Index, select};
 
 use crate::properties::NOW;
 
-/// What the policy, or the gate in its place, makes of a request that asks something.
+/// The verdict on a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
     Allow(Grant),
@@ -51,7 +51,7 @@ pub(crate) fn any_verdict() -> impl Strategy<Value = Verdict> {
     ]
 }
 
-/// Requests that brokers send, for each route; `valid` says where.
+/// One valid request for each route, and for each hook of VerneMQ.
 pub(crate) const VALID: [(Route, &str); 13] = [
     (Route::MqttAuth, r#"{"client_id":"c","username":"u","password":"p"}"#),
     (Route::MqttAcl, r#"{"client_id":"c","username":"u","topic":"t","acc":2}"#),
@@ -79,7 +79,7 @@ pub(crate) struct Sent {
     pub(crate) body: Vec<u8>,
 }
 
-/// Where a request is broken, and what stands there then.
+/// Positions in a request, and the bytes that replace those there.
 type Mutations = Vec<(Index, u8)>;
 
 pub(crate) fn any_request() -> impl Strategy<Value = Sent> {

@@ -1,9 +1,9 @@
-//! What a grant comes to in EMQX, and which grants are refused instead.
+//! Grants in replies to EMQX, and the grants that are rejected because EMQX cannot enforce them.
 
 use brokers::{Access, Grant, Outcome, Route, UnsupportedGrant};
 use serde_json::{Value, json};
 
-use crate::broker_models::{AllowBody, Reading, Seen, emqx_authentication};
+use crate::broker_models::{Admitted, Reading, Seen, emqx_authentication};
 
 const NOW: u64 = 1_760_000_000;
 
@@ -17,14 +17,14 @@ fn body(grant: &Grant) -> Value {
     serde_json::from_str(&Route::EmqxAuth.render(Outcome::Allow(admission)).body).unwrap()
 }
 
-fn read_by_emqx(grant: &Grant) -> AllowBody {
+fn admitted_by_emqx(grant: &Grant) -> Admitted {
     let reply = Route::EmqxAuth.render(Outcome::Allow(Route::EmqxAuth.allow_login(grant, NOW).unwrap()));
     let seen = Seen { status: reply.status, content_type: Some(reply.content_type), body: &reply.body };
     emqx_authentication(&seen, NOW)
 }
 
 #[test]
-fn a_grant_is_told_member_by_member() {
+fn emqx_reply_holds_each_part_of_the_grant() {
     let closed = json!({ "permission": "deny", "action": "all", "topics": ["#", "$SYS/#", "$delayed/#", "$file/#"] });
     for (grant, expected) in [
         (Grant::default(), json!({ "result": "allow" })),
@@ -53,14 +53,14 @@ fn a_grant_is_told_member_by_member() {
         ),
     ] {
         assert_eq!(body(&grant), expected);
-        // An EMQX that asks by status is told the same.
+        // The status route has the same body, for an EMQX that uses it.
         let by_status = Route::MqttAuth.allow_login(&grant, NOW).map(|it| Route::MqttAuth.render(Outcome::Allow(it)));
         assert_eq!(serde_json::from_str::<Value>(&by_status.unwrap().body).unwrap(), expected);
     }
 }
 
 #[test]
-fn what_emqx_would_read_otherwise_is_refused() {
+fn grants_that_emqx_cannot_enforce_are_rejected() {
     let attributes = |pairs: &[(&str, &str)]| Grant {
         attributes: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         ..Grant::default()
@@ -68,7 +68,7 @@ fn what_emqx_would_read_otherwise_is_refused() {
     let publish = |filter: &str| Grant { access: only(&[filter], &[]), ..Grant::default() };
     let subscribe = |filter: &str| Grant { access: only(&[], &[filter]), ..Grant::default() };
     let until = |end| Grant { expires_at: Some(end), ..Grant::default() };
-    for (grant, problem) in [
+    for (grant, error) in [
         (until(0), UnsupportedGrant::Expired),
         (until(NOW), UnsupportedGrant::Expired),
         (until(NOW * 1_000), UnsupportedGrant::NotSeconds),
@@ -97,7 +97,7 @@ fn what_emqx_would_read_otherwise_is_refused() {
         (subscribe("a/+/+/#"), UnsupportedGrant::FilterTooWide),
     ] {
         for route in [Route::EmqxAuth, Route::MqttAuth] {
-            assert_eq!(route.allow_login(&grant, NOW).err(), Some(problem), "{route:?} {grant:?}");
+            assert_eq!(route.allow_login(&grant, NOW).err(), Some(error), "{route:?} {grant:?}");
         }
     }
     for end in [0, NOW, NOW * 1_000] {
@@ -113,13 +113,13 @@ fn what_emqx_would_read_otherwise_is_refused() {
         publish("+/+"),
         subscribe("+/+/x"),
     ] {
-        assert_eq!(read_by_emqx(&fine).reading, Reading::Allowed, "{fine:?}");
+        assert_eq!(admitted_by_emqx(&fine).reading, Reading::Allowed, "{fine:?}");
     }
 }
 
 #[test]
-fn a_wildcard_at_the_beginning_opens_none_of_emqx_own_topics() {
-    let admitted = read_by_emqx(&Grant { access: only(&["#", "$SYS/own"], &["+/x", "#"]), ..Grant::default() });
+fn leading_wildcard_does_not_allow_emqx_system_topics() {
+    let admitted = admitted_by_emqx(&Grant { access: only(&["#", "$SYS/own"], &["+/x", "#"]), ..Grant::default() });
     for wild_matches_dollar in [false, true] {
         let may = |action, topic| admitted.permits(action, topic, wild_matches_dollar);
         assert_eq!(may("publish", "a/b"), Some(true));
@@ -132,8 +132,8 @@ fn a_wildcard_at_the_beginning_opens_none_of_emqx_own_topics() {
 }
 
 #[test]
-fn a_subscription_reaches_no_further_than_its_plus() {
-    let admitted = read_by_emqx(&Grant { access: only(&[], &["a/+", "b/+/#", "+"]), ..Grant::default() });
+fn plus_does_not_allow_the_wider_hash() {
+    let admitted = admitted_by_emqx(&Grant { access: only(&[], &["a/+", "b/+/#", "+"]), ..Grant::default() });
     for (topic, allowed) in [
         ("a/x", true),
         ("a/+", true),
@@ -147,9 +147,9 @@ fn a_subscription_reaches_no_further_than_its_plus() {
     ] {
         assert_eq!(admitted.permits("subscribe", topic, false), Some(allowed), "{topic}");
     }
-    // What is granted by itself is not taken away by that.
+    // A wider filter that is granted itself stays allowed.
     for wider in ["a/#", "#", "+/#"] {
-        let admitted = read_by_emqx(&Grant { access: only(&[], &["a/+", wider]), ..Grant::default() });
+        let admitted = admitted_by_emqx(&Grant { access: only(&[], &["a/+", wider]), ..Grant::default() });
         assert_eq!(admitted.permits("subscribe", "a/#", false), Some(true), "{wider}");
     }
 }

@@ -1,14 +1,14 @@
-//! The dialects from outside: what is read, what is answered, and what each broker makes of the answer.
+//! The dialects from outside: how requests are parsed, how outcomes are rendered, and how each broker reads the reply.
 //!
-//! `broker_models` says how brokers read replies. It was written from what they were measured to do, and not from the code that
-//! renders; `vectors` holds it against the measurements.
+//! `broker_models` models how brokers read replies. It was written from measurements of real brokers, and independently
+//! of the code that renders replies. `vectors` compares it with the recorded measurements.
 
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
+    reason = "a test that cannot continue has failed"
 )]
 
 mod broker_models;
@@ -22,8 +22,8 @@ mod vectors;
 
 use brokers::{AuthRequest, Method, Parsed, Request, RequestError, Route};
 
-/// What a route reads in a request with these headers.
-fn read(
+/// Parses a request with these headers on a route.
+fn parse(
     route: Route,
     method: Method,
     query: Option<&str>,
@@ -34,37 +34,37 @@ fn read(
     route.parse(&Request { method, query, header: &header, body })
 }
 
-fn read_json(route: Route, body: &str) -> Result<Parsed, RequestError> {
-    read(route, Method::Post, None, &[("content-type", "application/json")], body.as_bytes())
+fn parse_json(route: Route, body: &str) -> Result<Parsed, RequestError> {
+    parse(route, Method::Post, None, &[("content-type", "application/json")], body.as_bytes())
 }
 
-fn read_form(route: Route, body: &str) -> Result<Parsed, RequestError> {
-    read(route, Method::Post, None, &[("content-type", "application/x-www-form-urlencoded")], body.as_bytes())
+fn parse_form(route: Route, body: &str) -> Result<Parsed, RequestError> {
+    parse(route, Method::Post, None, &[("content-type", "application/x-www-form-urlencoded")], body.as_bytes())
 }
 
-fn read_query(route: Route, query: &str) -> Result<Parsed, RequestError> {
-    read(route, Method::Get, Some(query), &[], b"")
+fn parse_query(route: Route, query: &str) -> Result<Parsed, RequestError> {
+    parse(route, Method::Get, Some(query), &[], b"")
 }
 
-/// Without `Debug`, so that no failure shows a password.
-fn problem(read: Result<Parsed, RequestError>) -> RequestError {
-    read.err().expect("should be refused")
+/// The error. `expect_err` would need `Debug`, and a failure could show a password.
+fn error_of(parsed: Result<Parsed, RequestError>) -> RequestError {
+    parsed.err().expect("should be an error")
 }
 
-fn question(read: Result<Parsed, RequestError>) -> AuthRequest {
-    read.unwrap_or_else(|problem| panic!("should be read: {problem}")).request
+fn request_of(parsed: Result<Parsed, RequestError>) -> AuthRequest {
+    parsed.unwrap_or_else(|error| panic!("should be parsed: {error}")).request
 }
 
-fn login(read: Result<Parsed, RequestError>) -> brokers::Credentials {
-    match question(read) {
-        AuthRequest::Authenticate(who) => who,
-        AuthRequest::Authorize(_) | AuthRequest::AlwaysDeny => panic!("should ask for a login"),
+fn credentials_of(parsed: Result<Parsed, RequestError>) -> brokers::Credentials {
+    match request_of(parsed) {
+        AuthRequest::Authenticate(credentials) => credentials,
+        AuthRequest::Authorize(_) | AuthRequest::AlwaysDeny => panic!("should be a login"),
     }
 }
 
-fn actions(read: Result<Parsed, RequestError>) -> brokers::AuthorizeRequest {
-    match question(read) {
-        AuthRequest::Authorize(what) => what,
-        AuthRequest::Authenticate(_) | AuthRequest::AlwaysDeny => panic!("should ask for an action"),
+fn authorize_request_of(parsed: Result<Parsed, RequestError>) -> brokers::AuthorizeRequest {
+    match request_of(parsed) {
+        AuthRequest::Authorize(request) => request,
+        AuthRequest::Authenticate(_) | AuthRequest::AlwaysDeny => panic!("should be an ACL request"),
     }
 }

@@ -1,4 +1,6 @@
-//! For any request and any outcome, no broker reads a reply as more than it is.
+//! For any request and any verdict, no broker reads a reply as more than the verdict.
+
+use std::collections::BTreeSet;
 
 use brokers::{Access, AuthRequest, Grant, Method, Outcome, Reply, RequestError, Route};
 use proptest::collection::vec;
@@ -7,21 +9,21 @@ use proptest::test_runner::RngSeed;
 
 use crate::broker_models::{self as models, Reading, Seen};
 use crate::generators::{Sent, VALID, Verdict, any_grant, any_request, any_verdict};
-use crate::read;
+use crate::parse;
 
-/// Requests and outcomes that are tried on every route.
+/// How many requests and verdicts are tried on every route.
 const CASES: u32 = 20_000;
 
 pub(crate) const NOW: u64 = 1_760_000_000;
 
-/// The same cases each time, unless `PROPTEST_RNG_SEED` asks for others.
+/// Tries the same cases each time, unless `PROPTEST_RNG_SEED` is set.
 fn config() -> ProptestConfig {
     let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
     let rng_seed = RngSeed::Fixed(seed);
     ProptestConfig { cases: CASES, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// What every broker that asks on this route, and by this question, makes of a reply.
+/// How every broker that uses this route reads a reply.
 fn readings(route: Route, seen: &Seen) -> Vec<(&'static str, Reading)> {
     match route {
         Route::EmqxAuth => {
@@ -43,14 +45,14 @@ fn readings(route: Route, seen: &Seen) -> Vec<(&'static str, Reading)> {
     }
 }
 
-/// What the host makes of a request and the verdict on it, and whether that is leave to let in or to pass on.
+/// The reply to a request, and the verdict that brokers must read in it.
 fn answer(route: Route, sent: &Sent, verdict: Verdict) -> (Reply, Verdict) {
     let headers: Vec<_> = sent.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let asked = match read(route, sent.method, sent.query.as_deref(), &headers, &sent.body) {
-        Ok(asked) => asked,
-        Err(problem) => return (route.render(Outcome::Malformed(&problem)), Verdict::Fault),
+    let parsed = match parse(route, sent.method, sent.query.as_deref(), &headers, &sent.body) {
+        Ok(parsed) => parsed,
+        Err(error) => return (route.render(Outcome::Malformed(&error)), Verdict::Fault),
     };
-    match (asked.request, verdict) {
+    match (parsed.request, verdict) {
         (AuthRequest::AlwaysDeny, _) | (_, Verdict::Deny) => (route.render(Outcome::Deny), Verdict::Deny),
         (_, Verdict::Ignore) => (route.render(Outcome::Ignore), Verdict::Ignore),
         (_, Verdict::Fault) => (route.render(Outcome::Error), Verdict::Fault),
@@ -64,7 +66,7 @@ fn answer(route: Route, sent: &Sent, verdict: Verdict) -> (Reply, Verdict) {
     }
 }
 
-fn is_as_meant(route: Route, reply: &Reply, verdict: &Verdict) -> Result<(), TestCaseError> {
+fn assert_read_as(route: Route, reply: &Reply, verdict: &Verdict) -> Result<(), TestCaseError> {
     let seen = Seen { status: reply.status, content_type: Some(reply.content_type), body: &reply.body };
     for (broker, reading) in readings(route, &seen) {
         let meant = match verdict {
@@ -72,9 +74,9 @@ fn is_as_meant(route: Route, reply: &Reply, verdict: &Verdict) -> Result<(), Tes
             Verdict::Ignore if route.supports_ignore() => reading == Reading::PassedOn,
             Verdict::Ignore | Verdict::Deny | Verdict::Fault => reading == Reading::Refused,
         };
-        prop_assert!(meant, "{broker} on {route:?} reads {seen:?} as {reading:?}, and it was {verdict:?}");
+        prop_assert!(meant, "{broker} on {route:?} reads {seen:?} as {reading:?}, but the verdict was {verdict:?}");
     }
-    // Whatever is said, mosquitto-go-auth in its mode text lets nobody in.
+    // In its mode text, mosquitto-go-auth reads every reply as a denial.
     prop_assert!(models::mosquitto(&seen, "text") == Reading::Refused);
     Ok(())
 }
@@ -83,16 +85,16 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_broker_reads_more_into_a_reply_than_was_meant(sent in any_request(), verdict in any_verdict()) {
+    fn no_broker_reads_a_reply_as_more_than_its_verdict(sent in any_request(), verdict in any_verdict()) {
         for route in Route::ALL {
             let (reply, meant) = answer(route, &sent, verdict.clone());
-            is_as_meant(route, &reply, &meant)?;
+            assert_read_as(route, &reply, &meant)?;
         }
     }
 
-    /// A grant that is told to EMQX allows what its filters match by MQTT's rules, and not one topic more.
+    /// In EMQX, a grant allows the topics that its filters match by MQTT's rules, and no others.
     #[test]
-    fn emqx_allows_a_device_the_topics_of_its_grant(
+    fn emqx_allows_exactly_the_topics_of_the_grant(
         grant in any_grant(),
         topics in vec("([a-c]{1,2}|\\$SYS|\\$x|)(/([a-c]{1,2}|)){0,3}", 1..20),
         filters in vec("([a-c]{1,2}|\\$SYS|\\+|)(/([a-c]{1,2}|\\+|)){0,3}(/#)?", 1..20),
@@ -103,11 +105,11 @@ proptest! {
         let admitted = models::emqx_authentication(&seen, NOW);
         prop_assert_eq!(admitted.is_superuser, grant.access == Access::Everything);
         prop_assert_eq!(admitted.expires_at, grant.expires_at);
-        let mut told = grant.attributes.clone();
+        let mut granted_attributes = grant.attributes.clone();
         let mut kept = admitted.attributes.clone();
-        told.sort();
+        granted_attributes.sort();
         kept.sort();
-        prop_assert_eq!(kept, told);
+        prop_assert_eq!(kept, granted_attributes);
         let Access::Only { publish, subscribe } = &grant.access else {
             prop_assert!(admitted.rules.is_none());
             return Ok(());
@@ -119,7 +121,7 @@ proptest! {
                 prop_assert_eq!(allowed, granted, "{} {} in {:?}", action, topic, &grant.access);
             }
         }
-        // What is allowed to be subscribed to has no topic that no filter of the grant has.
+        // A filter of the grant matches every topic that an allowed subscription matches.
         for filter in filters.iter().filter(|filter| admitted.permits("subscribe", filter, false) == Some(true)) {
             for topic in names_like(filter) {
                 let granted = subscribe.iter().any(|one| mqtt_matches(one, &topic));
@@ -129,7 +131,7 @@ proptest! {
     }
 }
 
-/// Some of the topics that a filter has, with names that nobody else would think of in the place of wildcards.
+/// Some topics that a filter matches. Names that no generator makes replace the wildcards.
 fn names_like(filter: &str) -> Vec<String> {
     let named = filter.replace('+', "zz");
     match named.strip_suffix("/#") {
@@ -138,7 +140,7 @@ fn names_like(filter: &str) -> Vec<String> {
     }
 }
 
-/// MQTT 5.0, section 4.7, by the letters of the topic and not by levels.
+/// Whether a filter matches a topic (MQTT 5.0, section 4.7). Works on characters, unlike the code under test.
 fn mqtt_matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
@@ -153,7 +155,7 @@ fn mqtt_matches(filter: &str, topic: &str) -> bool {
     }
 }
 
-/// Below the first level `$` means nothing.
+/// As [`mqtt_matches`], below the first level, where `$` has no special meaning.
 fn inner_matches(filter: &str, topic: &str) -> bool {
     match (filter.split_once('/'), topic.split_once('/')) {
         _ if filter == "#" => true,
@@ -164,12 +166,13 @@ fn inner_matches(filter: &str, topic: &str) -> bool {
     }
 }
 
-/// Every fault of a request that there is, on every route.
 #[test]
-fn every_malformed_request_is_refused() {
-    let problems = [
+fn every_request_error_is_a_denial_on_every_route() {
+    let errors = [
         RequestError::Method,
         RequestError::Route,
+        RequestError::NoSecret,
+        RequestError::WrongSecret,
         RequestError::InvalidHttp,
         RequestError::TooLarge { limit: 1 },
         RequestError::TooManyFields { limit: 1 },
@@ -188,16 +191,18 @@ fn every_malformed_request_is_refused() {
         RequestError::InvalidValue("action"),
         RequestError::UnresolvedPlaceholder("topic"),
     ];
+    let kinds: BTreeSet<_> = errors.iter().map(RequestError::kind).collect();
+    assert_eq!(kinds.len(), errors.len(), "each error has its own kind");
     for route in Route::ALL {
-        for problem in &problems {
-            is_as_meant(route, &route.render(Outcome::Malformed(problem)), &Verdict::Fault).unwrap();
+        for error in &errors {
+            assert_read_as(route, &route.render(Outcome::Malformed(error)), &Verdict::Fault).unwrap();
         }
     }
 }
 
-/// The property above would hold of replies that nobody reads: what is allowed has to be reached on every route.
+/// The properties would also hold if every reply were a denial.
 #[test]
-fn every_route_can_let_in() {
+fn every_route_can_allow() {
     for (route, body) in VALID {
         if route == Route::MosquittoSuperuser {
             continue;
@@ -208,6 +213,6 @@ fn every_route_can_let_in() {
         let sent = Sent { method: Method::Post, query: None, headers, body: body.as_bytes().to_vec() };
         let (reply, meant) = answer(route, &sent, Verdict::Allow(Grant::default()));
         assert!(matches!(meant, Verdict::Allow(_)), "{route:?}");
-        is_as_meant(route, &reply, &meant).unwrap();
+        assert_read_as(route, &reply, &meant).unwrap();
     }
 }

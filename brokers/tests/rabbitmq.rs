@@ -1,34 +1,34 @@
-//! What RabbitMQ asks is read right, and a device is let near nothing but its own.
+//! RabbitMQ requests are parsed as RabbitMQ means them, and concern only what belongs to the device.
 
 use brokers::{Action, AuthRequest, ConfigWarning, RequestError, Route};
 
-use crate::parsing::accesses;
-use crate::{actions, problem, question, read_form};
+use crate::parsing::access;
+use crate::{authorize_request_of, error_of, parse_form, request_of};
 
 const RABBITMQ: &str = "username=u&vhost=%2F&client_id=c&tags=&ip=10.0.0.1";
 
-/// A client names a virtual host by a colon in its user name.
+/// A client can name a virtual host before a colon in its user name.
 #[test]
-fn rabbitmq_lets_devices_into_one_virtual_host_alone() {
+fn rabbitmq_denies_other_virtual_hosts() {
     let more = "&resource=topic&name=amq.topic&permission=write&routing_key=a";
     for route in [Route::RabbitmqUser, Route::RabbitmqVhost, Route::RabbitmqResource, Route::RabbitmqTopic] {
-        let asked = read_form(route, &format!("{}{more}", RABBITMQ.replace("vhost=%2F", "vhost=other")));
-        let asked = asked.unwrap_or_else(|problem| panic!("{route:?}: {problem}"));
-        assert_eq!(asked.warnings, [ConfigWarning::WrongVhostOrExchange("vhost")], "{route:?}");
-        assert!(matches!(asked.request, AuthRequest::AlwaysDeny), "{route:?}");
-        let nowhere = read_form(route, &format!("{}{more}", RABBITMQ.replace("vhost=%2F&", "")));
+        let parsed = parse_form(route, &format!("{}{more}", RABBITMQ.replace("vhost=%2F", "vhost=other")));
+        let parsed = parsed.unwrap_or_else(|error| panic!("{route:?}: {error}"));
+        assert_eq!(parsed.warnings, [ConfigWarning::WrongVhostOrExchange("vhost")], "{route:?}");
+        assert!(matches!(parsed.request, AuthRequest::AlwaysDeny), "{route:?}");
+        let nowhere = parse_form(route, &format!("{}{more}", RABBITMQ.replace("vhost=%2F&", "")));
         if route == Route::RabbitmqUser {
             continue;
         }
-        assert_eq!(problem(nowhere), RequestError::Missing("vhost"), "{route:?}");
+        assert_eq!(error_of(nowhere), RequestError::Missing("vhost"), "{route:?}");
     }
 }
 
 #[test]
-fn rabbitmq_asks_about_hosts_queues_and_exchanges_of_a_client_alone() {
-    let presence = vec![accesses(Action::Subscribe, "")];
-    assert_eq!(actions(read_form(Route::RabbitmqVhost, RABBITMQ)).accesses, presence);
-    for (resource, may_ask) in [
+fn rabbitmq_allows_only_the_device_exchange_and_own_queue() {
+    let probe = vec![access(Action::Subscribe, "")];
+    assert_eq!(authorize_request_of(parse_form(Route::RabbitmqVhost, RABBITMQ)).accesses, probe);
+    for (resource, is_own) in [
         ("resource=exchange&name=amq.topic&permission=write", true),
         ("resource=exchange&name=amq.topic&permission=read", true),
         ("resource=exchange&name=amq.topic&permission=configure", false),
@@ -45,54 +45,56 @@ fn rabbitmq_asks_about_hosts_queues_and_exchanges_of_a_client_alone() {
         ("resource=queue&name=mqtt-subscription-cqos1&permission=delete", false),
         ("resource=vhost&name=amq.topic&permission=write", false),
     ] {
-        match question(read_form(Route::RabbitmqResource, &format!("{RABBITMQ}&{resource}"))) {
-            AuthRequest::Authorize(what) => assert!(may_ask && what.accesses == presence, "{resource}"),
-            AuthRequest::AlwaysDeny => assert!(!may_ask, "{resource}"),
+        match request_of(parse_form(Route::RabbitmqResource, &format!("{RABBITMQ}&{resource}"))) {
+            AuthRequest::Authorize(request) => assert!(is_own && request.accesses == probe, "{resource}"),
+            AuthRequest::AlwaysDeny => assert!(!is_own, "{resource}"),
             AuthRequest::Authenticate(_) => panic!("{resource} is no login"),
         }
     }
-    let nobody = "username=u&vhost=%2F&client_id=&resource=queue&name=mqtt-subscription-qos1&permission=read";
-    assert!(matches!(question(read_form(Route::RabbitmqResource, nobody)), AuthRequest::AlwaysDeny));
+    let without_client_id =
+        "username=u&vhost=%2F&client_id=&resource=queue&name=mqtt-subscription-qos1&permission=read";
+    assert!(matches!(request_of(parse_form(Route::RabbitmqResource, without_client_id)), AuthRequest::AlwaysDeny));
 }
 
 #[test]
-fn rabbitmq_asks_in_routing_keys() {
+fn rabbitmq_routing_keys_become_topics() {
     for (key, permission, expected) in [
-        ("devices.p2p.aa_bb", "write", Some(accesses(Action::Publish, "devices/p2p/aa_bb"))),
-        ("devices.p2p.%2A", "read", Some(accesses(Action::Subscribe, "devices/p2p/+"))),
-        ("devices.%23", "read", Some(accesses(Action::Subscribe, "devices/#"))),
-        (".a..", "write", Some(accesses(Action::Publish, "/a//"))),
+        ("devices.p2p.aa_bb", "write", Some(access(Action::Publish, "devices/p2p/aa_bb"))),
+        ("devices.p2p.%2A", "read", Some(access(Action::Subscribe, "devices/p2p/+"))),
+        ("devices.%23", "read", Some(access(Action::Subscribe, "devices/#"))),
+        (".a..", "write", Some(access(Action::Publish, "/a//"))),
         ("a", "configure", None),
     ] {
         let body = format!("{RABBITMQ}&resource=topic&name=amq.topic&permission={permission}&routing_key={key}");
-        match question(read_form(Route::RabbitmqTopic, &body)) {
-            AuthRequest::Authorize(what) => assert_eq!(what.accesses.first(), expected.as_ref(), "{key}"),
+        match request_of(parse_form(Route::RabbitmqTopic, &body)) {
+            AuthRequest::Authorize(request) => assert_eq!(request.accesses.first(), expected.as_ref(), "{key}"),
             AuthRequest::AlwaysDeny => assert!(expected.is_none(), "{key}"),
             AuthRequest::Authenticate(_) => panic!("{key} is no login"),
         }
     }
     let other = format!("{RABBITMQ}&resource=topic&name=amq.headers&permission=write&routing_key=a");
-    assert!(matches!(question(read_form(Route::RabbitmqTopic, &other)), AuthRequest::AlwaysDeny));
+    assert!(matches!(request_of(parse_form(Route::RabbitmqTopic, &other)), AuthRequest::AlwaysDeny));
     let empty = format!("{RABBITMQ}&resource=topic&name=amq.topic&permission=write&routing_key=");
-    assert!(matches!(question(read_form(Route::RabbitmqTopic, &empty)), AuthRequest::AlwaysDeny));
+    assert!(matches!(request_of(parse_form(Route::RabbitmqTopic, &empty)), AuthRequest::AlwaysDeny));
 }
 
 #[test]
-fn rabbitmq_says_who_it_is_in_one_of_two_places() {
-    let said = |client: &str| {
+fn rabbitmq_client_id_is_read_from_either_place_and_must_be_unique() {
+    let parse_as = |client: &str| {
         let body =
             format!("username=u&vhost=%2F&{client}&resource=topic&name=amq.topic&permission=write&routing_key=a");
-        read_form(Route::RabbitmqTopic, &body)
+        parse_form(Route::RabbitmqTopic, &body)
     };
-    let once = actions(said("variable_map.client_id=c&variable_map.username=u&variable_map.vhost=%2F"));
+    let once =
+        authorize_request_of(parse_as("variable_map.client_id=c&variable_map.username=u&variable_map.vhost=%2F"));
     assert_eq!((once.client_id.as_str(), once.attributes.len()), ("c", 0));
     assert_eq!(
-        problem(said("client_id=c&variable_map.client_id=d")),
+        error_of(parse_as("client_id=c&variable_map.client_id=d")),
         RequestError::Duplicate("variable_map.client_id")
     );
-    assert_eq!(problem(said("x=y")), RequestError::Missing("client_id"));
+    assert_eq!(error_of(parse_as("x=y")), RequestError::Missing("client_id"));
     for route in [Route::RabbitmqVhost, Route::RabbitmqResource, Route::RabbitmqTopic] {
         let unnamed = "vhost=%2F&client_id=c&username=&resource=topic&name=amq.topic&permission=write&routing_key=a";
-        assert_eq!(problem(read_form(route, unnamed)), RequestError::Missing("username"), "{route:?}");
+        assert_eq!(error_of(parse_form(route, unnamed)), RequestError::Missing("username"), "{route:?}");
     }
 }

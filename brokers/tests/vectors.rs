@@ -1,10 +1,10 @@
-//! EMQX as it was measured: its requests are read right, and the model of how it reads replies agrees with it.
+//! Recorded requests of EMQX and RabbitMQ are parsed, and the model of EMQX agrees with its recorded behaviour.
 
 use brokers::{Action, AuthRequest, Method, RequestError, Route};
 use serde_json::Value;
 
 use crate::broker_models::{Reading, Seen, emqx_authentication, emqx_authorization};
-use crate::{Parsed, read};
+use crate::{Parsed, parse};
 
 const REQUESTS: &str = include_str!("../../tests/vectors/emqx-requests.json");
 const REPLIES: &str = include_str!("../../tests/vectors/emqx-replies.json");
@@ -15,8 +15,8 @@ fn cases(text: &str) -> Vec<Value> {
     file["cases"].as_array().unwrap().clone()
 }
 
-/// What a route makes of a request as EMQX sent it.
-fn read_case(case: &Value) -> Result<Parsed, RequestError> {
+/// Parses a request as EMQX sent it.
+fn parse_case(case: &Value) -> Result<Parsed, RequestError> {
     let request = &case["request"];
     let method = if request["method"] == "GET" { Method::Get } else { Method::Post };
     let headers: Vec<(&str, &str)> = request["headers"]
@@ -26,10 +26,10 @@ fn read_case(case: &Value) -> Result<Parsed, RequestError> {
         .map(|header| (header[0].as_str().unwrap(), header[1].as_str().unwrap()))
         .collect();
     let route = if case["kind"] == "authn" { Route::EmqxAuth } else { Route::EmqxAcl };
-    read(route, method, request["query"].as_str(), &headers, request["body"].as_str().unwrap().as_bytes())
+    parse(route, method, request["query"].as_str(), &headers, request["body"].as_str().unwrap().as_bytes())
 }
 
-/// What the template of this case calls the fact that EMQX knows by this placeholder.
+/// The field names that the case's body template gives to a placeholder.
 fn field<'a>(case: &'a Value, placeholder: &str) -> Vec<&'a str> {
     let accesses = format!("${{{placeholder}}}");
     let body = case["emqx_config"]["body"].as_object();
@@ -38,35 +38,35 @@ fn field<'a>(case: &'a Value, placeholder: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_emqx_sends_to_authenticate_is_read_right() {
+fn recorded_emqx_logins_are_parsed() {
     let mut read = 0;
     for case in cases(REQUESTS).iter().filter(|case| case["kind"] == "authn") {
         let id = case["id"].as_str().unwrap();
         let client = &case["client"];
-        let asked = match read_case(case) {
-            Ok(asked) => asked,
-            // The one whose facts stand in the path: there is no such route.
-            Err(problem) => {
-                assert_eq!((id, problem), ("authn-suite-17", RequestError::Empty));
+        let parsed = match parse_case(case) {
+            Ok(parsed) => parsed,
+            // The case whose template is in the path. It has no fields.
+            Err(error) => {
+                assert_eq!((id, error), ("authn-suite-17", RequestError::Empty));
                 continue;
             }
         };
-        let AuthRequest::Authenticate(who) = asked.request else { panic!("{id}: a login") };
-        let told =
+        let AuthRequest::Authenticate(credentials) = parsed.request else { panic!("{id}: a login") };
+        let sent =
             |name: &str, fact: &str| if field(case, name).contains(&name) { client[fact].as_str() } else { None };
-        assert_eq!(who.client_id, told("clientid", "clientid").unwrap_or_default(), "{id}");
-        assert_eq!(who.username.as_deref(), told("username", "username"), "{id}");
-        assert_eq!(who.peer_host.as_deref(), told("peerhost", "peerhost"), "{id}");
+        assert_eq!(credentials.client_id, sent("clientid", "clientid").unwrap_or_default(), "{id}");
+        assert_eq!(credentials.username.as_deref(), sent("username", "username"), "{id}");
+        assert_eq!(credentials.peer_host.as_deref(), sent("peerhost", "peerhost"), "{id}");
         let password = match client["password_base64"].as_str() {
             Some("////") => Some(&[255, 255, 255][..]),
-            _ => told("password", "password").map(str::as_bytes),
+            _ => sent("password", "password").map(str::as_bytes),
         };
-        assert!(who.password.as_deref() == password, "{id}: the password");
+        assert!(credentials.password.as_deref() == password, "{id}: the password");
         for (name, placeholder) in case["emqx_config"]["body"].as_object().unwrap() {
             if ["clientid", "username", "password", "peerhost"].contains(&name.as_str()) {
                 continue;
             }
-            let value = who.attributes.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+            let value = credentials.attributes.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
             let fact = placeholder.as_str().unwrap().trim_start_matches("${").trim_end_matches('}');
             let expected = match fact {
                 "client_attrs.group" => client["client_attrs"]["group"].as_str(),
@@ -83,35 +83,35 @@ fn what_emqx_sends_to_authenticate_is_read_right() {
 }
 
 #[test]
-fn what_emqx_sends_to_authorize_is_read_right() {
+fn recorded_emqx_acl_requests_are_parsed() {
     let mut read = 0;
     for case in cases(REQUESTS).iter().filter(|case| case["kind"] == "authz") {
         let id = case["id"].as_str().unwrap();
-        let asked = read_case(case).unwrap_or_else(|problem| panic!("{id}: {problem}"));
-        let AuthRequest::Authorize(what) = asked.request else { panic!("{id}: an action") };
-        let [accesses] = &what.accesses[..] else { panic!("{id}: one action") };
+        let parsed = parse_case(case).unwrap_or_else(|error| panic!("{id}: {error}"));
+        let AuthRequest::Authorize(request) = parsed.request else { panic!("{id}: an action") };
+        let [access] = &request.accesses[..] else { panic!("{id}: one action") };
         let action = if case["action"]["type"] == "publish" { Action::Publish } else { Action::Subscribe };
-        assert_eq!((accesses.action, Some(accesses.topic.as_str())), (action, case["topic"].as_str()), "{id}");
-        // The facts stand in the body, or in the query if that is where the template is.
+        assert_eq!((access.action, Some(access.topic.as_str())), (action, case["topic"].as_str()), "{id}");
+        // The template is in the body or in the query.
         let query = case["request"]["query"].as_str().unwrap();
-        let told = |name: &str| {
+        let sent = |name: &str| {
             let is_told = field(case, name).contains(&name) || query.contains(&format!("{name}="));
             is_told.then(|| case["client"][name].as_str().unwrap())
         };
-        assert_eq!(what.client_id, told("clientid").unwrap_or_default(), "{id}");
-        assert_eq!(what.username.as_deref(), told("username"), "{id}");
-        assert_eq!(what.peer_host.as_deref(), told("peerhost"), "{id}");
+        assert_eq!(request.client_id, sent("clientid").unwrap_or_default(), "{id}");
+        assert_eq!(request.username.as_deref(), sent("username"), "{id}");
+        assert_eq!(request.peer_host.as_deref(), sent("peerhost"), "{id}");
         read += 1;
     }
     assert!(read >= 7);
 }
 
 #[test]
-fn a_placeholder_that_emqx_does_not_know_is_seen() {
+fn recorded_unresolved_placeholder_becomes_a_warning() {
     let placeholders: Vec<String> = cases(REQUESTS)
         .iter()
-        .filter_map(|case| read_case(case).ok())
-        .flat_map(|asked| asked.warnings)
+        .filter_map(|case| parse_case(case).ok())
+        .flat_map(|parsed| parsed.warnings)
         .filter(|warning| warning.kind() == "placeholder")
         .filter_map(|warning| warning.field().map(str::to_owned))
         .collect();
@@ -119,13 +119,13 @@ fn a_placeholder_that_emqx_does_not_know_is_seen() {
 }
 
 #[test]
-fn the_model_of_emqx_agrees_with_emqx() {
-    // When the measurements were made, more or less: what is compared with it lies decades ahead, or in milliseconds.
+fn emqx_model_agrees_with_recorded_replies() {
+    // About the time of the measurements. The recorded times are decades later, or in milliseconds.
     let now = 1_760_000_000;
     let mut held = 0;
     for case in cases(REPLIES) {
         let (id, reply, expected) = (case["id"].as_str().unwrap(), &case["reply"], &case["expected"]);
-        // Those in which no reply came, or no request went out.
+        // Skip the cases without a reply or without a request.
         if !reply["status"].is_u64() || id == "live-req-01" {
             continue;
         }
@@ -156,9 +156,9 @@ fn the_model_of_emqx_agrees_with_emqx() {
     assert!(held > 70, "{held}");
 }
 
-/// What a real RabbitMQ sent for a device that connects, publishes and subscribes.
+/// Recorded from a RabbitMQ 3.10.8 while a device connected, published and subscribed.
 #[test]
-fn what_rabbitmq_sends_is_read_right() {
+fn recorded_rabbitmq_requests_are_parsed() {
     let paths = RABBITMQ.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 POST /auth/"));
     let bodies = RABBITMQ.lines().filter_map(|line| line.trim().strip_prefix("<body> "));
     let client_id = "GID_test@@@68_25_dd_bb_f3_a0@@@36c98363-3656-43cb-a00f-8bced2391a90";
@@ -166,13 +166,17 @@ fn what_rabbitmq_sends_is_read_right() {
     let mut count = 0;
     for (path, body) in paths.zip(bodies) {
         let route = Route::of(&format!("/rabbitmq/{path}")).unwrap();
-        match crate::question(crate::read_form(route, body)) {
-            AuthRequest::Authenticate(who) => {
-                assert!(who.client_id == client_id && who.username.is_some() && who.password.is_some());
+        match crate::request_of(crate::parse_form(route, body)) {
+            AuthRequest::Authenticate(credentials) => {
+                assert!(
+                    credentials.client_id == client_id
+                        && credentials.username.is_some()
+                        && credentials.password.is_some()
+                );
             }
-            AuthRequest::Authorize(what) => {
-                assert_eq!((what.client_id.as_str(), what.username.is_some()), (client_id, true));
-                topics.extend(what.accesses.into_iter().filter(|one| !one.topic.is_empty()));
+            AuthRequest::Authorize(request) => {
+                assert_eq!((request.client_id.as_str(), request.username.is_some()), (client_id, true));
+                topics.extend(request.accesses.into_iter().filter(|one| !one.topic.is_empty()));
             }
             AuthRequest::AlwaysDeny => panic!("{path} {body}: the device's own"),
         }

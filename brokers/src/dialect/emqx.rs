@@ -1,8 +1,8 @@
 //! EMQX 5 and rmqtt, which read the body of a 200.
 //!
 //! EMQX 5.8 reads every other status, a reply that is not JSON and a reply without `result` as *ignore*: its next
-//! authenticator decides, and the client is refused only if there is none. So the reply to a fault is a plain `deny`, which
-//! is final. How EMQX reads each member was measured on 5.8.9; see also its source, `emqx_authn_http.erl`.
+//! authenticator decides, and the client is refused only if there is none. So the reply to a fault is a plain `deny`,
+//! which is final. How EMQX reads each member was measured on 5.8.9; see also its source, `emqx_authn_http.erl`.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

@@ -1,7 +1,7 @@
 //! The rules that limit a client to the topics of its grant in EMQX.
 //!
-//! `auth-core` refuses templates that EMQX cannot enforce when it reads its settings, by the same tests: a policy is a
-//! component of its own, and depends on nothing but `wit/`.
+//! `auth-core` has a copy of the filter checks, because a policy depends on nothing but `wit/`. It rejects such filters
+//! when it reads its settings.
 
 use std::borrow::Cow;
 
@@ -26,9 +26,9 @@ const RESERVED_PREFIXES: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"
 
 /// The rules that allow the topics of these filters, and no others.
 ///
-/// In most versions of EMQX, `#` does not match topics that begin with `$`, so the end of the list denies system topics by
-/// name. Not every version agrees, so a grant with a leading wildcard also denies them before that wildcard is allowed,
-/// and after the system topics that the grant itself names.
+/// In most versions of EMQX, `#` does not match topics that begin with `$`, so the end of the list denies system topics
+/// by name. Not every version agrees, so a grant with a leading wildcard also denies them before that wildcard is
+/// allowed, and after the system topics that the grant itself names.
 pub(crate) fn rules<'a>(publish: &'a [String], subscribe: &'a [String]) -> Result<Vec<Rule<'a>>, UnsupportedGrant> {
     publish.iter().chain(subscribe).try_for_each(|filter| check_filter(filter))?;
     let wider: Vec<String> = subscribe.iter().filter_map(|filter| emqx_wider_filter(filter)).collect();
@@ -66,8 +66,8 @@ fn system_filters(filters: &[String]) -> impl Iterator<Item = Cow<'_, str>> {
     filters.iter().filter(|filter| filter.starts_with('$')).map(Into::into)
 }
 
-/// The wider filter that EMQX allows along with this one. EMQX compares level by level, so that the `+` of a rule matches
-/// the `#` of a subscription (`emqx_topic:match/2`).
+/// The wider filter that EMQX allows along with this one. EMQX compares level by level, so that the `+` of a rule
+/// matches the `#` of a subscription (`emqx_topic:match/2`).
 ///
 /// If the wider filter has a `+` itself, EMQX also allows every filter with a name in that level.
 fn emqx_wider_filter(filter: &str) -> Option<String> {

@@ -35,8 +35,8 @@ pub(crate) fn parse_action(request: &Request) -> Result<Parsed, RequestError> {
     Ok(Parsed { request: AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, accesses)?), warnings })
 }
 
-/// Adds the parts of a topic with commas. NanoMQ sends all filters of a SUBSCRIBE as one topic with commas between them,
-/// but a comma can also be part of a filter. So every part must be allowed, and the whole.
+/// Adds the parts of a topic with commas. NanoMQ sends all filters of a SUBSCRIBE as one topic with commas between
+/// them, but a comma can also be part of a filter. So every part must be allowed, and the whole.
 fn split_lists(accesses: Vec<TopicAccess>) -> Vec<TopicAccess> {
     let mut all = Vec::with_capacity(accesses.len());
     for access in accesses {

@@ -1,8 +1,8 @@
-//! RabbitMQ's `rabbitmq_auth_backend_http` behind its MQTT plugin: four routes, with the reply `allow` or `deny` as text.
-//! Measured on 3.10.8.
+//! RabbitMQ's `rabbitmq_auth_backend_http` behind its MQTT plugin: four routes, with the reply `allow` or `deny` as
+//! text. Measured on 3.10.8.
 //!
-//! Only the user route has a password. RabbitMQ uses the others for clients that passed it, and for clients that another
-//! backend admitted. They allow no more than a device with that name could do.
+//! Only the user route has a password. RabbitMQ uses the others for clients that passed it, and for clients that
+//! another backend admitted. They allow no more than a device with that name could do.
 
 use crate::auth_request::{Action, AuthRequest, AuthorizeRequest, Parsed, TopicAccess};
 use crate::error::RequestError;
@@ -12,8 +12,8 @@ use crate::parse::request::Request;
 use crate::reply::{AllowReply, Outcome, Reply};
 use crate::warning::ConfigWarning;
 
-/// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name unless
-/// `ignore_colons_in_username` is set, which only `advanced.config` can do.
+/// The virtual host of the MQTT plugin, by its default `mqtt.vhost`. A client can name another one in its user name
+/// unless `ignore_colons_in_username` is set, which only `advanced.config` can do.
 const VHOST: &str = "/";
 
 /// The exchange of the MQTT plugin, by its default `mqtt.exchange`.
@@ -42,8 +42,8 @@ pub(crate) fn parse_vhost(request: &Request) -> Result<Parsed, RequestError> {
     Ok(AuthRequest::Authorize(authorize_request(fields, vhost_probe())?).into())
 }
 
-/// May this client use the exchange of all devices, or the queue of its own subscriptions? The topic route decides about
-/// what it sends and receives through them.
+/// May this client use the exchange of all devices, or the queue of its own subscriptions? The topic route decides
+/// about what it sends and receives through them.
 pub(crate) fn parse_resource(request: &Request) -> Result<Parsed, RequestError> {
     let mut fields = Fields::parse(request)?;
     let Resource { resource, name, permission } = Resource::take(&mut fields)?;
@@ -128,8 +128,8 @@ fn is_queue_of(queue: &str, client_id: &str) -> bool {
     owner == Some(client_id) && !client_id.is_empty()
 }
 
-/// The MQTT topic of a routing key. The plugin writes `/` as `.` and `+` as `*`, and does not escape the `.` and `*` of a
-/// topic, so that the two cannot be told apart.
+/// The MQTT topic of a routing key. The plugin writes `/` as `.` and `+` as `*`, and does not escape the `.` and `*` of
+/// a topic, so that the two cannot be told apart.
 fn mqtt_topic(key: &str) -> String {
     let level = |c| match c {
         '.' => '/',

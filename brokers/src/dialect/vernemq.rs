@@ -1,7 +1,8 @@
-//! VerneMQ's webhooks: one URL, and a header that names the hook. The status is always 200; VerneMQ treats others as errors.
+//! VerneMQ's webhooks: one URL, and a header that names the hook. The status is always 200; VerneMQ treats others as
+//! errors.
 //!
-//! The hooks are `auth_on_register`, `auth_on_publish` and `auth_on_subscribe`, and the same with `_m5` for MQTT 5. Replies
-//! have no `cache-control`, so VerneMQ does not cache them.
+//! The hooks are `auth_on_register`, `auth_on_publish` and `auth_on_subscribe`, and the same with `_m5` for MQTT 5.
+//! Replies have no `cache-control`, so VerneMQ does not cache them.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! The fields of a request, from its query, its form or its JSON.
 //!
-//! A field is present once: two readers of a duplicate could see two different clients. A POST to a URL with a query has
-//! fields in both places, and a field in both must have the same value.
+//! A field is present once: two readers of a duplicate could see two different clients. A POST to a URL with a query
+//! has fields in both places, and a field in both must have the same value.
 
 use std::borrow::Cow;
 use std::string::FromUtf8Error;
@@ -93,7 +93,8 @@ impl<'a> Fields<'a> {
         self.list.into_iter().map(|(name, value)| Ok((name.into_owned(), value.into_text(ANY_FIELD)?))).collect()
     }
 
-    /// Warnings for the fields that hold a literal `${…}` and nothing else: placeholders that the broker did not resolve.
+    /// Warnings for the fields that hold a literal `${…}` and nothing else: placeholders that the broker did not
+    /// resolve.
     pub(crate) fn placeholder_warnings(&self) -> Vec<ConfigWarning> {
         let placeholders = self.list.iter().filter(|(_, value)| value.is_placeholder());
         placeholders.map(|(name, _)| ConfigWarning::UnresolvedPlaceholder(name.clone().into_owned())).collect()

@@ -3,8 +3,8 @@
 /// The default limit of a request body, in bytes: far more than the login of a device.
 pub const DEFAULT_MAX_BODY: usize = 64 << 10;
 
-/// How many bytes of a body that is too large are read and discarded, so that the connection lives on: other requests wait
-/// on it. Beyond this limit the connection is closed.
+/// How many bytes of a body that is too large are read and discarded, so that the connection lives on: other requests
+/// wait on it. Beyond this limit the connection is closed.
 ///
 /// A client can make a broker send less than this: three strings of 65,535 bytes, each byte written as six.
 pub const MAX_DISCARDED_BODY: usize = 4 << 20;

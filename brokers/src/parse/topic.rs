@@ -11,9 +11,9 @@ pub(crate) fn topic(fields: &mut Fields) -> Result<String, RequestError> {
 
 /// Takes out a topic and an action, where the operator's template names the fields (EMQX, rmqtt, amqtt, NanoMQ).
 ///
-/// EMQX fills `action`; `access` is its older field, which rmqtt and NanoMQ have too; `acc` is amqtt's, with mosquitto's
-/// numbers. If several are present they must agree. A topic with `${` is an error: it is an unresolved placeholder, or has
-/// a special meaning in EMQX's own rules.
+/// EMQX fills `action`; `access` is its older field, which rmqtt and NanoMQ have too; `acc` is amqtt's, with
+/// mosquitto's numbers. If several are present they must agree. A topic with `${` is an error: it is an unresolved
+/// placeholder, or has a special meaning in EMQX's own rules.
 pub(crate) fn template_accesses(fields: &mut Fields) -> Result<Vec<TopicAccess>, RequestError> {
     let topic = topic(fields)?;
     if topic.contains("${") {

@@ -1,5 +1,5 @@
-//! Puts a policy behind `wasi:http`. `mqtt-gate compose` makes one component of this adapter and a policy. That component
-//! answers brokers by itself wherever `wasi:http` components run.
+//! Puts a policy behind `wasi:http`. `mqtt-gate compose` makes one component of this adapter and a policy. That
+//! component answers brokers by itself wherever `wasi:http` components run.
 //!
 //! ```text
 //! request.rs   receives the request, with its body bounded
@@ -13,8 +13,8 @@
 //! - A policy is called only after its `check()` has accepted its settings.
 //! - A response never repeats a request, a setting, or an error text of the policy.
 //!
-//! The adapter has no path that panics. A policy that traps takes the adapter with it, and the host around both sends the
-//! response: docs/PROXIES.md says how brokers read it.
+//! The adapter has no path that panics. A policy that traps takes the adapter with it, and the host around both sends
+//! the response: docs/PROXIES.md says how brokers read it.
 
 use bindings::exports::wasi::http::incoming_handler::Guest;
 use bindings::wasi::http::types::{IncomingRequest, ResponseOutparam};
