@@ -9,6 +9,9 @@ use crate::support::device::KEY;
 use crate::support::in_process::LOCKDOWN;
 use crate::support::within_timeout;
 
+const COMMANDS: [&str; 10] =
+    ["serve", "check", "compose", "inspect", "eval", "mint", "status", "swap", "rollback", "completions"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn help_lists_every_command_and_the_exit_codes() {
     let (code, help, _) = run(&mut mqtt_gate(["--help"])).await;
@@ -17,9 +20,6 @@ async fn help_lists_every_command_and_the_exit_codes() {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing: {help}");
     }
 }
-
-const COMMANDS: [&str; 10] =
-    ["serve", "check", "compose", "inspect", "eval", "mint", "status", "swap", "rollback", "completions"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_of_every_command_has_examples() {

@@ -1,4 +1,5 @@
-//! A load of pipelined requests that checks every response against the policies that were active while it was in flight.
+//! A load of pipelined requests that checks every response against the policies that were active while it was in
+//! flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -71,7 +72,8 @@ impl SwapLoad {
         result
     }
 
-    /// Waits for the clients, and asserts that every request was answered, and by a policy. Returns the final `/status`.
+    /// Waits for the clients, and asserts that every request was answered, and by a policy. Returns the final
+    /// `/status`.
     pub(crate) async fn finish(self, gate: &Gate) -> Value {
         let mut responses = 0;
         for client in self.clients {

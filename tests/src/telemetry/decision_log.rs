@@ -108,6 +108,7 @@ async fn sighup_reopens_the_file_without_losing_lines() {
     let gate = gate(directory.path(), &format!("file = {file:?}")).await;
     let mut connection = Connection::open(gate.auth).await;
     connection.request(&Device::valid().request()).await;
+    wait_for_lines(1, &[&file]).await;
     fs::rename(&file, &moved).unwrap();
     gate.signal("HUP");
     let mut requests = 1;

@@ -34,7 +34,7 @@ async fn rejects_a_named_pipe() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_a_missing_salt_file() {
     let table = "file = \"-\"\nclient_id = \"hashed\"\nsalt_file = \"/nowhere/salt\"";
-    assert_rejected(table, &["decision_log.salt_file", "/nowhere/salt"]).await;
+    assert_rejected(table, &["decision_log.salt_file"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
