@@ -114,16 +114,10 @@ mod tests {
         assert_eq!(timeout.stall(read_pending(61), &requests), Some(Stall::ReadingHead(1)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn fires_after_the_limit_without_progress() {
-        let (requests, mut timeout) = (RequestCounter::default(), ProgressTimeout::new(Duration::from_secs(10)));
-        let poll = async |timeout: &mut ProgressTimeout, received| {
-            std::future::poll_fn(|cx| Poll::Ready(timeout.poll_timeout(cx, read_pending(received), &requests))).await
-        };
-        assert!(poll(&mut timeout, 7).await.is_pending());
-        tokio::time::advance(Duration::from_secs(9)).await;
-        assert!(poll(&mut timeout, 8).await.is_pending());
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(poll(&mut timeout, 9).await, Poll::Ready(Stall::ReadingHead(0)));
+    #[tokio::test]
+    async fn fires_when_the_client_makes_no_progress() {
+        let (requests, mut timeout) = (RequestCounter::default(), ProgressTimeout::new(Duration::from_millis(1)));
+        let stall = std::future::poll_fn(|cx| timeout.poll_timeout(cx, read_pending(7), &requests)).await;
+        assert_eq!(stall, Stall::ReadingHead(0));
     }
 }

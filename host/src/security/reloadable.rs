@@ -160,7 +160,8 @@ mod tests {
         }
 
         fn load(&self, files: &[Zeroizing<Vec<u8>>]) -> Result<String, CredentialError> {
-            let text = String::from_utf8(files.concat()).unwrap();
+            let bytes = files.iter().flat_map(|file| file.iter().copied()).collect();
+            let text = String::from_utf8(bytes).unwrap();
             if text.starts_with("ok") { Ok(text) } else { Err(CredentialError::Secret("is not ok")) }
         }
     }

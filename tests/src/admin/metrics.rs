@@ -67,28 +67,28 @@ async fn decisions_are_counted_by_route_policy_verdict_and_reason() {
     let Scenario { metrics, policy } = scenario().await;
     let count = |verdict: &str, reason: &str, route: &str| {
         let labels = format!("route=\"{route}\",policy=\"{policy}\",verdict=\"{verdict}\",reason=\"{reason}\"");
-        value(metrics, &format!("mqtt_gate_decisions_total{{asked=\"authenticate\",{labels}}}"))
+        value(metrics, &format!("mqtt_gate_decisions_total{{operation=\"authenticate\",{labels}}}"))
     };
     assert_eq!(count("allow", "", "/mqtt/auth"), 1);
     assert_eq!(count("deny", "client-identifier-not-valid", "/mqtt/auth"), 1);
     assert_eq!(count("deny", "bad-user-name-or-password", "/mqtt/auth"), 1);
     assert_eq!(count("deny", "client-identifier-not-valid", "/emqx/auth"), 1);
-    let superuser = "asked=\"action\",route=\"/mosquitto/superuser\",policy=\"others\"";
-    let labels = format!("{superuser},verdict=\"deny\",reason=\"nobody-may\"");
+    let superuser = "operation=\"authorize\",route=\"/mosquitto/superuser\",policy=\"others\"";
+    let labels = format!("{superuser},verdict=\"deny\",reason=\"always-denied\"");
     assert_eq!(value(metrics, &format!("mqtt_gate_decisions_total{{{labels}}}")), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_are_counted_by_key() {
-    assert_eq!(value(&scenario().await.metrics, "mqtt_gate_key_logins_total{key=\"2026-11\"}"), 1);
+    assert_eq!(value(&scenario().await.metrics, "mqtt_gate_logins_by_key_total{key=\"2026-11\"}"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decision_durations_are_a_histogram() {
     let metrics = &scenario().await.metrics;
-    let name = "mqtt_gate_judging_seconds";
-    assert_eq!(value(metrics, &format!("{name}_count{{asked=\"login\"}}")), 4);
-    assert_eq!(value(metrics, &format!("{name}_bucket{{le=\"+Inf\",asked=\"login\"}}")), 4);
+    let name = "mqtt_gate_decision_duration_seconds";
+    assert_eq!(value(metrics, &format!("{name}_count{{operation=\"authenticate\"}}")), 4);
+    assert_eq!(value(metrics, &format!("{name}_bucket{{le=\"+Inf\",operation=\"authenticate\"}}")), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,8 +96,8 @@ async fn malformed_requests_and_config_warnings_are_counted() {
     let metrics = &scenario().await.metrics;
     for series in [
         "mqtt_gate_malformed_requests_total",
-        "mqtt_gate_misconfigured_total{route=\"(none)\",kind=\"no-such-route\"}",
-        "mqtt_gate_misconfigured_total{route=\"/emqx/auth\",kind=\"placeholder\"}",
+        "mqtt_gate_config_warnings_total{route=\"(none)\",kind=\"no-such-route\"}",
+        "mqtt_gate_config_warnings_total{route=\"/emqx/auth\",kind=\"placeholder\"}",
     ] {
         assert_eq!(value(metrics, series), 1, "{series}");
     }
@@ -115,10 +115,10 @@ async fn reloads_are_counted_by_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_and_dropped_decision_lines_are_counted() {
     let metrics = &scenario().await.metrics;
-    let created = value(metrics, "mqtt_gate_instances_made_total");
-    let destroyed = value(metrics, "mqtt_gate_instances_dropped_total");
+    let created = value(metrics, "mqtt_gate_instances_created_total");
+    let destroyed = value(metrics, "mqtt_gate_instances_destroyed_total");
     assert!(created > destroyed && created - destroyed == value(metrics, "mqtt_gate_instances"), "{metrics}");
-    assert_eq!(value(metrics, "mqtt_gate_decisions_lost_total"), 0);
+    assert_eq!(value(metrics, "mqtt_gate_decision_log_dropped_total"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,19 +139,19 @@ async fn secrets_are_never_shown_as_key_ids() {
     }
     assert_eq!(gate.status().await["keys"], json!([{ "id": "2026-11", "logins": 1 }]));
     let metrics = metrics(&gate).await;
-    assert_eq!(value(&metrics, "mqtt_gate_key_logins_total{key=\"2026-11\"}"), 1);
-    assert_eq!(metrics.matches("mqtt_gate_key_logins_total{").count(), 1, "no other id is shown");
+    assert_eq!(value(&metrics, "mqtt_gate_logins_by_key_total{key=\"2026-11\"}"), 1);
+    assert_eq!(metrics.matches("mqtt_gate_logins_by_key_total{").count(), 1, "no other id is shown");
     gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_counted_by_reason() {
     let gate = Gate::start(MISBEHAVING).await;
-    for (fault, reason) in [("trap", "trap"), ("error", "no-verdict"), ("expired", "unfit-grant")] {
+    for (fault, reason) in [("trap", "trap"), ("error", "no-verdict"), ("expired", "unsupported-grant")] {
         let device = Device { password: "x".into(), ..Device::triggering(fault) };
         gate.authenticate(&device).await;
         let metrics = metrics(&gate).await;
-        assert!(metrics.contains(&format!("verdict=\"no-verdict\",reason=\"{reason}\"}} 1\n")), "{metrics}");
+        assert!(metrics.contains(&format!("verdict=\"error\",reason=\"{reason}\"}} 1\n")), "{metrics}");
     }
     gate.stop().await;
 }

@@ -21,9 +21,9 @@ async fn status_counts_verdicts_and_lists_unused_settings() {
     gate.authenticate(&Device::valid()).await;
     gate.authenticate(&Device { username: USERNAME.into(), ..Device::unsigned("x") }).await;
     let status = gate.status().await;
-    let expected = json!(2);
-    assert_eq!(status["calls"], expected);
+    let expected = json!({ "calls": 2, "verdicts": { "allow": 1, "deny": 1, "ignore": 0 }, "errors": 0 });
+    assert_eq!(status["authenticate"], expected);
     assert_eq!(status["policy"]["name"], "auth-core");
-    assert_eq!(status["policy"]["settings_not_read"], json!(["clients"]));
+    assert_eq!(status["policy"]["unused_settings"], json!(["clients"]));
     gate.stop().await;
 }

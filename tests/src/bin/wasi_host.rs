@@ -1,5 +1,5 @@
-//! `wasi-host COMPONENT`: serves a `wasi:http` component as `wasmtime serve` does, by the same library, until it is killed.
-//! The signature key is read from `MQTT_GATE_SIGNATURE_KEYS`. The bench measures it.
+//! `wasi-host COMPONENT`: serves a `wasi:http` component as `wasmtime serve` does, by the same library, until it is
+//! killed. The signature key is read from `MQTT_GATE_SIGNATURE_KEYS`. The bench measures it.
 
 #[path = "../support/wasi_http.rs"]
 mod wasi_http;

@@ -50,7 +50,7 @@ async fn actions_are_allowed_on_the_granted_topics_only() {
         assert_eq!(gate.request(&post_json("/mqtt/acl", &body)).await.status, status, "{action} {topic}");
     }
     let status = gate.status().await;
-    assert_eq!((&status["actions"]["calls"], &status["calls"]), (&json!(24), &json!(0)));
+    assert_eq!((&status["authorize"]["calls"], &status["authenticate"]["calls"]), (&json!(24), &json!(0)));
     gate.stop().await;
 }
 
@@ -75,11 +75,11 @@ async fn assert_left_to_the_broker(component: &str, device: &Device) {
     let gate = Gate::start(component).await;
     let body = device.acl_body("publish", "t");
     assert_eq!(gate.request(&post_json("/emqx/acl", &body)).await.text(), r#"{"result":"ignore"}"#);
-    assert_eq!(gate.status().await["policy"]["answers_for_actions"], component == AUTH_CORE);
+    assert_eq!(gate.status().await["policy"]["has_authorizer"], component == AUTH_CORE);
     let by_status = gate.request(&post_json("/mqtt/acl", &body)).await;
     assert_eq!((by_status.status, by_status.result().as_str()), (401, "ignore"));
-    let warning = gate.status().await["misconfigured"][0].clone();
-    assert_eq!((&warning["kind"], &warning["route"]), (&json!("nobody-decides"), &json!("/mqtt/acl")));
+    let warning = gate.status().await["config_warnings"][0].clone();
+    assert_eq!((&warning["kind"], &warning["route"]), (&json!("no-fallback-rules"), &json!("/mqtt/acl")));
     gate.stop().await;
 }
 

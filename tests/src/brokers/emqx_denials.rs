@@ -1,5 +1,5 @@
-//! Requests that cannot be evaluated are final denials for EMQX. It takes any status but 200 for "ignore", and a client could
-//! cause one, for example by a user name that is too long for a URL.
+//! Requests that cannot be evaluated are final denials for EMQX. It takes any status but 200 for "ignore", and a client
+//! could cause one, for example by a user name that is too long for a URL.
 
 use serde_json::json;
 

@@ -50,8 +50,8 @@ async fn assert_unsupported(behaviour: &str) {
     assert_eq!((response.status, response.json()), (200, json!({ "result": "deny" })));
     assert_eq!(gate.authenticate(&Device::triggering(behaviour)).await, 503);
     let status = gate.status().await;
-    assert_eq!((&status["unfit_grants"], &status["no_verdict"]), (&json!(2), &json!(2)));
-    assert_eq!(status["verdicts"]["allow"], 0);
+    assert_eq!((&status["unsupported_grants"], &status["authenticate"]["errors"]), (&json!(2), &json!(2)));
+    assert_eq!(status["authenticate"]["verdicts"]["allow"], 0);
     gate.stop().await;
 }
 

@@ -1,4 +1,5 @@
-//! `mqtt-gate compose`: the composition contains the policy unchanged; what cannot be composed is one line and exit code 64.
+//! `mqtt-gate compose`: the composition contains the policy unchanged; what cannot be composed is one line and exit
+//! code 64.
 
 use std::fs;
 use std::path::{Path, PathBuf};

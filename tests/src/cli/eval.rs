@@ -27,7 +27,7 @@ fn config() -> (TempDir, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn json_has_the_verdict_the_grant_and_the_policy() {
     let (_directory, config) = config();
-    let arguments = ["ask", AUTH_CORE, "--config", &config, "--json"];
+    let arguments = ["eval", AUTH_CORE, "--config", &config, "--json"];
     let login = Device::valid().body().to_string();
     let (code, printed, error) = run_with_stdin(&mut mqtt_gate(arguments), login.as_bytes()).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));
@@ -43,7 +43,7 @@ async fn json_has_the_verdict_the_grant_and_the_policy() {
 /// `eval` with the login of a valid device in flags, and its password in a file.
 fn eval_flags(config: &str, password_file: &str) -> Command {
     let device = Device::valid();
-    let mut command = mqtt_gate(["ask", AUTH_CORE, "--config", config, "--client-id", &device.client_id]);
+    let mut command = mqtt_gate(["eval", AUTH_CORE, "--config", config, "--client-id", &device.client_id]);
     command.args(["--username", USERNAME, "--peer-host", "10.0.0.1", "--attribute", "listener=tls"]);
     command.args(["--password-file", password_file]);
     command
@@ -71,7 +71,7 @@ async fn denial_exits_1_with_the_reason_and_without_the_password() {
 async fn assert_evaluates(behaviour: &str, code: i32, verdict: &str, kind: Option<&str>) {
     let mut device = Device::triggering(behaviour);
     device.password = "password-s3cret".into();
-    let mut command = mqtt_gate(["ask", MISBEHAVING, "--json"]);
+    let mut command = mqtt_gate(["eval", MISBEHAVING, "--json"]);
     let login = device.body().to_string();
     let (exit, printed, error) = run_with_stdin(command.env("MQTT_SIGNATURE_KEY", KEY), login.as_bytes()).await;
     assert_eq!((exit, error.as_str()), (Some(code), ""), "{printed}");
@@ -113,12 +113,12 @@ async fn loop_exits_70() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unsupported_grant_exits_70() {
-    assert_evaluates("expired", 70, "none", Some("unfit-grant")).await;
+    assert_evaluates("expired", 70, "none", Some("unsupported-grant")).await;
 }
 
 /// Asserts exit code 64 and one line on standard error that contains `expected` and nothing of the input.
 async fn assert_rejects_input(input: &str, expected: &str) {
-    let mut command = mqtt_gate(["ask", AUTH_CORE]);
+    let mut command = mqtt_gate(["eval", AUTH_CORE]);
     let (code, printed, error) = run_with_stdin(command.env("MQTT_SIGNATURE_KEY", KEY), input.as_bytes()).await;
     assert_eq!((code, printed.as_str()), (Some(64), ""), "{error}");
     assert!(error.contains(expected) && error.lines().count() == 1 && !error.contains("s3cret"), "{error}");
@@ -147,6 +147,6 @@ async fn rejects_oversized_input() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_not_accepted_as_arguments() {
-    let (code, _, error) = run(&mut mqtt_gate(["ask", "--password", "x"])).await;
+    let (code, _, error) = run(&mut mqtt_gate(["eval", "--password", "x"])).await;
     assert!(code == Some(64) && error.contains("--password"), "{error}");
 }

@@ -9,6 +9,9 @@ use crate::support::device::KEY;
 use crate::support::in_process::LOCKDOWN;
 use crate::support::within_timeout;
 
+const COMMANDS: [&str; 10] =
+    ["serve", "check", "compose", "inspect", "eval", "mint", "status", "swap", "rollback", "completions"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn help_lists_every_command_and_the_exit_codes() {
     let (code, help, _) = run(&mut mqtt_gate(["--help"])).await;
@@ -17,9 +20,6 @@ async fn help_lists_every_command_and_the_exit_codes() {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing: {help}");
     }
 }
-
-const COMMANDS: [&str; 10] =
-    ["serve", "check", "compose", "inspect", "ask", "mint", "status", "swap", "rollback", "completions"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_of_every_command_has_examples() {
@@ -54,7 +54,7 @@ async fn assert_exit_code_without_reader(arguments: &[&str], expected: i32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_standard_output_does_not_change_the_exit_code() {
-    assert_exit_code_without_reader(&["ask", "--client-id", "x", "--json"], 1).await;
+    assert_exit_code_without_reader(&["eval", "--client-id", "x", "--json"], 1).await;
     assert_exit_code_without_reader(&["check", LOCKDOWN, "--json"], 64).await;
 }
 
@@ -84,5 +84,5 @@ async fn assert_hides_path(arguments: &[&str], flag: &str) {
 async fn errors_hide_the_paths_of_secret_files() {
     assert_hides_path(&["mint", "--key-file", "key-s3cret"], "--key-file").await;
     assert_hides_path(&["status", "--token-file", "key-s3cret"], "--token-file").await;
-    assert_hides_path(&["ask", "--password-file", "key-s3cret", "--client-id", "c"], "--password-file").await;
+    assert_hides_path(&["eval", "--password-file", "key-s3cret", "--client-id", "c"], "--password-file").await;
 }

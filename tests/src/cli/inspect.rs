@@ -63,7 +63,7 @@ async fn assert_objects(bytes: &[u8], kind: &str, expected: &str) {
     let mut reasons = report["refused_for"].as_array().unwrap().iter();
     assert!(reasons.any(|reason| reason.as_str().unwrap().contains(expected)), "{report}");
     let printed = inspect_text(&file).await;
-    assert!(printed.contains("REFUSED") && printed.contains(expected), "{printed}");
+    assert!(printed.contains("REJECTED") && printed.contains(expected), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,7 @@ async fn truncated_component_is_an_objection() {
     let report = inspect_json(&file).await;
     assert_eq!(report["kind"], "component");
     assert_ne!(report["refused_for"], json!([]));
-    assert!(inspect_text(&file).await.contains("REFUSED"));
+    assert!(inspect_text(&file).await.contains("REJECTED"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

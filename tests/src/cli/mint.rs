@@ -78,7 +78,7 @@ async fn minted_credential_pipes_into_eval() {
     let directory = TempDir::new().unwrap();
     fs::copy(AUTH_CORE, directory.path().join("policy.wasm")).unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "mqtt-gate mint | mqtt-gate ask policy.wasm"]).current_dir(&directory).kill_on_drop(true);
+    shell.args(["-c", "mqtt-gate mint | mqtt-gate eval policy.wasm"]).current_dir(&directory).kill_on_drop(true);
     let path = format!("{}:{}", gate_binary().parent().unwrap().display(), env!("PATH"));
     let (code, printed, error) = run(shell.env("PATH", path).env("MQTT_SIGNATURE_KEY", KEY)).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));

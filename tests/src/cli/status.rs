@@ -36,11 +36,11 @@ async fn status_shows_policy_counts_warnings_and_rejections() {
     assert_eq!((code, error.as_str()), (Some(0), ""));
     let policy = format!("auth-core, sha256 {}, generation 1\n", sha256(AUTH_CORE));
     let status = gate.status().await;
-    let hint = status["misconfigured"][0]["remedy"].as_str().unwrap();
-    for text in [&policy, "1 allowed, 1 refused", "not a component", "MISTAKE ", hint] {
+    let hint = status["config_warnings"][0]["hint"].as_str().unwrap();
+    for text in [&policy, "1 allowed, 1 denied", "not a component", "WARNING ", hint] {
         assert!(printed.contains(text), "no {text:?} in {printed}");
     }
-    let is_unused = |line: &str| line.contains("unread") && line.contains("clients");
+    let is_unused = |line: &str| line.contains("unused settings") && line.contains("clients");
     assert!(printed.lines().any(is_unused), "{printed}");
     gate.stop().await;
 }

@@ -121,8 +121,8 @@ async fn policy_that_fails_its_check_is_named_and_changes_nothing() {
     site.gate.stop().await;
 }
 
-/// The policy passes the check of the command line and is rejected by the gate, which has a setting that the command line
-/// does not know. Done twice, because a gate logs the same rejection once.
+/// The policy passes the check of the command line and is rejected by the gate, which has a setting that the command
+/// line does not know. Done twice, because a gate logs the same rejection once.
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_that_the_gate_rejects_is_undone() {
     let site = SwapFixture::start_with(|config| config.policy.settings.set("check", "fails".into())).await;

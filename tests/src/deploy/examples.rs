@@ -25,7 +25,7 @@ async fn gate() -> Gate {
 /// Asserts that no request was malformed or suspicious, and stops the gate.
 async fn assert_no_warnings_and_stop(gate: Gate) {
     let status = gate.status().await;
-    assert_eq!((&status["malformed"], &status["misconfigured"]), (&json!(0), &json!([])));
+    assert_eq!((&status["malformed_requests"], &status["config_warnings"]), (&json!(0), &json!([])));
     gate.stop().await;
 }
 

@@ -13,9 +13,9 @@ async fn malformed_requests_get_400_without_echo() {
         ("", "not-json", None),
         ("s3cret", "not-json", None),
         (r#""s3cret""#, "not-an-object", None),
-        (r#"{"username":"s3cret"}"#, "missing-member", Some("client_id")),
+        (r#"{"username":"s3cret"}"#, "missing-field", Some("client_id")),
         (r#"{"client_id":"c","password":{"s3cret":1}}"#, "not-text", Some("password")),
-        (r#"{"client_id":"c","password":"s3cret","password":"s3cret"}"#, "member-twice", Some("password")),
+        (r#"{"client_id":"c","password":"s3cret","password":"s3cret"}"#, "duplicate-field", Some("password")),
     ] {
         let response = gate.request(&post("/mqtt/auth", "application/json", body.as_bytes())).await;
         assert_eq!((response.status, response.result().as_str()), (400, "deny"), "{kind}");
@@ -23,13 +23,13 @@ async fn malformed_requests_get_400_without_echo() {
         assert!(error.contains(field.unwrap_or_default()), "{error}");
         assert!(!response.text().contains("s3cret"));
         let status = gate.status().await;
-        let mut warnings = status["misconfigured"].as_array().unwrap().iter();
+        let mut warnings = status["config_warnings"].as_array().unwrap().iter();
         let expected = (&json!("/mqtt/auth"), &json!(kind), &field.map_or(Value::Null, Value::from));
-        let is_reported = warnings.any(|warning| (&warning["route"], &warning["kind"], &warning["member"]) == expected);
+        let is_reported = warnings.any(|warning| (&warning["route"], &warning["kind"], &warning["field"]) == expected);
         assert!(is_reported, "{kind}: {status}");
     }
     let status = gate.status().await;
-    assert_eq!((&status["malformed"], &status["calls"]), (&json!(6), &json!(0)));
+    assert_eq!((&status["malformed_requests"], &status["authenticate"]["calls"]), (&json!(6), &json!(0)));
     gate.stop().await;
 }
 

@@ -29,15 +29,15 @@ async fn connection_limit_queues_excess_connections() {
         let status = Connection::open(gate.admin).await.request(&get("/status")).await.json();
         status["connections"].clone()
     };
-    assert_eq!(connections().await, json!({ "open": 2, "most": 2, "waits": 0 }));
+    assert_eq!(connections().await, json!({ "open": 2, "limit": 2, "queued": 0 }));
     let mut third = Connection::open(gate.auth).await;
     third.send(&request).await;
-    let queued = async || Some(connections().await).filter(|connections| connections["waits"] != 0);
-    assert_eq!(poll_until("a connection waits", queued).await, json!({ "open": 2, "most": 2, "waits": 1 }));
+    let queued = async || Some(connections().await).filter(|connections| connections["queued"] != 0);
+    assert_eq!(poll_until("a connection waits", queued).await, json!({ "open": 2, "limit": 2, "queued": 1 }));
     drop(first);
     assert_eq!(third.response().await.status, 200);
     let log = gate.stop().await;
-    assert_eq!(log.matches("no place for another connection").count(), 1, "{log}");
+    assert_eq!(log.matches("connection limit reached").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn shutdown_answers_queued_connections() {
     assert_eq!(first.request(&request).await.status, 200);
     let mut queued = Connection::open(gate.auth).await;
     queued.send(&request).await;
-    gate.wait_until("a connection waits", |status| status["connections"]["waits"] == 1).await;
+    gate.wait_until("a connection waits", |status| status["connections"]["queued"] == 1).await;
     let mut invalid = Connection::open(gate.auth).await;
     invalid.send(b"GET /emqx/auth no no\r\n\r\n").await;
     // The gate reads both only after the shutdown begins.

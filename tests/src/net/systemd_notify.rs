@@ -115,7 +115,7 @@ async fn unread_log_does_not_block_logins() {
         }
     }
     let metrics = Connection::open(systemd.admin_address()).await.request(&get("/metrics")).await;
-    let dropped = metrics.text().lines().find_map(|line| line.strip_prefix("mqtt_gate_log_lines_lost_total "));
+    let dropped = metrics.text().lines().find_map(|line| line.strip_prefix("mqtt_gate_log_lines_dropped_total "));
     assert!(dropped.unwrap().parse::<usize>().unwrap() > 0, "{dropped:?}");
     let id = gate.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());

@@ -58,6 +58,6 @@ async fn incomplete_body_is_a_408_and_not_evaluated() {
     connection.send(&request[..request.len() - 1]).await;
     let response = connection.response().await;
     assert_eq!((response.status, response.result().as_str()), (408, "deny"));
-    assert_eq!(gate.status().await["calls"], 0);
+    assert_eq!(gate.status().await["authenticate"]["calls"], 0);
     gate.stop().await;
 }

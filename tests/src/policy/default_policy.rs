@@ -1,4 +1,5 @@
-//! The default policy gives every recorded credential its expected verdict, as a library and as a component in the gate.
+//! The default policy gives every recorded credential its expected verdict, as a library and as a component in the
+//! gate.
 
 use auth_core::Settings;
 use bytesize::ByteSize;

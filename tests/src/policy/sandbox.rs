@@ -25,7 +25,7 @@ async fn assert_faults_are_contained(calls_per_instance: u32) {
         let denied = gate.request(&Device::triggering(fault).request()).await;
         assert_eq!((denied.status, denied.text()), (503, r#"{"result":"deny"}"#), "{fault}");
         assert_eq!(gate.authenticate(&Device::triggering("nothing")).await, 200, "after {fault}");
-        assert_eq!(gate.status().await["no_verdict"], json!(before + 1), "{fault}");
+        assert_eq!(gate.status().await["authenticate"]["errors"], json!(before + 1), "{fault}");
     }
     gate.stop().await;
 }
@@ -58,7 +58,7 @@ async fn faults_in_authorize_deny_the_action() {
         assert_eq!((emqx.status, emqx.text()), (200, r#"{"result":"deny"}"#), "{fault}");
         assert_eq!(gate.request(&acl_request("/mqtt/acl", fault)).await.status, 503, "{fault}");
     }
-    assert_eq!(gate.status().await["actions"]["no_verdict"], 14);
+    assert_eq!(gate.status().await["authorize"]["errors"], 14);
     gate.stop().await;
 }
 
@@ -89,12 +89,12 @@ async fn queued_loops_do_not_block_other_connections() {
     let answered_during_a_loop = within_timeout("the loops to end", async {
         let mut answered = 0;
         loop {
-            let ended = gate.status().await["no_verdict"].clone();
+            let ended = gate.status().await["authenticate"]["errors"].clone();
             if ended == json!(CONNECTIONS * LOOPS) {
                 return answered;
             }
             assert_eq!(other.request(&Device::triggering("nothing").request()).await.status, 200);
-            answered += usize::from(gate.status().await["no_verdict"] == ended);
+            answered += usize::from(gate.status().await["authenticate"]["errors"] == ended);
         }
     });
     assert!(answered_during_a_loop.await > 0, "no request was answered during the loops");
@@ -113,7 +113,7 @@ async fn ignore_is_never_an_allow() {
     assert_eq!((by_status.status, by_status.text()), (401, r#"{"result":"ignore"}"#));
     let by_body = gate.request(&Device::triggering("ignore").request_to("/emqx/auth")).await;
     assert_eq!((by_body.status, by_body.text()), (200, r#"{"result":"ignore"}"#));
-    assert_eq!(gate.status().await["verdicts"]["ignore"], json!(2));
+    assert_eq!(gate.status().await["authenticate"]["verdicts"]["ignore"], json!(2));
     gate.stop().await;
 }
 

@@ -96,7 +96,7 @@ async fn files_of_the_operator_in_the_state_directory_are_kept() {
 async fn active_policy_is_kept_under_its_digest_after_each_swap() {
     let site = Site::new(AUTH_CORE);
     let gate = site.start().await;
-    assert_eq!(gate.status().await["policy"]["from"], "file");
+    assert_eq!(gate.status().await["policy"]["origin"], "file");
     site.wait_until_kept(AUTH_CORE).await;
     fs::copy(LOCKDOWN, site.policy()).unwrap();
     let digest = gate.wait_for_generation(2).await["policy"]["sha256"].clone();
@@ -118,13 +118,13 @@ async fn assert_serves_last_known_good(replace: impl FnOnce(&Path)) {
     assert_eq!(gate.authenticate(&Device::unsigned(OPERATOR)).await, 200);
     assert_eq!(gate.authenticate(&Device::valid()).await, 401);
     let status = gate.wait_for_rejection(1).await;
-    assert_eq!((&status["policy"]["from"], &status["policy"]["sha256"]), (&json!("last good"), &digest));
+    assert_eq!((&status["policy"]["origin"], &status["policy"]["sha256"]), (&json!("last-known-good"), &digest));
     assert_eq!(Connection::open(gate.admin).await.request(&get("/readyz")).await.status, 200);
 
     // A valid file becomes active, even with the same component.
     fs::copy(LOCKDOWN, site.policy()).unwrap();
     let status = gate.wait_for_generation(2).await;
-    assert_eq!((&status["policy"]["from"], &status["policy"]["sha256"]), (&json!("file"), &digest));
+    assert_eq!((&status["policy"]["origin"], &status["policy"]["sha256"]), (&json!("file"), &digest));
     gate.stop().await;
 }
 

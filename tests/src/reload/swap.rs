@@ -167,7 +167,7 @@ async fn identical_component_is_not_a_swap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn swaps_with_an_instance_per_call() {
     let gate = Gate::start_with(AUTH_CORE, |config| config.limits.max_calls_per_instance = NonZero::<u32>::MIN).await;
-    assert_eq!(gate.status().await["policy"]["settings_not_read"], serde_json::json!(["clients"]));
+    assert_eq!(gate.status().await["policy"]["unused_settings"], serde_json::json!(["clients"]));
     let text = gate.request(&http::get("/mqtt/auth")).await.text().to_owned();
     assert!(text.contains("signature key: set"), "{text}");
     assert_eq!(verdicts(&gate).await, BY_AUTH_CORE);

@@ -47,13 +47,13 @@ async fn requests_without_the_secret_are_denied_in_the_dialect_of_their_route() 
         }
         let status = gate.status().await;
         for kind in ["no-secret", "wrong-secret"] {
-            let mut warnings = status["misconfigured"].as_array().unwrap().iter();
+            let mut warnings = status["config_warnings"].as_array().unwrap().iter();
             let warning = warnings.find(|warning| warning["route"] == route && warning["kind"] == kind);
-            let hint = warning.unwrap_or_else(|| panic!("{route} {kind}: {status}"))["remedy"].as_str().unwrap();
+            let hint = warning.unwrap_or_else(|| panic!("{route} {kind}: {status}"))["hint"].as_str().unwrap();
             assert!(hint.contains("access.broker_secret"), "{hint}");
         }
     }
-    assert_eq!(gate.status().await["calls"], 0);
+    assert_eq!(gate.status().await["authenticate"]["calls"], 0);
     gate.stop().await;
 }
 
@@ -102,7 +102,7 @@ async fn secret_file_rotates_without_a_gap() {
     fs::write(&file, "s3cret").unwrap();
     let reload_error = async || {
         let status = Connection::open(gate.admin).await.request(&get("/status")).await.json();
-        Some(()).filter(|()| !status["safeguards"][0]["refused"].is_null())
+        Some(()).filter(|()| !status["credentials"][0]["reload_error"].is_null())
     };
     poll_until("the reload fails", reload_error).await;
     assert_eq!(statuses().await, (200, 200));

@@ -20,8 +20,8 @@ pub(crate) async fn gate_with_bad_credentials() -> (GateProcess, TlsFiles) {
     files.replace("secret", SECRETS[1]);
     let reload_error = async || {
         let status = Connection::open(gate.admin).await.request(&get("/status")).await.json();
-        let mut credentials = status["safeguards"].as_array().unwrap().iter();
-        credentials.any(|credential| !credential["refused"].is_null()).then_some(())
+        let mut credentials = status["credentials"].as_array().unwrap().iter();
+        credentials.any(|credential| !credential["reload_error"].is_null()).then_some(())
     };
     poll_until("the reload of the secret fails", reload_error).await;
     (gate, files)
@@ -37,14 +37,14 @@ async fn metrics_report_expiry_and_failed_reloads() {
     let (gate, _files) = gate_with_bad_credentials().await;
     let metrics = Connection::open(gate.admin).await.request(&get("/metrics")).await;
     for line in [
-        "mqtt_gate_safeguard_refused{safeguard=\"tls\"} 0\n",
-        "mqtt_gate_safeguard_refused{safeguard=\"access.broker_secret\"} 1\n",
+        "mqtt_gate_credential_reload_failed{credential=\"tls\"} 0\n",
+        "mqtt_gate_credential_reload_failed{credential=\"access.broker_secret\"} 1\n",
         // `date -ud 2020-12-31 +%s`
-        "mqtt_gate_certificate_expires_timestamp_seconds{safeguard=\"tls\"} 1609372800\n",
+        "mqtt_gate_certificate_not_after_timestamp_seconds{credential=\"tls\"} 1609372800\n",
     ] {
         assert!(metrics.text().contains(line), "no {line} in {}", metrics.text());
     }
-    assert!(!metrics.text().contains("expires_timestamp_seconds{safeguard=\"access"), "a secret does not expire");
+    assert!(!metrics.text().contains("not_after_timestamp_seconds{credential=\"access"), "a secret does not expire");
     gate.stop().await;
 }
 
@@ -54,8 +54,8 @@ async fn status_command_reports_expiry_and_failed_reloads() {
     let (code, printed, _) = run(&mut mqtt_gate(["status", "--admin", &gate.admin.to_string()])).await;
     assert_eq!(code, Some(0));
     let line = |text: &str| printed.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{printed}"));
-    assert!(line("kept by").contains("tls") && line("until").contains("2020-12-31T00:00:00Z"), "{printed}");
-    for text in ["MISTAKE ", "access.broker_secret", "16 to 1024"] {
+    assert!(line("secured by").contains("tls") && line("expires").contains("2020-12-31T00:00:00Z"), "{printed}");
+    for text in ["WARNING ", "access.broker_secret", "16 to 1024"] {
         line(text);
     }
     assert_shows_no_secret(&printed);

@@ -50,7 +50,7 @@ async fn assert_serves_with_key(pkcs8: &str, name: &str) {
     for _ in 0..100 {
         assert_eq!((connection.response().await.status, connection.response().await.status), (200, 401));
     }
-    assert_eq!(status(&ca, gate.admin).await["verdicts"]["allow"], 100);
+    assert_eq!(status(&ca, gate.admin).await["authenticate"]["verdicts"]["allow"], 100);
     gate.stop().await;
 }
 
@@ -83,7 +83,7 @@ async fn plaintext_clients_are_disconnected_and_logged() {
         plain.send(&get("/mqtt/auth")).await;
         plain.wait_closed().await;
     }
-    gate.wait_for_log("does not come to speak TLS", 1).await;
+    gate.wait_for_log("TLS handshake", 1).await;
     gate.stop().await;
 }
 
@@ -113,7 +113,7 @@ async fn rejects_clients_without_a_certificate_of_the_client_ca() {
         }
     }
     let mut admin = ca.connect(gate.admin, Some(&client_ca.identity())).await.unwrap();
-    assert_eq!(admin.request(&get("/status")).await.json()["calls"], 0);
+    assert_eq!(admin.request(&get("/status")).await.json()["authenticate"]["calls"], 0);
     gate.stop().await;
 }
 
@@ -145,8 +145,8 @@ async fn curl_authenticates_with_a_client_certificate() {
 /// Waits until the reload of both listeners' certificates has failed for a reason that contains `expected`.
 async fn wait_for_reload_errors(ca: &Ca, admin: SocketAddr, expected: &str) -> Value {
     poll_until("the reload of both certificates fails", async || {
-        let credentials = status(ca, admin).await["safeguards"].clone();
-        let reason = |at: usize| credentials[at]["refused"]["reason"].as_str().unwrap_or_default().to_owned();
+        let credentials = status(ca, admin).await["credentials"].clone();
+        let reason = |at: usize| credentials[at]["reload_error"]["reason"].as_str().unwrap_or_default().to_owned();
         (reason(0).contains(expected) && reason(1).contains(expected)).then_some(credentials)
     })
     .await
@@ -157,7 +157,7 @@ async fn invalid_certificate_keeps_the_previous_one_and_is_reported() {
     let (ca, other_ca) = (Ca::new(), Ca::new());
     let files = TlsFiles::new(&ca.identity());
     let gate = tls_gate(&files).await;
-    assert_eq!(status(&ca, gate.admin).await["safeguards"][0]["refused"], Value::Null);
+    assert_eq!(status(&ca, gate.admin).await["credentials"][0]["reload_error"], Value::Null);
     files.replace("chain.pem", "garbage");
     let garbage = wait_for_reload_errors(&ca, gate.admin, "chain.pem").await;
     // A certificate for another key.
@@ -165,11 +165,11 @@ async fn invalid_certificate_keeps_the_previous_one_and_is_reported() {
     let mismatch = wait_for_reload_errors(&ca, gate.admin, "key.pem").await;
     for (at, name) in ["tls", "admin_tls"].into_iter().enumerate() {
         assert_eq!((&mismatch[at]["name"], &mismatch[at]["expires"]), (&json!(name), &json!("4096-01-01T00:00:00Z")));
-        assert_ne!(mismatch[at]["refused"]["reason"], garbage[at]["refused"]["reason"]);
+        assert_ne!(mismatch[at]["reload_error"]["reason"], garbage[at]["reload_error"]["reason"]);
     }
     ca.connect(gate.auth, None).await.unwrap();
     let log = gate.stop().await;
-    assert!(log.contains("what they held before stays in use") && !log.contains("PRIVATE KEY"), "{log}");
+    assert!(log.contains("reload failed; keeping the previous version") && !log.contains("PRIVATE KEY"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,8 +187,8 @@ async fn replaced_certificate_is_used_for_new_connections() {
         poll_until("the new certificate is used", uses_new).await;
         assert!(old_ca.connect(address, None).await.is_err());
     }
-    let credentials = &status(&new_ca, gate.admin).await["safeguards"];
-    assert_eq!((&credentials[0]["refused"], &credentials[1]["refused"]), (&Value::Null, &Value::Null));
+    let credentials = &status(&new_ca, gate.admin).await["credentials"];
+    assert_eq!((&credentials[0]["reload_error"], &credentials[1]["reload_error"]), (&Value::Null, &Value::Null));
     assert_eq!(open.request(&Device::valid().request()).await.status, 200, "an open connection continues");
     let log = gate.stop().await;
     assert!(!log.contains("PRIVATE KEY"));

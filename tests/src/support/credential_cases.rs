@@ -113,7 +113,8 @@ impl Case {
         })
     }
 
-    /// Asserts the responses of `/mqtt/auth` and `/emqx/auth` to this case. A host with a fixed body limit may answer `413`.
+    /// Asserts the responses of `/mqtt/auth` and `/emqx/auth` to this case. A host with a fixed body limit may answer
+    /// `413`.
     pub(crate) async fn assert_responses(&self, connection: &mut Connection, groups: &str, max_body: usize) {
         let expected = self.expected(groups);
         let body = self.body();

@@ -87,7 +87,8 @@ impl FakeSystemd {
     }
 }
 
-/// `mqtt-gate serve` with these descriptors from 3 on. A shell sets `LISTEN_PID`, which must be the gate's own process id.
+/// `mqtt-gate serve` with these descriptors from 3 on. A shell sets `LISTEN_PID`, which must be the gate's own process
+/// id.
 pub(crate) fn serve_with_fds(
     descriptors: impl IntoIterator<Item = OwnedFd>,
     names: &str,

@@ -1,9 +1,10 @@
 //! The harness: everything that the tests share and that asserts nothing about the product by itself.
 //!
-//! - The gate: [`in_process`] runs it in the test's process, [`child`] as a program, [`cli_fixture`] beside a command line,
-//!   [`fake_systemd`] under a service manager.
-//! - Its clients: [`http`] and [`request_corpus`] as brokers, [`device`] and [`bad_clients`] as MQTT clients, [`swap_load`]
-//!   as a load that checks each response, [`mqtt`] and [`raw_mqtt`] through a broker, [`browser`] as an operator.
+//! - The gate: [`in_process`] runs it in the test's process, [`child`] as a program, [`cli_fixture`] beside a command
+//!   line, [`fake_systemd`] under a service manager.
+//! - Its clients: [`http`] and [`request_corpus`] as brokers, [`device`] and [`bad_clients`] as MQTT clients,
+//!   [`swap_load`] as a load that checks each response, [`mqtt`] and [`raw_mqtt`] through a broker, [`browser`] as an
+//!   operator.
 //! - Other programs: [`broker`] runs brokers, [`envoy`] Envoy, [`wasi_http`] and [`jco`] hosts of components.
 //! - Material: [`ca`] and [`tls_files`] make certificates, [`composition`] composes policies, [`credential_cases`]
 //!   holds recorded credentials, [`output`] captures what a program prints.

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::support::device::Device;
 use crate::support::http::{cross_origin, get, post, post_json, without_body};
 
-/// Requests whose response does not depend on the policy: every method, body and content type, on and beside each route.
+/// Requests whose response does not depend on the policy: every method, body and content type, on and beside each
+/// route.
 pub(crate) fn request_variants() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for path in Route::ALL.map(Route::path) {

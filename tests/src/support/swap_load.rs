@@ -1,4 +1,5 @@
-//! A load of pipelined requests that checks every response against the policies that were active while it was in flight.
+//! A load of pipelined requests that checks every response against the policies that were active while it was in
+//! flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -71,17 +72,18 @@ impl SwapLoad {
         result
     }
 
-    /// Waits for the clients, and asserts that every request was answered, and by a policy. Returns the final `/status`.
+    /// Waits for the clients, and asserts that every request was answered, and by a policy. Returns the final
+    /// `/status`.
     pub(crate) async fn finish(self, gate: &Gate) -> Value {
         let mut responses = 0;
         for client in self.clients {
             responses += client.await.unwrap();
         }
         let status = gate.status().await;
-        let counted = ["/calls", "/malformed"];
+        let counted = ["/authenticate/calls", "/malformed_requests"];
         let counted: u64 = counted.iter().map(|counter| status.pointer(counter).unwrap().as_u64().unwrap()).sum();
         assert_eq!(counted, responses);
-        assert_eq!((&status["no_verdict"], &status["rejected"]["count"]), (&0.into(), &0.into()));
+        assert_eq!((&status["authenticate"]["errors"], &status["rejected"]["count"]), (&0.into(), &0.into()));
         status
     }
 }

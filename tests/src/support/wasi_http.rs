@@ -1,5 +1,5 @@
-//! A host of `wasi:http` components, as `wasmtime serve` is one: the library of wasmtime, on a free port, in this process.
-//! Each request gets its own instance; a trap is a 500.
+//! A host of `wasi:http` components, as `wasmtime serve` is one: the library of wasmtime, on a free port, in this
+//! process. Each request gets its own instance; a trap is a 500.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,8 +33,8 @@ pub(crate) struct WasiHttp {
 }
 
 impl WasiHttp {
-    /// Serves a component. Its settings are in `wasi:config/store` and, as `MQTT_GATE_…`, in the environment; how it was
-    /// composed decides which of the two it reads.
+    /// Serves a component. Its settings are in `wasi:config/store` and, as `MQTT_GATE_…`, in the environment; how it
+    /// was composed decides which of the two it reads.
     pub(crate) async fn start(component: &Path, settings: &[(&str, &str)]) -> Self {
         let host = Arc::new(Host::new(component, settings));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

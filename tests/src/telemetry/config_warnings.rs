@@ -16,11 +16,11 @@ async fn assert_warned(request: &[u8], route: &str, kind: &str, field: Value) ->
     }
     let status = gate.status().await;
     let expected = (&json!(route), &json!(kind), &field);
-    let mut warnings = status["misconfigured"].as_array().unwrap().iter();
-    let found = warnings.find(|warning| (&warning["route"], &warning["kind"], &warning["member"]) == expected);
+    let mut warnings = status["config_warnings"].as_array().unwrap().iter();
+    let found = warnings.find(|warning| (&warning["route"], &warning["kind"], &warning["field"]) == expected);
     let warning = found.unwrap_or_else(|| panic!("{route} {kind}: {status}"));
     assert_eq!(warning["count"], 3, "{warning}");
-    assert!(warning["remedy"].as_str().is_some_and(|hint| hint.len() > 20), "{warning}");
+    assert!(warning["hint"].as_str().is_some_and(|hint| hint.len() > 20), "{warning}");
     assert!(warning["problem"].as_str().is_some() && warning["last"].as_str().is_some(), "{warning}");
     gate.stop().await;
     status
@@ -31,7 +31,7 @@ async fn warns_of_an_unresolved_placeholder_and_evaluates_the_login() {
     let mut body = Device::valid().body();
     body["proto"] = json!("${proto_name}");
     let status = assert_warned(&post_json("/emqx/auth", &body), "/emqx/auth", "placeholder", json!("proto")).await;
-    assert_eq!(status["verdicts"]["allow"], 3);
+    assert_eq!(status["authenticate"]["verdicts"]["allow"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn warns_of_an_empty_body() {
 #[tokio::test(flavor = "multi_thread")]
 async fn warns_of_a_missing_field() {
     let request = post_json("/emqx/auth", &json!({ "username": "u", "password": "p" }));
-    assert_warned(&request, "/emqx/auth", "missing-member", json!("clientid")).await;
+    assert_warned(&request, "/emqx/auth", "missing-field", json!("clientid")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,8 +66,8 @@ async fn warns_of_json_sent_as_a_form() {
 async fn warns_of_emqx_on_a_status_route_and_evaluates_the_login() {
     // EMQX is recognized by its default headers.
     let request = with_header(&Device::valid().request(), "keep-alive", "timeout=30, max=1000");
-    let status = assert_warned(&request, "/mqtt/auth", "emqx-by-status", Value::Null).await;
-    assert_eq!(status["verdicts"]["allow"], 3);
+    let status = assert_warned(&request, "/mqtt/auth", "emqx-on-status-route", Value::Null).await;
+    assert_eq!(status["authenticate"]["verdicts"]["allow"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +90,6 @@ async fn repeated_warnings_are_logged_once_without_content() {
     // The placeholder, three missing fields, and the empty request.
     assert_eq!(warnings.len(), 5, "{log}");
     for line in warnings {
-        assert!(line["remedy"].as_str().is_some() && line["route"] == "/emqx/auth", "{line}");
+        assert!(line["hint"].as_str().is_some() && line["route"] == "/emqx/auth", "{line}");
     }
 }

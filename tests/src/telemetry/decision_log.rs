@@ -12,9 +12,9 @@ use crate::support::device::{Device, KEY};
 use crate::support::http::{Connection, get, post_json};
 use crate::support::{poll_until, within_timeout};
 
-/// Writes a configuration with this `[decisions]` table.
+/// Writes a configuration with this `[decision_log]` table.
 pub(super) fn decision_log_config(directory: &Path, table: &str) -> PathBuf {
-    write_config(directory, &format!("limits.policy_timeout = \"20s\"\n[decisions]\n{table}\n"))
+    write_config(directory, &format!("limits.policy_timeout = \"20s\"\n[decision_log]\n{table}\n"))
 }
 
 async fn gate(directory: &Path, table: &str) -> GateProcess {
@@ -54,19 +54,19 @@ async fn logs_each_decision_without_secrets() {
     }
     let lines = lines(&file);
     let decisions: Vec<_> =
-        lines.iter().map(|line| json!([line["asked"], line["verdict"], line["reason"]])).collect();
+        lines.iter().map(|line| json!([line["operation"], line["verdict"], line["reason"]])).collect();
     assert_eq!(
         decisions,
         [
-            json!(["login", "allow", null]),
-            json!(["login", "deny", "bad-user-name-or-password"]),
-            json!(["login", "deny", "client-identifier-not-valid"]),
-            json!(["action", "ignore", null]),
+            json!(["authenticate", "allow", null]),
+            json!(["authenticate", "deny", "bad-user-name-or-password"]),
+            json!(["authenticate", "deny", "client-identifier-not-valid"]),
+            json!(["authorize", "ignore", null]),
         ]
     );
     assert_eq!((&lines[0]["client_id"], &lines[0]["route"]), (&json!(valid.client_id), &json!("/mqtt/auth")));
     assert!(lines[2]["client_id"].as_str().unwrap().chars().count() <= 513, "a long client id is truncated");
-    assert!(lines.iter().all(|line| line["generation"] == 1 && line["took_us"].as_f64() > Some(0.0)));
+    assert!(lines.iter().all(|line| line["generation"] == 1 && line["duration_us"].as_f64() > Some(0.0)));
     assert!(lines.iter().all(|line| line["policy"].as_str().unwrap().len() == 64));
 }
 
@@ -75,7 +75,7 @@ async fn shown_client_id(mode: &str) -> String {
     let directory = TempDir::new().unwrap();
     let (file, salt) = (directory.path().join("decisions.log"), directory.path().join("salt"));
     fs::write(&salt, "a salt that stays").unwrap();
-    let table = format!("file = {file:?}\nclient_id = {mode:?}\nsalt_file = {salt:?}\nwhat = \"refused\"");
+    let table = format!("file = {file:?}\nclient_id = {mode:?}\nsalt_file = {salt:?}\nrecord = \"denied\"");
     for count in 1..=2 {
         let gate = gate(directory.path(), &table).await;
         let mut connection = Connection::open(gate.auth).await;
@@ -98,7 +98,7 @@ async fn hashed_client_ids_are_stable_across_restarts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_client_ids_show_their_beginning() {
-    assert_eq!(shown_client_id("cut").await, "a client…");
+    assert_eq!(shown_client_id("truncated").await, "a client…");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,6 +108,7 @@ async fn sighup_reopens_the_file_without_losing_lines() {
     let gate = gate(directory.path(), &format!("file = {file:?}")).await;
     let mut connection = Connection::open(gate.auth).await;
     connection.request(&Device::valid().request()).await;
+    wait_for_lines(1, &[&file]).await;
     fs::rename(&file, &moved).unwrap();
     gate.signal("HUP");
     let mut requests = 1;
@@ -140,7 +141,7 @@ async fn unread_output_does_not_block_logins_and_gaps_are_recorded() {
         }
     }
     let metrics = Connection::open(gate.admin).await.request(&get("/metrics")).await;
-    let counter = "mqtt_gate_decisions_lost_total ";
+    let counter = "mqtt_gate_decision_log_dropped_total ";
     let dropped = metrics.text().lines().find_map(|line| line.strip_prefix(counter)).unwrap();
     let dropped: usize = dropped.parse().unwrap();
     assert!(dropped > 0 && dropped < LOGINS, "{dropped}");
@@ -150,7 +151,7 @@ async fn unread_output_does_not_block_logins_and_gaps_are_recorded() {
         let line =
             within_timeout("a line", lines.next_line()).await.unwrap().expect("a line for every decision or gap");
         let line: Value = serde_json::from_str(&line).unwrap();
-        missing += line["lost"].as_u64().unwrap_or_default() as usize;
+        missing += line["dropped"].as_u64().unwrap_or_default() as usize;
         written += usize::from(line["id"].is_u64());
     }
     assert_eq!((missing, written), (dropped, LOGINS - dropped));

@@ -1,4 +1,4 @@
-//! Mistakes in the `[decisions]` table: exit code 64, and the last line names the file or the key.
+//! Mistakes in the `[decision_log]` table: exit code 64, and the last line names the file or the key.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ async fn rejects_a_named_pipe() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_a_missing_salt_file() {
     let table = "file = \"-\"\nclient_id = \"hashed\"\nsalt_file = \"/nowhere/salt\"";
-    assert_rejected(table, &["decisions.salt_file", "/nowhere/salt"]).await;
+    assert_rejected(table, &["decision_log.salt_file"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ fn traces_config(directory: &Path, table: &str) -> PathBuf {
 }
 
 async fn gate(directory: &TempDir, collector: SocketAddr) -> GateProcess {
-    let table = format!("endpoint = \"http://{collector}/v1/traces\"\nshare = 1.0");
+    let table = format!("endpoint = \"http://{collector}/v1/traces\"\nsample_ratio = 1.0");
     GateProcess::start_config(&traces_config(directory.path(), &table)).await
 }
 
@@ -84,7 +84,7 @@ async fn unreachable_collector_does_not_block_logins_and_is_logged_once() {
         assert_eq!(connection.request(&Device::valid().request()).await.status, 200);
     }
     let log = gate.stop().await;
-    let warnings = log.lines().filter(|line| line.contains("\"WARN\"") && line.contains("traces"));
+    let warnings = log.lines().filter(|line| line.contains("\"WARN\"") && line.contains("trace"));
     assert_eq!(warnings.count(), 1, "{log}");
 }
 
@@ -108,6 +108,6 @@ async fn rejects_an_invalid_endpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_a_share_above_one() {
-    assert_rejected("share = 2.0").await;
+async fn rejects_a_sample_ratio_above_one() {
+    assert_rejected("sample_ratio = 2.0").await;
 }

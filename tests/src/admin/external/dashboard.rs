@@ -45,9 +45,9 @@ async fn dashboard_shows_problems_with_hints_until_they_are_solved() {
     gate.write_policy(b"garbage");
     let status = gate.wait_for_rejection(1).await;
     let page = dashboard(gate.admin).await;
-    let mut warnings = status["misconfigured"].as_array().unwrap().iter();
+    let mut warnings = status["config_warnings"].as_array().unwrap().iter();
     let warning = warnings.find(|warning| warning["kind"] == "placeholder").unwrap();
-    for text in [&warning["problem"], &warning["remedy"], &status["rejected"]["last"]["reason"]] {
+    for text in [&warning["problem"], &warning["hint"], &status["rejected"]["last"]["reason"]] {
         assert_shows_sentence(&page, text);
     }
     for text in [ALARM, "title=\"trap\"", "clientid", "grops"] {
@@ -67,10 +67,10 @@ async fn dashboard_shows_problems_with_hints_until_they_are_solved() {
 async fn dashboard_shows_expired_certificates_and_failed_reloads() {
     let (gate, _files) = gate_with_bad_credentials().await;
     let status = Connection::open(gate.admin).await.request(&get("/status")).await.json();
-    let mut credentials = status["safeguards"].as_array().unwrap().iter();
-    let failed = credentials.find(|credential| !credential["refused"].is_null()).unwrap();
+    let mut credentials = status["credentials"].as_array().unwrap().iter();
+    let failed = credentials.find(|credential| !credential["reload_error"].is_null()).unwrap();
     let page = dashboard(gate.admin).await;
-    assert_shows_sentence(&page, &failed["refused"]["reason"]);
+    assert_shows_sentence(&page, &failed["reload_error"]["reason"]);
     for text in [ALARM, "expired", "tls", "access.broker_secret", "2020-12-31"] {
         assert_shows(&page, text);
     }

@@ -33,7 +33,7 @@ async fn assert_enforces_policy(params: &str) {
     assert_eq!(client.publish("devices/AA_BB_CC_DD_EE_FF/up/x", "allowed").await, Ack::Accepted);
     assert_eq!(client.receive().await, ("devices/AA_BB_CC_DD_EE_FF/up/x".into(), "allowed".into()));
     let status = gate.status().await;
-    assert_eq!((&status["misconfigured"], &status["no_verdict"]), (&json!([]), &json!(0)));
+    assert_eq!((&status["config_warnings"], &status["authenticate"]["errors"]), (&json!([]), &json!(0)));
     gate.stop().await;
 }
 

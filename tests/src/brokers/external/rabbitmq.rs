@@ -57,9 +57,9 @@ async fn rabbitmq_enforces_the_policy() {
 
     // RabbitMQ sends no malformed request, and every request got a verdict.
     let status = gate.status().await;
-    assert_eq!((&status["malformed"], &status["misconfigured"]), (&json!(0), &json!([])));
-    assert_eq!((&status["no_verdict"], &status["actions"]["no_verdict"]), (&json!(0), &json!(0)));
-    assert!(status["actions"]["verdicts"]["allow"].as_u64() > Some(20), "{status}");
+    assert_eq!((&status["malformed_requests"], &status["config_warnings"]), (&json!(0), &json!([])));
+    assert_eq!((&status["authenticate"]["errors"], &status["authorize"]["errors"]), (&json!(0), &json!(0)));
+    assert!(status["authorize"]["verdicts"]["allow"].as_u64() > Some(20), "{status}");
 
     // Without a gate every client is rejected.
     gate.stop().await;

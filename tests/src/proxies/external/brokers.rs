@@ -1,4 +1,5 @@
-//! Real brokers with a composed policy as their auth service. They take the `500` of a trap for a denial (docs/PROXIES.md).
+//! Real brokers with a composed policy as their auth service. They take the `500` of a trap for a denial
+//! (docs/PROXIES.md).
 
 use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
 

@@ -1,5 +1,5 @@
-//! Conformance: every recorded credential and request, in every host of the default policy, with the same verdict everywhere.
-//! The resulting table is part of docs/PROXIES.md.
+//! Conformance: every recorded credential and request, in every host of the default policy, with the same verdict
+//! everywhere. The resulting table is part of docs/PROXIES.md.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

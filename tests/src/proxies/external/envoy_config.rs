@@ -52,7 +52,7 @@ async fn rejects_an_invalid_session_length() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_an_unknown_mode() {
-    assert_rejected(HTTP, "/gate", json!(VALUE), "gate: ").await;
+    assert_rejected(HTTP, "/mode", json!(VALUE), "mode: ").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

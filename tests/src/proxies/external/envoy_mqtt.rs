@@ -1,4 +1,5 @@
-//! The MQTT filter in Envoy in front of a broker: valid devices get through unchanged, and no other client reaches the broker.
+//! The MQTT filter in Envoy in front of a broker: valid devices get through unchanged, and no other client reaches the
+//! broker.
 
 use std::time::Duration;
 
@@ -168,7 +169,8 @@ async fn invalid_connects_are_closed_without_a_response() {
     site.assert_broker_unreached().await;
 }
 
-/// Sends a CONNECT and what follows it in pieces of these sizes, and asserts what the broker's side of the connection gets.
+/// Sends a CONNECT and what follows it in pieces of these sizes, and asserts what the broker's side of the connection
+/// gets.
 async fn assert_forwards_unchanged(connect: &[u8], pieces: &[(Vec<u8>, usize)]) {
     let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let envoy = Envoy::mqtt(SETTINGS, broker.local_addr().unwrap().port()).await;
