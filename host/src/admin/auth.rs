@@ -62,7 +62,7 @@ fn unauthorized(error: AuthError, throttle: &Mutex<LogThrottle>) -> Response {
     if error == AuthError::Invalid && throttle.lock().unwrap_or_else(PoisonError::into_inner).should_log(Instant::now())
     {
         let hint = "find the client that uses an old token, or close the admin address to others";
-        tracing::warn!(hint, "admin request with a wrong token; not logged again for a minute");
+        tracing::warn!(hint, "admin request with invalid token");
     }
     let challenges = CHALLENGES.map(|challenge| (WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
     let text = "unauthorized: send the token of access.admin_token as a bearer token or as a password\n";

@@ -217,7 +217,7 @@ fn redact_values(message: &str) -> String {
     if let (Some(first), Some(last)) = (message.find('"'), message.rfind('"')) {
         message.replace_range(first..=last, "…");
     }
-    for kind in ["integer `", "floating point `"] {
+    for kind in ["integer `", "floating point `", "unknown variant `"] {
         if let Some((before, after)) = message.split_once(kind) {
             let rest = after.split_once('`').map_or("", |(_, rest)| rest);
             message = format!("{before}{kind}…`{rest}");

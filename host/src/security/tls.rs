@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_file_and_not_its_contents() {
-        let garbage = "-----BEGIN CERTIFICATE-----\ns3cret\n-----END CERTIFICATE-----\n";
+        let garbage = "-----BEGIN CERTIFICATE-----\ns3cret!\n-----END CERTIFICATE-----\n";
         assert_eq!(error(&["s3cret", ""]), "/etc/chain.pem: there is no certificate in it");
         assert_eq!(error(&[garbage, ""]), "/etc/chain.pem: not a certificate in PEM");
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

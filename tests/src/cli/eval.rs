@@ -36,7 +36,7 @@ async fn json_has_the_verdict_the_grant_and_the_policy() {
     assert_eq!(report["grant"]["publish"], json!(["devices/AA_BB_CC_DD_EE_FF/up/#"]));
     assert_eq!(report["grant"]["key_id"], "2026-11");
     assert!(report["grant"]["expires_at"].as_u64() > Some(1_700_000_000), "{report}");
-    assert!(report["microseconds"]["again"].as_f64() > Some(0.0), "{report}");
+    assert!(report["duration_us"]["second"].as_f64() > Some(0.0), "{report}");
     assert_eq!(report["policy"], json!({ "name": "auth-core", "sha256": sha256(AUTH_CORE) }));
 }
 
@@ -76,7 +76,7 @@ async fn assert_evaluates(behaviour: &str, code: i32, verdict: &str, kind: Optio
     let (exit, printed, error) = run_with_stdin(command.env("MQTT_SIGNATURE_KEY", KEY), login.as_bytes()).await;
     assert_eq!((exit, error.as_str()), (Some(code), ""), "{printed}");
     let report = json_line(&printed);
-    assert_eq!((&report["verdict"], report["fault"]["kind"].as_str()), (&json!(verdict), kind));
+    assert_eq!((&report["verdict"], report["reason"].as_str()), (&json!(verdict), kind));
     assert_eq!(report["grant"] == Value::Null, code != 0);
     assert!(!printed.contains(KEY) && !printed.contains("s3cret"), "a secret is printed");
 }
@@ -93,27 +93,27 @@ async fn ignore_exits_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_error_exits_70() {
-    assert_evaluates("error", 70, "none", Some("no-verdict")).await;
+    assert_evaluates("error", 70, "error", Some("no-verdict")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_error_with_secrets_is_redacted() {
-    assert_evaluates("tell me all", 70, "none", Some("no-verdict")).await;
+    assert_evaluates("tell me all", 70, "error", Some("no-verdict")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_exits_70() {
-    assert_evaluates("trap", 70, "none", Some("trap")).await;
+    assert_evaluates("trap", 70, "error", Some("trap")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loop_exits_70() {
-    assert_evaluates("loop", 70, "none", Some("deadline")).await;
+    assert_evaluates("loop", 70, "error", Some("deadline")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unsupported_grant_exits_70() {
-    assert_evaluates("expired", 70, "none", Some("unsupported-grant")).await;
+    assert_evaluates("expired", 70, "error", Some("unsupported-grant")).await;
 }
 
 /// Asserts exit code 64 and one line on standard error that contains `expected` and nothing of the input.

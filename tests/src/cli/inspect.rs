@@ -37,9 +37,9 @@ async fn json_describes_a_policy() {
         |list: &str| report[list].as_array().unwrap().iter().map(|item| item["name"].clone()).collect::<Vec<_>>();
     assert_eq!(names("exports"), ["mqtt-gate:auth/authenticator@0.1.0", "mqtt-gate:auth/authorizer@0.1.0"]);
     assert_eq!(names("imports"), ["wasi:clocks/wall-clock@0.2.0", "wasi:config/store@0.2.0-rc.1"]);
-    assert!(report["imports"].as_array().unwrap().iter().all(|import| import["offered"] == true));
+    assert!(report["imports"].as_array().unwrap().iter().all(|import| import["allowed"] == true));
     assert!(names("producers").contains(&json!("wit-component")), "{report}");
-    assert_eq!(report["refused_for"], json!([]));
+    assert_eq!(report["rejected_for"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn assert_objects(bytes: &[u8], kind: &str, expected: &str) {
     let (_directory, file) = file(bytes);
     let report = inspect_json(&file).await;
     assert_eq!(report["kind"], kind);
-    let mut reasons = report["refused_for"].as_array().unwrap().iter();
+    let mut reasons = report["rejected_for"].as_array().unwrap().iter();
     assert!(reasons.any(|reason| reason.as_str().unwrap().contains(expected)), "{report}");
     let printed = inspect_text(&file).await;
     assert!(printed.contains("REJECTED") && printed.contains(expected), "{printed}");
@@ -86,7 +86,7 @@ async fn truncated_component_is_an_objection() {
     let (_directory, file) = file(&component[..component.len() - 1]);
     let report = inspect_json(&file).await;
     assert_eq!(report["kind"], "component");
-    assert_ne!(report["refused_for"], json!([]));
+    assert_ne!(report["rejected_for"], json!([]));
     assert!(inspect_text(&file).await.contains("REJECTED"));
 }
 

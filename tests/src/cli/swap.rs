@@ -32,7 +32,7 @@ fn assert_files(site: &SwapFixture, policy: &str, previous: Option<&str>) {
 async fn swapped_policy_is_active_on_exit() {
     let site = SwapFixture::start().await;
     let (code, report, error) = site.cli.swap(LOCKDOWN).await;
-    assert_eq!((code, error.as_str(), &report["outcome"]), (Some(0), "", &json!("serves")));
+    assert_eq!((code, error.as_str(), &report["outcome"]), (Some(0), "", &json!("activated")));
     assert_eq!((&report["before"]["name"], &report["before"]["generation"]), (&json!("auth-core"), &json!(1)));
     assert_eq!((&report["after"]["name"], &report["after"]["generation"]), (&json!("lockdown"), &json!(2)));
     assert_eq!(report["previous"]["sha256"], report["before"]["sha256"]);
@@ -47,7 +47,7 @@ async fn repeated_swap_keeps_the_previous_policy() {
     let site = SwapFixture::start().await;
     assert_eq!(site.cli.swap(LOCKDOWN).await.0, Some(0));
     let (code, report, _) = site.cli.swap(LOCKDOWN).await;
-    assert_eq!((code, &report["outcome"]), (Some(0), &json!("served-already")));
+    assert_eq!((code, &report["outcome"]), (Some(0), &json!("already-active")));
     assert_files(&site, LOCKDOWN, Some(AUTH_CORE));
     site.gate.stop().await;
 }
@@ -130,7 +130,7 @@ async fn policy_that_the_gate_rejects_is_undone() {
     for timeout in ["60s", "1s"] {
         let mut command = site.cli.command(&["swap", MISBEHAVING, "--json", "--timeout", timeout]);
         let (code, report, error) = run_json(&mut command).await;
-        assert_eq!((code, &report["outcome"]), (Some(1), &json!("refused")), "{error}");
+        assert_eq!((code, &report["outcome"]), (Some(1), &json!("rejected")), "{error}");
         assert!(report["reason"].as_str().unwrap().contains("check"), "{report}");
         assert_eq!(error.lines().count(), 1, "{error}");
         assert_eq!((&report["before"], &report["after"]["name"]), (&report["after"], &json!("lockdown")));
@@ -160,7 +160,7 @@ async fn rollback_replaces_an_invalid_file_and_does_not_keep_it() {
 async fn swap_restores_a_missing_file_of_the_active_policy() {
     let site = SwapFixture::start().await;
     fs::remove_file(site.policy()).unwrap();
-    assert_eq!(site.cli.swap(AUTH_CORE).await.1["outcome"], "served-already");
+    assert_eq!(site.cli.swap(AUTH_CORE).await.1["outcome"], "already-active");
     assert_eq!(content(&site.policy()), component(AUTH_CORE));
     site.gate.stop().await;
 }
@@ -205,7 +205,7 @@ async fn unwatched_file_with_the_active_component_times_out_and_is_undone() {
     let site = SwapFixture::start().await;
     let (cli, directory) = unwatched(&site, AUTH_CORE).await;
     let (code, report, error) = run_json(&mut cli.command(&["swap", LOCKDOWN, "--json", "--timeout", "1s"])).await;
-    assert_eq!((code, &report["outcome"]), (Some(1), &json!("not-seen")));
+    assert_eq!((code, &report["outcome"]), (Some(1), &json!("timeout")));
     assert!(error.contains("another file") && error.contains(&cli.admin), "{error}");
     assert_eq!(content(&cli.policy), component(AUTH_CORE));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the directory has leftovers");

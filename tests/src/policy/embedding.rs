@@ -76,7 +76,7 @@ fn a_call_that_never_returns_ends_at_the_timeout() {
     let policy = mqtt_gate_engine::Policy::load(sandbox, &component, settings).unwrap();
     assert!(!policy.is_slow());
     let started = Instant::now();
-    assert!(matches!(policy.authenticate(&credentials("loop", None, None)), Err(CallError::Deadline)));
+    assert!(matches!(policy.authenticate(&credentials("c", Some("loop"), None)), Err(CallError::Deadline)));
     assert!(started.elapsed() >= limits.policy_timeout);
     assert!(policy.is_slow(), "the next calls belong on another thread");
 }
