@@ -116,7 +116,7 @@ mod tests {
         let credentials = parse_json(br#"{"client_id":"c","username":"u","password":"p"}"#).unwrap();
         assert_eq!((credentials.client_id.as_str(), credentials.username.as_deref()), ("c", Some("u")));
         for body in ["", "s3cret", r#"{"username":"s3cret"}"#] {
-            let error = format!("{:#}", parse_json(body.as_bytes()).unwrap_err());
+            let error = format!("{:#}", parse_json(body.as_bytes()).err().unwrap());
             assert!(error.starts_with("standard input is not a login: ") && !error.contains("s3cret"), "{error}");
         }
     }
