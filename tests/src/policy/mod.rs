@@ -1,5 +1,6 @@
 //! Policies: the verdicts of the ones that are shipped, and the limits of what any policy can do.
 
 mod default_policy;
+mod embedding;
 mod lockdown;
 mod sandbox;

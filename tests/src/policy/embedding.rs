@@ -1,0 +1,82 @@
+//! The engine without the gate, as a proxy module or a broker plugin embeds it.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_gate_engine::watch::WatchThread;
+use mqtt_gate_engine::{
+    CallError, Credentials, DenyReason, Limits, PolicyEvent, PolicyReloader, PolicySource, Sandbox, SettingSources,
+    Verdict,
+};
+
+use crate::support::TEST_TIMEOUT;
+use crate::support::device::{Device, KEY};
+use crate::support::in_process::{AUTH_CORE, LOCKDOWN, MISBEHAVING};
+
+fn settings() -> SettingSources {
+    let mut settings = SettingSources::default();
+    settings.set("signature-keys", KEY.to_owned());
+    settings.set("clients", "operator".to_owned());
+    settings
+}
+
+fn credentials(client_id: &str, username: Option<&str>, password: Option<&str>) -> Credentials {
+    Credentials {
+        client_id: client_id.to_owned(),
+        username: username.map(str::to_owned),
+        password: password.map(|password| password.as_bytes().to_vec()),
+        peer_host: None,
+        attributes: Vec::new(),
+    }
+}
+
+#[test]
+fn loads_a_policy_judges_a_client_and_swaps() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.wasm");
+    fs::copy(AUTH_CORE, &file).unwrap();
+    let limits = Limits { policy_timeout: Duration::from_secs(20), ..Limits::default() };
+    let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+    let (events, activated) = std::sync::mpsc::channel();
+    let observer = move |event: &PolicyEvent| {
+        if let PolicyEvent::Activated { active, .. } = event {
+            events.send(active.generation).unwrap();
+        }
+    };
+    let source = PolicySource::file(file.clone(), settings());
+    let reloader = PolicyReloader::start(source, Arc::clone(&sandbox), None, Box::new(observer)).unwrap();
+    let active = reloader.active();
+    let interval = Duration::from_millis(100);
+    let watch = WatchThread::spawn(vec![reloader.into_watched()], interval, |error| panic!("{error}")).unwrap();
+
+    let device = Device::valid();
+    let device = credentials(&device.client_id, Some(&device.username), Some(&device.password));
+    let authenticate = |credentials: &Credentials| active.get().policy.authenticate(credentials);
+    assert!(matches!(authenticate(&device), Ok(Verdict::Allow(_))));
+    let stranger = credentials("stranger", None, None);
+    assert!(matches!(authenticate(&stranger), Ok(Verdict::Deny(DenyReason::ClientIdentifierNotValid))));
+
+    fs::copy(LOCKDOWN, &file).unwrap();
+    assert_eq!(activated.recv_timeout(TEST_TIMEOUT), Ok(2));
+    assert!(!matches!(authenticate(&device), Ok(Verdict::Allow(_))));
+    assert!(matches!(authenticate(&credentials("operator", None, None)), Ok(Verdict::Allow(_))));
+
+    drop(watch);
+    let (created, destroyed) = sandbox.instance_counter().counts();
+    assert!(created > destroyed, "the active policy keeps a warm instance: {created}, {destroyed}");
+}
+
+#[test]
+fn a_call_that_never_returns_ends_at_the_timeout() {
+    let limits = Limits { policy_timeout: Duration::from_millis(50), ..Limits::default() };
+    let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+    let component = fs::read(MISBEHAVING).unwrap();
+    let settings = Arc::new(settings().read().unwrap());
+    let policy = mqtt_gate_engine::Policy::load(sandbox, &component, settings).unwrap();
+    assert!(!policy.is_slow());
+    let started = Instant::now();
+    assert!(matches!(policy.authenticate(&credentials("loop", None, None)), Err(CallError::Deadline)));
+    assert!(started.elapsed() >= limits.policy_timeout);
+    assert!(policy.is_slow(), "the next calls belong on another thread");
+}
