@@ -122,7 +122,7 @@ fn demo_text(scheme: &str, listen: SocketAddr, credential: &Credential, policy: 
     let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
     let url = format!("{scheme}://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
     let mut text = format!(
-        "This run has a key of its own. It allows this device:\n\n  \
+        "Generated a key for this run. It allows this device:\n\n  \
          curl -i {url} -H 'content-type: application/json' -d '{credential}'\n\n\
          Change one character of the password, and the device is denied.\n"
     );
