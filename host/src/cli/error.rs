@@ -47,7 +47,7 @@ impl fmt::Display for CliError {
     }
 }
 
-/// An error without a type of its own is a mistake of the operator.
+/// An error without its own type is a mistake of the operator.
 impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         Self::Usage(error)

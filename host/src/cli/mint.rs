@@ -39,7 +39,7 @@ pub(crate) struct Mint {
     /// Suffix of the client id, its third field [default: random]
     #[arg(long, value_name = "TEXT")]
     suffix: Option<String>,
-    /// IP address in the user name
+    /// IP address of the device, part of its user name
     #[arg(long, default_value = "127.0.0.1")]
     ip: String,
     /// Number of credentials, each with its own random fields

@@ -32,7 +32,7 @@ mod tls_args;
 use error::CliError;
 use exit::Exit;
 
-/// Authenticate and authorize MQTT clients by a WebAssembly policy that can be swapped while the gate runs.
+/// Authenticate and authorize MQTT clients with a policy, a WebAssembly component that can be swapped at any time.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, after_help = exit::EXIT_CODES)]
 struct Cli {
@@ -44,9 +44,9 @@ struct Cli {
 enum Verb {
     /// Answer MQTT brokers, and swap the policy when its file changes
     Serve(serve::Serve),
-    /// Load a policy like `serve` does, and report the first problem
+    /// Load a policy as `serve` does, and report the first problem
     Check(check::Check),
-    /// Put a policy behind HTTP: write one component that runs in `wasmtime serve`, jco and other wasi:http hosts
+    /// Combine a policy and an HTTP adapter into one component for `wasmtime serve`, jco and other wasi:http hosts
     Compose(compose::Compose),
     /// Show what a component exports, imports and was built with, without running it
     Inspect(inspect::Inspect),

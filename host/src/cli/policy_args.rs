@@ -14,7 +14,7 @@ use super::error::CliError;
 /// Settings and limits of a policy.
 #[derive(Args)]
 pub(crate) struct PolicyArgs {
-    /// Use the settings and limits of this configuration [default: only the key in MQTT_SIGNATURE_KEY]
+    /// Take settings and limits from this configuration [default: only the key, from MQTT_SIGNATURE_KEY]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -28,16 +28,16 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
   mqtt-gate serve --config /etc/mqtt-gate/gate.toml
   mqtt-gate serve --demo                      try it with a temporary key")]
 pub(crate) struct Serve {
-    /// Read this configuration (example: deploy/gate.toml)
+    /// Read this configuration; flags override it (example: deploy/gate.toml)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen for brokers on this address [default: 0.0.0.0:8003]
+    /// Listen for brokers on this address [default: that of the configuration, or 0.0.0.0:8003]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Listen for the operator on this address [default: 127.0.0.1:8004]
+    /// Listen for the operator on this address [default: that of the configuration, or 127.0.0.1:8004]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
-    /// Run this component, and swap it when the file changes [default: the embedded default policy]
+    /// Run this policy, and swap it when the file changes [default: that of the configuration, or the embedded policy]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Generate a key for this run, and print a request that is allowed
@@ -122,7 +122,7 @@ fn demo_text(scheme: &str, listen: SocketAddr, credential: &Credential, policy: 
     let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
     let url = format!("{scheme}://{}/mqtt/auth", SocketAddr::new(host, listen.port()));
     let mut text = format!(
-        "This run has a key of its own. It allows this device:\n\n  \
+        "Generated a key for this run. It allows this device:\n\n  \
          curl -i {url} -H 'content-type: application/json' -d '{credential}'\n\n\
          Change one character of the password, and the device is denied.\n"
     );

@@ -22,7 +22,7 @@ use report::{Durations, EvalReport, Failure};
 
 /// Flags of `eval`.
 #[derive(Args)]
-#[command(after_help = "The policy is loaded in this process, like `serve` does. No gate has to run.
+#[command(after_help = "The policy is loaded in this process, as `serve` does. No gate has to run.
 
 Examples:
   mqtt-gate mint | mqtt-gate eval policy.wasm
@@ -35,7 +35,7 @@ Exit codes:
   64  there is no valid login to evaluate, or the policy does not load
   70  the policy failed to return a verdict; a gate would deny the client")]
 pub(crate) struct Eval {
-    /// The component [default: that of the configuration, or the embedded default policy]
+    /// The component [default: that of the configuration, or the embedded policy]
     #[arg(value_name = "FILE")]
     policy: Option<PathBuf>,
     #[command(flatten)]

@@ -144,8 +144,8 @@ impl fmt::Display for EvalReport {
         }
         rows.add("policy", format_args!("{}, sha256 {}", self.policy.name, self.policy.sha256));
         let Durations { first, second } = &self.duration_us;
-        let second = second.map(|second| format!(", second call {second} µs")).unwrap_or_default();
-        rows.add("duration", format_args!("{first} µs{second}"));
+        let second = second.map(|second| format!(", second call {second:.1} µs")).unwrap_or_default();
+        rows.add("duration", format_args!("{first:.1} µs{second}"));
         write!(f, "{}\n{rows}", self.headline())
     }
 }

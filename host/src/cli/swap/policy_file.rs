@@ -69,7 +69,7 @@ impl PolicyFile {
             .map_err(|source| SwapError::Owner { path: path.to_owned(), source })?;
         file.as_file().sync_all().map_err(replace)?;
         file.persist(path).map_err(|error| replace(error.error))?;
-        // The file is in its place, and the gate may have loaded it. Not every directory can be synchronized.
+        // Not an error: the file is replaced, and the gate may have loaded it. Not every directory can be synchronized.
         let _ = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::cli::exit::Exit;
 /// Flags of `swap`.
 #[derive(Args)]
 #[command(
-    after_help = "FILE is checked first, like `check` does, with the settings of the configuration. The file that it replaces is
-kept as policy.wasm.previous. If the gate does not activate FILE, both files are restored.
+    after_help = "FILE is checked first, as `check` does, with the settings of the configuration. The replaced file is kept beside it
+as policy.wasm.previous. If the gate does not activate FILE, both files are restored.
 
 Examples:
   mqtt-gate swap lockdown.wasm --config /etc/mqtt-gate/gate.toml
