@@ -138,11 +138,12 @@ impl Judgement {
     }
 
     fn action(route: Route, permission: Permission) -> Self {
-        match permission {
-            Permission::Allow => Self::new(Outcome::Allow(route.allow_action()), DecisionCode::Allow),
-            Permission::Deny => Self::new(Outcome::Deny, DecisionCode::ActionDenied),
-            Permission::Ignore => Self::new(Outcome::Ignore, DecisionCode::Ignore),
-        }
+        let code = match permission {
+            Permission::Allow => DecisionCode::Allow,
+            Permission::Deny => DecisionCode::ActionDenied,
+            Permission::Ignore => DecisionCode::Ignore,
+        };
+        Self::new(route.authorize_outcome(permission), code)
     }
 
     fn fail_closed(error: &DecisionError) -> Self {

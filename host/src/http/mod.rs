@@ -11,8 +11,10 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
-use brokers::{AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, SECRET_HEADER};
+use axum::http::{Method, Request, Response, StatusCode};
+use brokers::{
+    AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, SECRET_HEADER, header_text,
+};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
@@ -77,7 +79,7 @@ impl<E: Evaluator> AuthService<E> {
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         // A browser names the page that sent the request. Brokers do not, so the headers cost them nothing.
-        let is_cross_origin = route == Route::MqttAuth && request.headers().contains_key(header::ORIGIN);
+        let is_cross_origin = route.supports_cors() && request.headers().contains_key(header::ORIGIN);
         let reply = match self.parse(route, method, request).await {
             Ok(parsed) => self.decide(route, parsed).await,
             Err(error) => self.reject(route, &error),
@@ -105,7 +107,7 @@ impl<E: Evaluator> AuthService<E> {
             AuthError::Invalid => RequestError::WrongSecret,
         })?;
         let method = method.ok_or(RequestError::Method)?;
-        let header = |name: &str| header_str(&head.headers, name);
+        let header = |name: &str| head.headers.get(name).map(|value| header_text(value.as_bytes()));
         route.parse(&brokers::Request { method, query: head.uri.query(), header: &header, body: &body })
     }
 
@@ -183,11 +185,6 @@ fn classify(request: &Request<Incoming>) -> RequestKind {
         has_body: !request.body().is_end_stream(),
     };
     RequestKind::of(&head, request.headers().keys().map(HeaderName::as_str))
-}
-
-/// Returns a header as text. A value that is not text reads as empty.
-fn header_str<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
 fn to_response(route: Route, reply: Reply) -> Response<ResponseBody> {
