@@ -84,13 +84,13 @@ fn text_of(value: &Value) -> &str {
 }
 
 #[test]
-fn alerts_use_documented_metrics_and_have_a_remedy() {
+fn alerts_use_documented_metrics_and_have_a_hint() {
     let documented = documented();
     let rules = yaml("deploy/alerts.yaml").remove(0)["groups"][0]["rules"].clone();
     let mut names = BTreeSet::new();
     for rule in rules.as_array().unwrap() {
-        let [summary, remedy] = ["summary", "remedy"].map(|name| text_of(&rule["annotations"][name]));
-        assert_documented(text_of(&rule["expr"]), &[summary, remedy], &documented);
+        let [summary, hint] = ["summary", "hint"].map(|name| text_of(&rule["annotations"][name]));
+        assert_documented(text_of(&rule["expr"]), &[summary, hint], &documented);
         assert!(["page", "ticket", "note"].contains(&text_of(&rule["labels"]["severity"])));
         assert!(names.insert(text_of(&rule["alert"])), "{} is a duplicate", rule["alert"]);
     }
