@@ -217,10 +217,11 @@ fn redact_values(message: &str) -> String {
     if let (Some(first), Some(last)) = (message.find('"'), message.rfind('"')) {
         message.replace_range(first..=last, "…");
     }
-    for kind in ["integer `", "floating point `", "unknown variant `"] {
+    // The end of a value in backquotes is the last such end: a value can contain backquotes too.
+    for (kind, end) in [("integer `", "`"), ("floating point `", "`"), ("unknown variant `", "`, expected ")] {
         if let Some((before, after)) = message.split_once(kind) {
-            let rest = after.split_once('`').map_or("", |(_, rest)| rest);
-            message = format!("{before}{kind}…`{rest}");
+            let rest = after.rsplit_once(end).map_or("", |(_, rest)| rest);
+            message = format!("{before}{kind}…{end}{rest}");
         }
     }
     message.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -268,7 +269,8 @@ mod tests {
             ("[policy]\nfile = s3cret", 2, ""),
             ("[limits]\npolicy_timeout = \"s3cret\"", 2, ""),
             ("[limits]\nmax_memory = \"s3cret\"", 2, ""),
-            ("[decision_log]\nrecord = \"s3cret\"", 2, ""),
+            ("[decision_log]\nrecord = \"s3cret\"", 2, "unknown variant `…`, expected `all` or `denied`"),
+            ("[decision_log]\nrecord = \"s3`, expected cret\"", 2, "unknown variant `…`, expected `all` or `denied`"),
         ] {
             let error = parse(text).err().unwrap();
             assert!(error.starts_with(&format!("gate.toml:{line}: ")) && error.contains(named), "{text}: {error}");
