@@ -17,10 +17,10 @@ pub struct StatusResponse {
     pub now: String,
     /// The active policy.
     pub policy: PolicyStatus,
-    /// Logins that the policy judged.
+    /// Calls of the policy for logins.
     #[serde(default)]
     pub authenticate: CallCounts,
-    /// Publish and subscribe checks that the policy judged.
+    /// Calls of the policy for publish and subscribe checks.
     #[serde(default)]
     pub authorize: CallCounts,
     /// Denied and failed logins by reason.
@@ -29,7 +29,7 @@ pub struct StatusResponse {
     /// Allowed logins by signing key.
     #[serde(default)]
     pub keys: Vec<KeyCount>,
-    /// Histogram of the time that decisions took.
+    /// Durations of decisions.
     #[serde(default)]
     pub durations: Durations,
     /// Requests that are always denied, without a call of the policy.
@@ -56,7 +56,7 @@ pub struct StatusResponse {
     /// Certificates and secrets of both listeners.
     #[serde(default)]
     pub credentials: Vec<CredentialStatus>,
-    /// Events of the policy, the newest first.
+    /// Activations and rejections, the newest first.
     #[serde(default)]
     pub history: Vec<HistoryEvent>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
-use brokers::{ConfigWarning, RequestError, Route};
+use brokers::{ConfigWarning, Permission, RequestError, Route};
 use mqtt_gate_engine::util::sanitize;
 
 use crate::decision::{Decision, DecisionCode, Operation};
@@ -48,8 +48,11 @@ impl Telemetry {
             traces.record(decision);
         }
         log_decision(decision);
-        if lacks_fallback_rules(decision) {
-            self.warnings.record_warning(decision.route, &ConfigWarning::NoFallbackRules, decision.at);
+        if decision.operation == Operation::Authorize
+            && decision.code == DecisionCode::Ignore
+            && let Some(warning) = decision.route.fallback_warning(Permission::Ignore)
+        {
+            self.warnings.record_warning(decision.route, &warning, decision.at);
         }
     }
 
@@ -68,13 +71,6 @@ impl Telemetry {
     pub(crate) fn record_warning(&self, route: Route, warning: &ConfigWarning, now: SystemTime) {
         self.warnings.record_warning(route, warning, now);
     }
-}
-
-/// Whether the policy left an action to the broker's own rules, and the broker has none on this route.
-fn lacks_fallback_rules(decision: &Decision) -> bool {
-    decision.operation == Operation::Authorize
-        && decision.code == DecisionCode::Ignore
-        && !decision.route.supports_ignore()
 }
 
 /// Writes the log line of a decision. A client makes one login and many publish and subscribe checks, so only failed
