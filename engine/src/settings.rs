@@ -35,7 +35,10 @@ pub struct Settings(BTreeMap<String, Zeroizing<String>>);
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The environment variable is missing.
-    #[error("setting `{setting}`: the environment variable {} is not set, or is not UTF-8", displayable_variable(variable))]
+    #[error(
+        "setting `{setting}`: the environment variable {} is not set, or is not UTF-8",
+        displayable_variable(variable)
+    )]
     Env {
         /// Name of the setting.
         setting: String,

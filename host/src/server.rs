@@ -7,9 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use mqtt_gate_engine::watch::WatchThread;
-use mqtt_gate_engine::{
-    ActivePolicy, LastKnownGood, LoadError, PolicyReloader, PolicySource, Sandbox, SandboxError,
-};
+use mqtt_gate_engine::{ActivePolicy, LastKnownGood, LoadError, PolicyReloader, PolicySource, Sandbox, SandboxError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -122,8 +120,7 @@ impl Server {
         let telemetry = telemetry(&self.config, self.dropped_log_lines)?;
         let active = self.reloader.active();
         let connections = ConnectionLimit::new(limits.max_connections.get());
-        let credentials: Vec<_> =
-            self.auth_security.credentials().chain(self.admin_security.credentials()).collect();
+        let credentials: Vec<_> = self.auth_security.credentials().chain(self.admin_security.credentials()).collect();
         let (auth_tls, admin_tls) = (self.auth_security.tls(), self.admin_security.tls());
         let (has_tls, has_admin_tls) = (auth_tls.is_some(), admin_tls.is_some());
 
@@ -148,7 +145,8 @@ impl Server {
         let admin_listener = AdminListener::new(listeners.admin, admin_tls, limits.request_timeout);
 
         let watched = [self.reloader.into_watched()];
-        let watched = watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
+        let watched =
+            watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
         let watch_thread = WatchThread::spawn(watched.collect(), self.poll_interval, policy_events::watch_error)?;
         let watchdog = tokio::spawn(monitor.watch(systemd::alive));
         let administration = tokio::spawn(axum::serve(admin_listener, routes).into_future());

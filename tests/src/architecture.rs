@@ -66,7 +66,6 @@ const CRATES: [Layers; 5] = [
     },
 ];
 
-
 /// Names that only these folders and files may contain, so that each dependency is used in one place.
 const CONFINED: [(&str, &str, &[&str]); 22] = [
     ("engine/src", "wasmtime::", &["policy"]),

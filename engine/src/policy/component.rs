@@ -31,11 +31,8 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<PolicyPre, LoadErr
     }
     let component = sandbox.compile(bytes).map_err(LoadError::Compile)?;
     let ty = component.component_type();
-    let denied: Vec<&str> = ty
-        .imports(sandbox.engine())
-        .map(|(name, _)| name)
-        .filter(|name| !Sandbox::is_allowed_import(name))
-        .collect();
+    let denied: Vec<&str> =
+        ty.imports(sandbox.engine()).map(|(name, _)| name).filter(|name| !Sandbox::is_allowed_import(name)).collect();
     if !denied.is_empty() {
         return Err(LoadError::Imports(sanitize::escape(&denied.join(", "), MAX_LISTED_CHARS)));
     }

@@ -29,9 +29,7 @@ pub enum LoadError {
     #[error("not a component that this host can run")]
     Compile(#[source] wasmtime::Error),
     /// The component imports interfaces that a policy may not have.
-    #[error(
-        "the policy imports {0}; only wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 are allowed"
-    )]
+    #[error("the policy imports {0}; only wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 are allowed")]
     Imports(String),
     /// The component does not export the authenticator interface.
     #[error("the component does not export {AUTHENTICATOR}, so it is not a policy")]

@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn allows_the_clock_and_settings_only() {
-        for allowed in ["wasi:clocks/wall-clock@0.2.0", "wasi:clocks/wall-clock@0.2.6", "wasi:config/store@0.2.0-rc.1"] {
+        for allowed in ["wasi:clocks/wall-clock@0.2.0", "wasi:clocks/wall-clock@0.2.6", "wasi:config/store@0.2.0-rc.1"]
+        {
             assert!(Sandbox::is_allowed_import(allowed), "{allowed}");
         }
         for denied in [

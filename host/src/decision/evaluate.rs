@@ -98,9 +98,6 @@ async fn evaluate_on_blocking_pool<T: Send + 'static>(
 }
 
 /// Makes the call. A panic costs this client alone.
-fn call_policy<T>(
-    version: &ActiveVersion,
-    call: impl FnOnce(&Policy) -> Result<T, CallError>,
-) -> Result<T, CallError> {
+fn call_policy<T>(version: &ActiveVersion, call: impl FnOnce(&Policy) -> Result<T, CallError>) -> Result<T, CallError> {
     catch_unwind(AssertUnwindSafe(|| call(&version.policy))).unwrap_or(Err(CallError::HostPanic))
 }

@@ -205,7 +205,11 @@ mod tests {
         for route in Route::ALL {
             // Milliseconds instead of seconds.
             let decision = login(route, Ok(Verdict::Allow(grant(Some(NOW * 1000), "k"))));
-            assert_eq!((decision.outcome, decision.code), (Outcome::Error, DecisionCode::UnsupportedGrant), "{route:?}");
+            assert_eq!(
+                (decision.outcome, decision.code),
+                (Outcome::Error, DecisionCode::UnsupportedGrant),
+                "{route:?}"
+            );
         }
     }
 

@@ -102,10 +102,12 @@ impl<E: Evaluator> AuthService<E> {
     ) -> Result<Parsed, RequestError> {
         let (head, body) = request.into_parts();
         let body = self.read_body(body).await?;
-        self.secret.verify(head.headers.get(SECRET_HEADER).map(HeaderValue::as_bytes)).map_err(|error| match error {
-            AuthError::Missing => RequestError::NoSecret,
-            AuthError::Invalid => RequestError::WrongSecret,
-        })?;
+        self.secret.verify(head.headers.get(SECRET_HEADER).map(HeaderValue::as_bytes)).map_err(
+            |error| match error {
+                AuthError::Missing => RequestError::NoSecret,
+                AuthError::Invalid => RequestError::WrongSecret,
+            },
+        )?;
         let method = method.ok_or(RequestError::Method)?;
         let header = |name: &str| head.headers.get(name).map(|value| header_text(value.as_bytes()));
         route.parse(&brokers::Request { method, query: head.uri.query(), header: &header, body: &body })

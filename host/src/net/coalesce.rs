@@ -96,7 +96,8 @@ impl CoalescedIo {
     pub(super) fn set_connection_close(&self) -> bool {
         let mut guard = self.inner();
         let inner = &mut *guard;
-        let is_set = inner.last_response_at.is_some_and(|at| http1_patch::insert_connection_close(&mut inner.unsent, at));
+        let is_set =
+            inner.last_response_at.is_some_and(|at| http1_patch::insert_connection_close(&mut inner.unsent, at));
         if is_set {
             inner.last_response_at = None;
         }

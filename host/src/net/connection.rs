@@ -193,9 +193,7 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
         match served {
             Poll::Ready(Ok(())) => Poll::Ready(CloseReason::Complete),
             Poll::Ready(Err(_)) => Poll::Ready(CloseReason::PeerError),
-            Poll::Pending => {
-                self.progress.poll_timeout(cx, self.io.state(), &self.requests).map(CloseReason::TimedOut)
-            }
+            Poll::Pending => self.progress.poll_timeout(cx, self.io.state(), &self.requests).map(CloseReason::TimedOut),
         }
     }
 

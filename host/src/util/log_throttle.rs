@@ -27,7 +27,8 @@ mod tests {
     #[test]
     fn allows_one_line_a_minute() {
         let (mut throttle, start) = (LogThrottle::default(), Instant::now());
-        let logged = [0, 1, 59, 60, 61, 119, 120].map(|second| throttle.should_log(start + Duration::from_secs(second)));
+        let logged =
+            [0, 1, 59, 60, 61, 119, 120].map(|second| throttle.should_log(start + Duration::from_secs(second)));
         assert_eq!(logged, [true, false, false, true, false, false, true]);
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 
-use brokers::{Credentials, Method, AuthRequest, Request, Route};
+use brokers::{AuthRequest, Credentials, Method, Request, Route};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
