@@ -187,11 +187,14 @@ async fn oversized_bodies_are_denied_and_the_connection_continues() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn huge_body_is_denied_or_disconnected() {
+async fn huge_body_is_never_allowed() {
     let envoy = Envoy::http(&[("signature-keys", KEY)]).await;
     let mut connection = Connection::open(envoy.address()).await;
     connection.try_send(&post("/emqx/auth", "application/json", &vec![b' '; 8 << 20])).await;
-    assert!(connection.try_response().await.is_none_or(|response| response.result() == "deny"));
+    // Envoy itself answers 413 if the body arrives faster than the filter discards it. No client can make EMQX send that
+    // much.
+    let response = connection.try_response().await;
+    assert!(response.is_none_or(|response| response.status == 413 || response.result() == "deny"));
     envoy.assert_no_filter_crash().await;
 }
 
