@@ -25,7 +25,7 @@ pub(super) enum Runtime {
 /// A running host with a composed policy.
 pub(super) enum Host {
     Wasmtime(WasiHttp),
-    Jco(Jco),
+    Jco(Box<Jco>),
 }
 
 impl Runtime {
@@ -38,7 +38,7 @@ impl Runtime {
             }
             Self::Jco => {
                 let composition = Composition::with_settings_from_env(policy).await;
-                Host::Jco(Jco::start(composition.path(), settings).await)
+                Host::Jco(Box::new(Jco::start(composition.path(), settings).await))
             }
         }
     }

@@ -44,5 +44,5 @@ async fn trap_costs_one_request_in_isolated_workers() {
     let composition = Composition::with_settings_from_env(MISBEHAVING).await;
     let isolated = ["--isolate-requests", "worker", "--isolate-worker-pool-size", "2"];
     let host = Jco::start_with(composition.path(), &[], &isolated).await;
-    checks::trap_costs_one_request(Host::Jco(host), 502).await;
+    checks::trap_costs_one_request(Host::Jco(Box::new(host)), 502).await;
 }
