@@ -139,6 +139,11 @@ impl<L: Loader> Reload for ReloadableFile<L> {
         self.reload_error.store(None);
         tracing::info!(credential = self.name, "credential files restored");
     }
+
+    /// A file that cannot be read may be readable later, although its signature does not change.
+    fn is_transient(error: &CredentialError) -> bool {
+        matches!(error, CredentialError::Read { .. })
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The engine without the gate, as a proxy module or a broker plugin embeds it.
 
 use std::fs;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_gate_engine::watch::WatchThread;
 use mqtt_gate_engine::{
-    CallError, Credentials, DenyReason, Limits, PolicyEvent, PolicyReloader, PolicySource, Sandbox, SettingSources,
-    Verdict,
+    CallError, Credentials, DenyReason, Limits, Policy, PolicyEvent, PolicyReloader, PolicySource, Sandbox,
+    SettingSources, Verdict,
 };
 
 use crate::support::TEST_TIMEOUT;
@@ -73,10 +74,39 @@ fn a_call_that_never_returns_ends_at_the_timeout() {
     let sandbox = Arc::new(Sandbox::new(limits).unwrap());
     let component = fs::read(MISBEHAVING).unwrap();
     let settings = Arc::new(settings().read().unwrap());
-    let policy = mqtt_gate_engine::Policy::load(sandbox, &component, settings).unwrap();
+    let policy = Policy::load(sandbox, &component, settings).unwrap();
     assert!(!policy.is_slow());
     let started = Instant::now();
     assert!(matches!(policy.authenticate(&credentials("c", Some("loop"), None)), Err(CallError::Deadline)));
     assert!(started.elapsed() >= limits.policy_timeout);
     assert!(policy.is_slow(), "the next calls belong on another thread");
+}
+
+#[test]
+fn instances_are_reused_until_their_last_call_and_dropped_after_a_failure() {
+    let calls_per_instance = 3;
+    let limits = Limits {
+        policy_timeout: Duration::from_secs(20),
+        max_calls_per_instance: NonZero::new(calls_per_instance).unwrap(),
+        ..Limits::default()
+    };
+    let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+    let component = fs::read(MISBEHAVING).unwrap();
+    let settings = Arc::new(settings().read().unwrap());
+    let policy = Policy::load(Arc::clone(&sandbox), &component, settings).unwrap();
+    let counts = || sandbox.instance_counter().counts();
+    let call = |behaviour| policy.authenticate(&credentials("c", Some(behaviour), None));
+
+    let (created, _) = counts();
+    for _ in 0..30 {
+        assert!(matches!(call("attributes"), Ok(Verdict::Allow(_))));
+    }
+    // Preflight may have left an instance that has calls left.
+    let created = counts().0 - created;
+    assert!((9..=10).contains(&created), "{created}");
+
+    let (_, destroyed) = counts();
+    assert!(matches!(call("trap"), Err(CallError::Trap(_))));
+    let (created, destroyed_by_trap) = counts();
+    assert_eq!((created, destroyed_by_trap > destroyed), (destroyed_by_trap, true), "no instance is left");
 }
