@@ -110,7 +110,7 @@ impl InstancePool {
             authorizer: self.policy.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
         };
         let calls_left = self.sandbox.limits().max_calls_per_instance.get();
-        Ok(Instance { store, exports, calls_left, _counted: InstanceCounter::track(&self.sandbox.instance_counter()) })
+        Ok(Instance { store, exports, calls_left, _counted: InstanceCounter::track(self.sandbox.instances()) })
     }
 
     fn checkout(&self) -> Option<Instance> {

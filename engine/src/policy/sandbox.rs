@@ -96,6 +96,11 @@ impl Sandbox {
         clock_patch.is_some_and(|patch| patch.parse::<u32>().is_ok()) || name == "wasi:config/store@0.2.0-rc.1"
     }
 
+    /// As [`Self::instance_counter`], without counting a reference.
+    pub(super) fn instances(&self) -> &Arc<InstanceCounter> {
+        &self.instances
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }
