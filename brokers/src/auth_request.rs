@@ -1,4 +1,4 @@
-//! What a broker asks: may this client connect, or publish and subscribe?
+//! The request of a broker: may this client connect, or publish and subscribe?
 
 use crate::warning::ConfigWarning;
 
@@ -49,7 +49,7 @@ pub struct Credentials {
     pub attributes: Vec<(String, String)>,
 }
 
-/// What a connected client wants to do. The broker states the client's identity; there is no proof of it.
+/// An authorize request of a connected client. The broker states the client's identity; there is no proof of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizeRequest {
     /// The client identifier. May be empty.
@@ -74,7 +74,7 @@ pub struct TopicAccess {
     pub topic: String,
 }
 
-/// What a client can do with a topic.
+/// An action on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send messages to it.

@@ -79,7 +79,7 @@ pub enum RequestError {
     UnresolvedPlaceholder(&'static str),
 }
 
-/// What is fixed for each kind of error.
+/// The fixed properties of a kind of error.
 struct Info {
     kind: &'static str,
     status: u16,

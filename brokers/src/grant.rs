@@ -1,6 +1,6 @@
-//! What an admitted client gets, and which grants a broker can enforce.
+//! The rights of an admitted client, and which of them a broker can enforce.
 
-/// What an admitted client gets, as the policy states it.
+/// Rights of an admitted client, as the policy states them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     /// The topics that the client may use.

@@ -1,4 +1,4 @@
-//! What the broker is told.
+//! The reply to a broker.
 
 use std::borrow::Cow;
 

@@ -8,7 +8,7 @@ const MAX_COLUMNS: usize = 100;
 /// The result of one measurement.
 pub(crate) struct Section {
     pub(crate) title: &'static str,
-    /// What was measured, and how. One line per paragraph or list item (`- `).
+    /// Description of the measurement. One line per paragraph or list item (`- `).
     pub(crate) text: String,
     pub(crate) tables: Vec<Table>,
     pub(crate) plots: Vec<Plot>,

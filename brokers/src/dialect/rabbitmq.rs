@@ -82,7 +82,7 @@ pub(crate) fn parse_topic(request: &Request) -> Result<Parsed, RequestError> {
     Ok(AuthRequest::Authorize(authorize_request(fields, vec![TopicAccess { action, topic }])?).into())
 }
 
-/// What a client wants to use, and how.
+/// A resource that a client wants to use, and the permission for it.
 struct Resource {
     resource: String,
     name: String,

@@ -1,4 +1,4 @@
-//! What a WebAssembly file says of itself, read without compiling or running it.
+//! Static information about a WebAssembly file, read without compiling or running it.
 
 use wasmparser::{ComponentName, CustomSectionReader, KnownCustom, Parser, Payload};
 

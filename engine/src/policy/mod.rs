@@ -57,7 +57,7 @@ pub struct Policy {
     slow_calls_left: AtomicU32,
 }
 
-/// What a connected client wants to do.
+/// An authorize request of a connected client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizeRequest {
     /// Client identifier. May be empty.

@@ -23,9 +23,9 @@ const MAX_RETRY_WAIT: Duration = Duration::from_secs(64);
 
 /// How to load a value from files, and what to do with it.
 pub trait Reload: Send {
-    /// What the files hold. Two that are equal load the same value.
+    /// Contents of the files. Equal contents load the same value.
     type Contents: PartialEq + Send;
-    /// What is loaded from it.
+    /// The value that is loaded from them.
     type Value;
     /// Why reading or loading failed.
     type Error: Error + 'static;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// What `stat` says of each file, following symlinks.
+/// Result of `stat` for each file, following symlinks.
 ///
 /// The change time catches writes that restore the modification time. A file that was stable for 100 ms before it was read
 /// cannot change later within the same tick of the file system's clock.

@@ -1,4 +1,4 @@
-//! What the admin routes read.
+//! State that the admin routes read.
 
 use std::sync::Arc;
 

@@ -164,9 +164,9 @@ pub struct ConfigWarningStatus {
     pub count: u64,
     /// Time of the last one.
     pub last: String,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
-    /// What to do.
+    /// The remedy.
     pub hint: String,
 }
 

@@ -49,7 +49,7 @@ pub struct Config {
     pub workers: NonZero<usize>,
     /// The policy and its settings.
     pub policy: PolicyConfig,
-    /// What the gate keeps on disk.
+    /// Files that the gate keeps on disk.
     pub state: StateConfig,
     /// Limits of requests, connections and policies.
     pub limits: Limits,

@@ -2,7 +2,7 @@
 
 use mqtt_gate_engine::{CallError, DenyReason};
 
-/// What was decided, and why. Never sent to a client.
+/// The decision and its reason. Never sent to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DecisionCode {
     /// Allowed.

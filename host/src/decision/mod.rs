@@ -49,7 +49,7 @@ pub(crate) struct RequestContext {
     pub(crate) started: Instant,
 }
 
-/// What the gate decided about one request. Holds no password and no user name.
+/// The gate's decision about one request. Holds no password and no user name.
 pub(crate) struct Decision {
     pub(crate) operation: Operation,
     pub(crate) route: Route,
@@ -65,7 +65,7 @@ pub(crate) struct Decision {
     pub(crate) at: SystemTime,
     /// From then until the decision.
     pub(crate) duration: Duration,
-    /// What the broker is told.
+    /// The outcome that the broker is told.
     pub(crate) outcome: Outcome<'static>,
 }
 

@@ -53,7 +53,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Maximum size of a request head, in bytes. A request target has at most 65,534.
 const MAX_HEAD: usize = 128 << 10;
 
-/// What every connection of a worker needs.
+/// Context that the connections of all workers share.
 pub(super) struct ConnContext<E> {
     pub(super) service: Arc<AuthService<E>>,
     pub(super) limits: Limits,

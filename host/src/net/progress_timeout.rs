@@ -45,7 +45,7 @@ pub(super) struct ProgressTimeout {
     last_idle: (u64, u64),
 }
 
-/// What the connection is blocked on. The timer restarts when this value changes.
+/// The cause that blocks the connection. The timer restarts when this value changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stall {
     /// The rest of a request head, after this many requests.

@@ -33,7 +33,7 @@ pub struct SecurityError {
     source: CredentialError,
 }
 
-/// What is wrong with a certificate, a key or a secret.
+/// A problem of a certificate, a key or a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
     #[error("cannot read {path}")]
@@ -133,7 +133,7 @@ impl ListenerSecurity {
         certificate.into_iter().chain(self.secret.as_ref().map(|file| CredentialHandle::new(file, None)))
     }
 
-    /// What the watch thread reloads.
+    /// Everything that the watch thread reloads.
     pub(crate) fn into_watched(self) -> Vec<Box<dyn Watched>> {
         let certificate = self.certificate.map(|file| Box::new(Reloadable::new(file)) as Box<dyn Watched>);
         let secret = self.secret.map(|file| Box::new(Reloadable::new(file)) as Box<dyn Watched>);

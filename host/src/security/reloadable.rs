@@ -14,7 +14,7 @@ use super::CredentialError;
 
 /// Builds a value from the contents of files.
 pub(crate) trait Loader: Send + Sync + 'static {
-    /// What is built.
+    /// The value that is built.
     type Value: Send + Sync + 'static;
 
     /// Paths of the files, always the same. Without files the value is loaded once.

@@ -15,7 +15,7 @@ const MAX_FIELDS: usize = 8;
 /// Longer names are not names of fields that a broker sends.
 const MAX_FIELD_NAME: usize = 64;
 
-/// What was found, how often and when. Never contains the value of a field.
+/// Warnings with their counts and times. Never contains the value of a field.
 #[derive(Default)]
 pub(crate) struct ConfigWarnings(Mutex<BTreeMap<Key, Entry>>);
 

@@ -1,4 +1,4 @@
-//! What the gate records of its decisions: counters, the decision log, traces and the log.
+//! Records of the gate's decisions: counters, the decision log, traces and the log.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

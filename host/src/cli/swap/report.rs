@@ -24,7 +24,7 @@ pub(super) struct SwapReport {
     pub(super) duration_ms: u64,
 }
 
-/// What the gate made of the new policy.
+/// The gate's reaction to the new policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub(super) enum Outcome {
