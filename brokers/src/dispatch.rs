@@ -2,6 +2,7 @@
 
 use crate::parse::request::Method;
 use crate::route::Route;
+use crate::routes::Routes;
 
 /// The route in logs, metrics and the status of a request whose path is not a route.
 pub const UNMATCHED_ROUTE: &str = "(none)";
@@ -25,21 +26,24 @@ pub enum RequestKind {
     Check(Route, Option<Method>),
     /// A person, a probe or a browser's preflight request on [`Route::MqttAuth`].
     StatusPage,
-    /// Not a route, but possibly from EMQX or rmqtt: denied as on their own route.
-    EmqxFallback,
-    /// Not a route.
+    /// Not a route, and refused in the only dialect that asks, as on this route.
+    Refused(Route),
+    /// Not a route, and in no known dialect.
     NotFound,
 }
 
 impl RequestKind {
     /// Classifies a request. Header names are in lower case, and are read only if the request may be for the status
     /// page.
-    pub fn of<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>) -> Self {
-        match Route::of(head.path) {
-            Some(Route::MqttAuth) if is_status_page(head, header_names) => Self::StatusPage,
+    ///
+    /// The status page exists whatever `routes` are: operators and load balancers look at it.
+    pub fn of<'a>(head: &RequestHead, header_names: impl IntoIterator<Item = &'a str>, routes: &Routes) -> Self {
+        if head.path == Route::MqttAuth.path() && is_status_page(head, header_names) {
+            return Self::StatusPage;
+        }
+        match routes.find(head.path) {
             Some(route) => Self::Check(route, method(route, head.method)),
-            None if Route::looks_like_emqx(head.path) => Self::EmqxFallback,
-            None => Self::NotFound,
+            None => routes.fallback().map_or(Self::NotFound, Self::Refused),
         }
     }
 }
@@ -74,8 +78,8 @@ fn is_status_page<'a>(head: &RequestHead, header_names: impl IntoIterator<Item =
 
 /// The body of a 404, which lists the routes.
 #[must_use]
-pub fn not_found_text() -> String {
-    let paths: Vec<_> = Route::ALL.into_iter().map(Route::path).collect();
+pub fn not_found_text(routes: &Routes) -> String {
+    let paths: Vec<_> = routes.iter().map(Route::path).collect();
     format!("no such route; the routes for brokers are {}\n", paths.join(", "))
 }
 
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn not_found_text_lists_every_route() {
-        let text = not_found_text();
+        let text = not_found_text(&Routes::default());
         assert!(Route::ALL.iter().all(|route| text.contains(route.path())), "{text}");
     }
 }

@@ -20,9 +20,12 @@ pub enum RequestError {
     /// The gate requires a secret, and the request has a different one.
     #[error("the header {} holds a wrong secret", SECRET_HEADER)]
     WrongSecret,
-    /// The head is not HTTP, or is too long.
-    #[error("the request head is not valid HTTP, or is too long")]
+    /// The head is not HTTP.
+    #[error("the request head is not valid HTTP")]
     InvalidHttp,
+    /// The URL or the head is too long.
+    #[error("the URL or the request head is too long")]
+    HeadTooLong,
     /// The body is longer than the limit.
     #[error("the body is longer than {limit} bytes")]
     TooLarge {
@@ -99,9 +102,10 @@ impl RequestError {
             }
             Self::NoSecret => info("no-secret", 401, SECRET_HINT),
             Self::WrongSecret => info("wrong-secret", 401, SECRET_HINT),
-            Self::InvalidHttp => info(
-                "invalid-http",
-                400,
+            Self::InvalidHttp => info("invalid-http", 400, "point brokers only at this port, and with HTTP/1.1"),
+            Self::HeadTooLong => info(
+                "head-too-long",
+                414,
                 "configure the broker to use POST: a URL is limited to 65,534 bytes, and a user name or password can \
                  be longer",
             ),

@@ -28,6 +28,23 @@ pub enum Access {
     BrokerRules,
 }
 
+/// Whether a policy answers authorize requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorizer {
+    /// It exports `mqtt-gate:auth/authorizer`.
+    Present,
+    /// It does not, so the broker's own rules decide about topics.
+    Absent,
+}
+
+impl Authorizer {
+    /// Whether the policy exports the interface.
+    #[must_use]
+    pub const fn exported(is_exported: bool) -> Self {
+        if is_exported { Self::Present } else { Self::Absent }
+    }
+}
+
 /// Why a broker cannot enforce a grant: it would read the grant in another way than the policy meant it. The client is
 /// denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +70,12 @@ pub enum UnsupportedGrant {
          subscriptions below that level"
     )]
     FilterTooWide,
+    /// The broker asks about each topic, and the policy does not answer such requests.
+    #[error(
+        "the grant names topics, this broker asks about each topic, and the policy has no authorizer: serve a policy \
+         that exports mqtt-gate:auth/authorizer"
+    )]
+    NoAuthorizer,
     /// The grant could not be written as JSON: a bug in mqtt-gate.
     #[error("the grant could not be written as JSON: this is a bug in mqtt-gate, please report it")]
     NotSerializable,

@@ -21,6 +21,7 @@
 //! parse/     request, json, fields ─► client, topic
 //! dialect/   http_status, emqx (emqx_acl), mosquitto, rabbitmq, vernemq
 //! route
+//! routes
 //! cors, dispatch
 //! respond
 //! ```
@@ -37,16 +38,18 @@ mod permission;
 mod reply;
 mod respond;
 mod route;
+mod routes;
 mod warning;
 
 pub use auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, Parsed, TopicAccess};
 pub use cors::HEADERS as CORS_HEADERS;
 pub use dispatch::{RequestHead, RequestKind, UNMATCHED_ROUTE, not_found_text};
 pub use error::{RequestError, SECRET_HEADER};
-pub use grant::{Access, Grant, UnsupportedGrant, is_key_id};
+pub use grant::{Access, Authorizer, Grant, UnsupportedGrant, is_key_id};
 pub use parse::request::{DEFAULT_MAX_BODY, MAX_DISCARDED_BODY, Method, Request, header_text, split_target};
 pub use permission::Permission;
 pub use reply::{AllowReply, Outcome, Reply};
 pub use respond::{Event, HttpRequest, HttpResponse, PolicyCall, Verdict, respond};
 pub use route::Route;
+pub use routes::{BrokerKind, Routes};
 pub use warning::ConfigWarning;

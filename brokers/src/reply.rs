@@ -48,6 +48,12 @@ impl Reply {
         Self { status, content_type: "text/plain", body: Cow::Borrowed(body) }
     }
 
+    /// The reply to a request in no known dialect: a status 4xx, which no broker reads as *allow*.
+    #[must_use]
+    pub fn unrouted(error: &RequestError) -> Self {
+        Self { status: error.http_status(), content_type: "text/plain", body: format!("{error}\n").into() }
+    }
+
     /// A denial that names what is wrong with the request.
     pub(crate) fn error_reply(status: u16, error: &RequestError) -> Self {
         let error = serde_json::Value::from(error.to_string());

@@ -7,11 +7,12 @@ use crate::auth_request::{AuthRequest, AuthorizeRequest, Credentials};
 use crate::cors;
 use crate::dispatch::{RequestKind, UNMATCHED_ROUTE, not_found_text};
 use crate::error::RequestError;
-use crate::grant::{Grant, UnsupportedGrant};
+use crate::grant::{Authorizer, Grant, UnsupportedGrant};
 use crate::parse::request::{Method, Request};
 use crate::permission::Permission;
 use crate::reply::{Outcome, Reply};
 use crate::route::Route;
+use crate::routes::Routes;
 use crate::warning::ConfigWarning;
 
 /// A policy, and the host around it.
@@ -32,6 +33,9 @@ pub trait PolicyCall {
     /// # Errors
     /// The policy has no permission for one of the accesses.
     fn authorize(&self, request: AuthorizeRequest) -> Result<Permission, Self::Error>;
+
+    /// Whether the policy answers authorize requests. Asked only about a grant of some topics.
+    fn authorizer(&self) -> Authorizer;
 
     /// The current time, in seconds since 1970-01-01T00:00:00Z.
     fn now(&self) -> u64;
@@ -115,16 +119,13 @@ pub fn respond<P: PolicyCall>(request: &HttpRequest, policy: &P) -> HttpResponse
             let (status, text) = policy.status_page();
             HttpResponse::text(status, text).with_cors()
         }
-        RequestKind::EmqxFallback => {
-            let route = Route::EmqxAuth;
-            HttpResponse::of(route, reject(route, &RequestError::Route, policy))
-        }
+        RequestKind::Refused(route) => HttpResponse::of(route, reject(route, &RequestError::Route, policy)),
         RequestKind::NotFound => {
             // Brokers use POST. People, browsers and scanners use GET.
             if request.method == "POST" {
                 policy.record(UNMATCHED_ROUTE, Event::Malformed(&RequestError::Route));
             }
-            HttpResponse::text(404, not_found_text().into())
+            HttpResponse::text(404, not_found_text(&Routes::default()).into())
         }
     }
 }
@@ -155,7 +156,7 @@ fn evaluate<P: PolicyCall>(route: Route, request: AuthRequest, policy: &P) -> Ou
     let outcome = match request {
         AuthRequest::Authenticate(credentials) => authenticate(route, credentials, &client_id, policy),
         AuthRequest::Authorize(request) => policy.authorize(request).map(|permission| {
-            if let Some(warning) = route.fallback_warning(permission) {
+            if let Some(warning) = route.fallback_warning(permission, policy.authorizer()) {
                 policy.record(route.path(), Event::Warning(&warning));
             }
             route.authorize_outcome(permission)
@@ -176,7 +177,7 @@ fn authenticate<P: PolicyCall>(
     policy: &P,
 ) -> Result<Outcome<'static>, P::Error> {
     Ok(match policy.authenticate(credentials)? {
-        Verdict::Allow(grant) => Outcome::Allow(route.allow_login(&grant, policy.now())?),
+        Verdict::Allow(grant) => Outcome::Allow(route.allow_login(&grant, policy.authorizer(), policy.now())?),
         Verdict::Deny(reason) => {
             policy.record(route.path(), Event::Denied { client_id, reason });
             Outcome::Deny

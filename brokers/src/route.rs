@@ -1,11 +1,9 @@
 //! The routes: one operation of one kind of broker each.
 
-use percent_encoding::percent_decode_str;
-
 use crate::auth_request::Parsed;
-use crate::dialect::{emqx, http_status, mosquitto, rabbitmq, vernemq};
+use crate::dialect::{Dialect, emqx, http_status, mosquitto, rabbitmq, vernemq};
 use crate::error::RequestError;
-use crate::grant::{Grant, UnsupportedGrant};
+use crate::grant::{Access, Authorizer, Grant, UnsupportedGrant};
 use crate::parse::request::Request;
 use crate::permission::Permission;
 use crate::reply::{AllowReply, Outcome, Reply};
@@ -43,16 +41,6 @@ pub enum Route {
     Vernemq,
 }
 
-/// The kinds of brokers that need different replies.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    HttpStatus,
-    Emqx,
-    Rabbitmq,
-    Mosquitto,
-    Vernemq,
-}
-
 impl Route {
     /// Every route.
     pub const ALL: [Self; 12] = [
@@ -69,12 +57,6 @@ impl Route {
         Self::MosquittoAcl,
         Self::Vernemq,
     ];
-
-    /// The route of a path. `None` if the path is not a route.
-    #[must_use]
-    pub fn of(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|route| route.path() == path)
-    }
 
     /// The path of the route.
     #[must_use]
@@ -111,14 +93,6 @@ impl Route {
         matches!(self, Self::MqttAuth)
     }
 
-    /// Whether a target that is not a route looks as if EMQX or rmqtt were configured with it. Both read a status such
-    /// as 404 as *ignore*, so such requests need a reply as [`Route::EmqxAuth`] makes it.
-    #[must_use]
-    pub fn looks_like_emqx(target: &str) -> bool {
-        let path = target.split('?').next().unwrap_or_default();
-        percent_decode_str(path).collect::<Vec<u8>>().to_ascii_lowercase().windows(4).any(|part| part == b"emqx")
-    }
-
     /// Whether the broker understands *ignore*, and asks its next authenticator. Elsewhere *ignore* is a denial.
     #[must_use]
     pub fn supports_ignore(self) -> bool {
@@ -149,15 +123,19 @@ impl Route {
     /// The reply that admits a client with this grant. `now` is in seconds since 1970-01-01T00:00:00Z.
     ///
     /// Only EMQX and rmqtt receive the grant. Other brokers learn that the client may connect, and ask about each
-    /// topic.
+    /// topic. So a grant of some topics needs a policy with an authorizer there: VerneMQ would otherwise widen it to its
+    /// own rules.
     ///
     /// # Errors
     /// The broker would not enforce the grant as the policy meant it.
-    pub fn allow_login(self, grant: &Grant, now: u64) -> Result<AllowReply, UnsupportedGrant> {
+    pub fn allow_login(self, grant: &Grant, authorizer: Authorizer, now: u64) -> Result<AllowReply, UnsupportedGrant> {
         if matches!(self.dialect(), Dialect::HttpStatus | Dialect::Emqx) {
             return emqx::allow_login(grant, now);
         }
         grant.check_expiry(now)?;
+        if authorizer == Authorizer::Absent && matches!(grant.access, Access::Only { .. }) {
+            return Err(UnsupportedGrant::NoAuthorizer);
+        }
         Ok(self.allow_action())
     }
 
@@ -185,8 +163,12 @@ impl Route {
     /// The warning for a permission that this route can only deny: the policy leaves the action to the broker's own
     /// rules, and the broker has none.
     #[must_use]
-    pub fn fallback_warning(self, permission: Permission) -> Option<ConfigWarning> {
-        (permission == Permission::Ignore && !self.supports_ignore()).then_some(ConfigWarning::NoFallbackRules)
+    pub fn fallback_warning(self, permission: Permission, authorizer: Authorizer) -> Option<ConfigWarning> {
+        let is_denied = permission == Permission::Ignore && !self.supports_ignore();
+        is_denied.then_some(match authorizer {
+            Authorizer::Present => ConfigWarning::NoFallbackRules,
+            Authorizer::Absent => ConfigWarning::NoAuthorizer,
+        })
     }
 
     /// The reply for an outcome, as the broker reads it.
@@ -201,7 +183,7 @@ impl Route {
         }
     }
 
-    fn dialect(self) -> Dialect {
+    pub(crate) fn dialect(self) -> Dialect {
         match self {
             Self::MqttAuth | Self::MqttAcl => Dialect::HttpStatus,
             Self::EmqxAuth | Self::EmqxAcl => Dialect::Emqx,
@@ -222,9 +204,11 @@ mod tests {
     fn ignored_action_warns_where_the_broker_has_no_rules() {
         for route in Route::ALL {
             let expected = (!route.supports_ignore()).then_some(ConfigWarning::NoFallbackRules);
-            assert_eq!(route.fallback_warning(Permission::Ignore), expected, "{route:?}");
-            assert_eq!(route.fallback_warning(Permission::Allow), None);
-            assert_eq!(route.fallback_warning(Permission::Deny), None);
+            assert_eq!(route.fallback_warning(Permission::Ignore, Authorizer::Present), expected, "{route:?}");
+            let expected = expected.map(|_| ConfigWarning::NoAuthorizer);
+            assert_eq!(route.fallback_warning(Permission::Ignore, Authorizer::Absent), expected, "{route:?}");
+            assert_eq!(route.fallback_warning(Permission::Allow, Authorizer::Present), None);
+            assert_eq!(route.fallback_warning(Permission::Deny, Authorizer::Absent), None);
         }
     }
 

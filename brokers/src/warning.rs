@@ -20,6 +20,9 @@ pub enum ConfigWarning {
     /// The policy leaves an action to the broker's own rules, and this broker has none.
     #[error("denied: the policy leaves topics to the broker's own rules, and this broker has none")]
     NoFallbackRules,
+    /// The policy has no authorizer, and this broker asks about each topic.
+    #[error("denied: this broker asks about each topic, and the policy has no authorizer")]
+    NoAuthorizer,
 }
 
 impl ConfigWarning {
@@ -53,8 +56,12 @@ impl ConfigWarning {
             ),
             Self::NoFallbackRules => (
                 "no-fallback-rules",
-                "set publish-topics and subscribe-topics, or serve a policy that exports mqtt-gate:auth/authorizer",
+                "let the policy allow or deny each topic; the default policy does so once publish-topics and \
+                 subscribe-topics are set",
             ),
+            Self::NoAuthorizer => {
+                ("no-authorizer", "serve a policy that exports mqtt-gate:auth/authorizer: it decides about each topic")
+            }
         }
     }
 
@@ -64,7 +71,7 @@ impl ConfigWarning {
         match self {
             Self::UnresolvedPlaceholder(name) => Some(name),
             Self::Missing(name) | Self::WrongVhostOrExchange(name) => Some(name),
-            Self::EmqxOnStatusRoute | Self::NoFallbackRules => None,
+            Self::EmqxOnStatusRoute | Self::NoFallbackRules | Self::NoAuthorizer => None,
         }
     }
 }

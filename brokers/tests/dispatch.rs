@@ -1,11 +1,15 @@
 //! Requests are dispatched by their heads.
 
-use brokers::{Method, RequestHead, RequestKind, Route, split_target};
+use brokers::{BrokerKind, Method, RequestHead, RequestKind, Route, Routes, split_target};
 
 fn kind(method: &str, target: &str, header_names: &[&str], has_body: bool) -> RequestKind {
+    kind_for(&Routes::default(), method, target, header_names, has_body)
+}
+
+fn kind_for(routes: &Routes, method: &str, target: &str, header_names: &[&str], has_body: bool) -> RequestKind {
     let (path, query) = split_target(target);
     let head = RequestHead { method, path, has_query: query.is_some(), has_body };
-    RequestKind::of(&head, header_names.iter().copied())
+    RequestKind::of(&head, header_names.iter().copied(), routes)
 }
 
 #[test]
@@ -34,11 +38,17 @@ fn status_page_is_only_for_requests_that_no_broker_sends() {
 }
 
 #[test]
-fn unmatched_paths_that_look_like_emqx_are_told_apart() {
-    for target in ["/emqx", "/emqx/auth/", "/EMQX/auth", "/%65mqx/auth", "/api/emqx/acl?x"] {
-        assert_eq!(kind("POST", target, &[], true), RequestKind::EmqxFallback, "{target}");
+fn unmatched_paths_are_refused_in_the_only_dialect_that_asks() {
+    let emqx = Routes::for_kinds(&[BrokerKind::Emqx]);
+    let emqx_and_nanomq = Routes::for_kinds(&[BrokerKind::Emqx, BrokerKind::Nanomq]);
+    for target in ["/", "/emqx", "/emqx/auth/", "/EMQX/auth", "/%65mqx/auth", "/rabbitmq/user", "*", ""] {
+        assert_eq!(kind_for(&emqx, "POST", target, &[], true), RequestKind::Refused(Route::EmqxAuth), "{target}");
+        assert_eq!(kind_for(&emqx_and_nanomq, "POST", target, &[], true), RequestKind::NotFound, "{target}");
     }
-    for target in ["/", "/mqtt/auth/", "/mqtt", "*", ""] {
+    for target in ["/", "/emqx", "/emqx/auth/", "/mqtt/auth/", "/mqtt", "*", ""] {
         assert_eq!(kind("POST", target, &[], true), RequestKind::NotFound, "{target}");
     }
+    // The status page is for people, whatever broker asks.
+    assert_eq!(kind_for(&emqx, "GET", "/mqtt/auth", &["accept"], false), RequestKind::StatusPage);
+    assert_eq!(kind_for(&emqx, "POST", "/mqtt/auth", &["accept"], true), RequestKind::Refused(Route::EmqxAuth));
 }

@@ -1,6 +1,6 @@
 //! Grants in replies to EMQX, and the grants that are rejected because EMQX cannot enforce them.
 
-use brokers::{Access, Grant, Outcome, Route, UnsupportedGrant};
+use brokers::{Access, Authorizer, Grant, Outcome, Route, UnsupportedGrant};
 use serde_json::{Value, json};
 
 use crate::broker_models::{Admitted, Reading, Seen, emqx_authentication};
@@ -13,12 +13,13 @@ fn only(publish: &[&str], subscribe: &[&str]) -> Access {
 }
 
 fn body(grant: &Grant) -> Value {
-    let admission = Route::EmqxAuth.allow_login(grant, NOW).unwrap();
+    let admission = Route::EmqxAuth.allow_login(grant, Authorizer::Present, NOW).unwrap();
     serde_json::from_str(&Route::EmqxAuth.render(Outcome::Allow(admission)).body).unwrap()
 }
 
 fn admitted_by_emqx(grant: &Grant) -> Admitted {
-    let reply = Route::EmqxAuth.render(Outcome::Allow(Route::EmqxAuth.allow_login(grant, NOW).unwrap()));
+    let reply =
+        Route::EmqxAuth.render(Outcome::Allow(Route::EmqxAuth.allow_login(grant, Authorizer::Present, NOW).unwrap()));
     let seen = Seen { status: reply.status, content_type: Some(reply.content_type), body: &reply.body };
     emqx_authentication(&seen, NOW)
 }
@@ -54,7 +55,9 @@ fn emqx_reply_holds_each_part_of_the_grant() {
     ] {
         assert_eq!(body(&grant), expected);
         // The status route has the same body, for an EMQX that uses it.
-        let by_status = Route::MqttAuth.allow_login(&grant, NOW).map(|it| Route::MqttAuth.render(Outcome::Allow(it)));
+        let by_status = Route::MqttAuth
+            .allow_login(&grant, Authorizer::Present, NOW)
+            .map(|it| Route::MqttAuth.render(Outcome::Allow(it)));
         assert_eq!(serde_json::from_str::<Value>(&by_status.unwrap().body).unwrap(), expected);
     }
 }
@@ -97,12 +100,12 @@ fn grants_that_emqx_cannot_enforce_are_rejected() {
         (subscribe("a/+/+/#"), UnsupportedGrant::FilterTooWide),
     ] {
         for route in [Route::EmqxAuth, Route::MqttAuth] {
-            assert_eq!(route.allow_login(&grant, NOW).err(), Some(error), "{route:?} {grant:?}");
+            assert_eq!(route.allow_login(&grant, Authorizer::Present, NOW).err(), Some(error), "{route:?} {grant:?}");
         }
     }
     for end in [0, NOW, NOW * 1_000] {
         for route in [Route::RabbitmqUser, Route::MosquittoUser, Route::Vernemq] {
-            assert!(route.allow_login(&until(end), NOW).is_err(), "{route:?}");
+            assert!(route.allow_login(&until(end), Authorizer::Present, NOW).is_err(), "{route:?}");
         }
     }
     for fine in [
@@ -151,5 +154,26 @@ fn plus_does_not_allow_the_wider_hash() {
     for wider in ["a/#", "#", "+/#"] {
         let admitted = admitted_by_emqx(&Grant { access: only(&[], &["a/+", wider]), ..Grant::default() });
         assert_eq!(admitted.permits("subscribe", "a/#", false), Some(true), "{wider}");
+    }
+}
+
+/// VerneMQ would widen such a grant to its own rules, and the others would deny every topic of it.
+#[test]
+fn topics_of_a_grant_need_an_authorizer_where_the_broker_asks_about_each() {
+    for route in [Route::RabbitmqUser, Route::MosquittoUser, Route::Vernemq] {
+        for access in [only(&["a"], &[]), only(&[], &["a"])] {
+            let grant = Grant { access, ..Grant::default() };
+            let absent = route.allow_login(&grant, Authorizer::Absent, NOW);
+            assert_eq!(absent.err(), Some(UnsupportedGrant::NoAuthorizer), "{route:?}");
+            assert!(route.allow_login(&grant, Authorizer::Present, NOW).is_ok(), "{route:?}");
+        }
+        for access in [Access::Everything, Access::BrokerRules] {
+            let grant = Grant { access, ..Grant::default() };
+            assert!(route.allow_login(&grant, Authorizer::Absent, NOW).is_ok(), "{route:?}");
+        }
+    }
+    for route in [Route::EmqxAuth, Route::MqttAuth] {
+        let grant = Grant { access: only(&["a"], &[]), ..Grant::default() };
+        assert!(route.allow_login(&grant, Authorizer::Absent, NOW).is_ok(), "the reply carries the grant");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use brokers::{Access, AuthRequest, Grant, Method, Outcome, Reply, RequestError, Route};
+use brokers::{Access, AuthRequest, Authorizer, Grant, Method, Outcome, Reply, RequestError, Route};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -56,10 +56,12 @@ fn answer(route: Route, sent: &Sent, verdict: Verdict) -> (Reply, Verdict) {
         (AuthRequest::AlwaysDeny, _) | (_, Verdict::Deny) => (route.render(Outcome::Deny), Verdict::Deny),
         (_, Verdict::Ignore) => (route.render(Outcome::Ignore), Verdict::Ignore),
         (_, Verdict::Fault) => (route.render(Outcome::Error), Verdict::Fault),
-        (AuthRequest::Authenticate(_), Verdict::Allow(grant)) => match route.allow_login(&grant, NOW) {
-            Ok(admission) => (route.render(Outcome::Allow(admission)), Verdict::Allow(grant)),
-            Err(_) => (route.render(Outcome::Error), Verdict::Fault),
-        },
+        (AuthRequest::Authenticate(_), Verdict::Allow(grant)) => {
+            match route.allow_login(&grant, Authorizer::Present, NOW) {
+                Ok(admission) => (route.render(Outcome::Allow(admission)), Verdict::Allow(grant)),
+                Err(_) => (route.render(Outcome::Error), Verdict::Fault),
+            }
+        }
         (AuthRequest::Authorize(_), Verdict::Allow(grant)) => {
             (route.render(Outcome::Allow(route.allow_action())), Verdict::Allow(grant))
         }
@@ -99,7 +101,7 @@ proptest! {
         topics in vec("([a-c]{1,2}|\\$SYS|\\$x|)(/([a-c]{1,2}|)){0,3}", 1..20),
         filters in vec("([a-c]{1,2}|\\$SYS|\\+|)(/([a-c]{1,2}|\\+|)){0,3}(/#)?", 1..20),
     ) {
-        let Ok(admission) = Route::EmqxAuth.allow_login(&grant, NOW) else { return Ok(()) };
+        let Ok(admission) = Route::EmqxAuth.allow_login(&grant, Authorizer::Present, NOW) else { return Ok(()) };
         let reply = Route::EmqxAuth.render(Outcome::Allow(admission));
         let seen = Seen { status: reply.status, content_type: Some(reply.content_type), body: &reply.body };
         let admitted = models::emqx_authentication(&seen, NOW);
@@ -174,6 +176,7 @@ fn every_request_error_is_a_denial_on_every_route() {
         RequestError::NoSecret,
         RequestError::WrongSecret,
         RequestError::InvalidHttp,
+        RequestError::HeadTooLong,
         RequestError::TooLarge { limit: 1 },
         RequestError::TooManyFields { limit: 1 },
         RequestError::TooSlow,

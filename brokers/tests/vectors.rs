@@ -1,6 +1,6 @@
 //! Recorded requests of EMQX and RabbitMQ are parsed, and the model of EMQX agrees with its recorded behaviour.
 
-use brokers::{Action, AuthRequest, Method, RequestError, Route};
+use brokers::{Action, AuthRequest, Method, RequestError, Route, Routes};
 use serde_json::Value;
 
 use crate::broker_models::{Reading, Seen, emqx_authentication, emqx_authorization};
@@ -165,7 +165,7 @@ fn recorded_rabbitmq_requests_are_parsed() {
     let mut topics = Vec::new();
     let mut count = 0;
     for (path, body) in paths.zip(bodies) {
-        let route = Route::of(&format!("/rabbitmq/{path}")).unwrap();
+        let route = Routes::default().find(&format!("/rabbitmq/{path}")).unwrap();
         match crate::request_of(crate::parse_form(route, body)) {
             AuthRequest::Authenticate(credentials) => {
                 assert!(

@@ -65,8 +65,8 @@ pub mod watch;
 pub use limits::Limits;
 pub use policy::{
     AUTHENTICATOR, AUTHORIZER, Access, Action, AuthorizeRequest, CallError, ComponentInfo, Credentials, DenyReason,
-    Digest, Grant, Import, InstanceCounter, LoadError, Permission, Policy, Producer, Sandbox, SandboxError, Verdict,
-    validate,
+    Digest, Grant, Import, InstanceCounter, LoadError, Permission, Policy, Producer, Sandbox, SandboxError, Topics,
+    Verdict, validate,
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,

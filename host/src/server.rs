@@ -19,6 +19,7 @@ use crate::config::{Config, PolicyConfig};
 use crate::decision::Evaluator;
 use crate::http::{AuthService, status_page};
 use crate::net::accept::{Acceptor, ConnectionLimit};
+use crate::net::buffer_limit::BufferLimit;
 use crate::net::heartbeat::HeartbeatMonitor;
 use crate::net::listen::{BindError, InheritedSocketsError, Listeners};
 use crate::net::worker::Workers;
@@ -116,7 +117,7 @@ impl Server {
     /// The operating system refuses a thread, or the decision log or traces cannot be set up.
     pub async fn serve(self, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (listen, admin_listen) = (listeners.auth.local_addr()?, listeners.admin.local_addr()?);
-        let (limits, shutdown) = (self.config.limits, CancellationToken::new());
+        let (limits, routes, shutdown) = (self.config.limits, self.config.routes(), CancellationToken::new());
         let telemetry = telemetry(&self.config, self.dropped_log_lines)?;
         let active = self.reloader.active();
         let connections = ConnectionLimit::new(limits.max_connections.get());
@@ -127,16 +128,18 @@ impl Server {
         let watchdog = systemd::watchdog();
         systemd::check_watchdog(watchdog, limits.policy_timeout);
         let monitor = HeartbeatMonitor::new(self.config.workers.get(), watchdog);
-        let fallback = status_page::router(active.clone());
+        let fallback = status_page::router(active.clone(), routes);
         let secret = self.auth_security.secret();
-        let service = AuthService::new(active.clone(), fallback, telemetry.clone(), limits, secret);
-        let workers = Workers::start(service, limits, auth_tls, shutdown.clone(), &monitor)?;
+        let service = AuthService::new(active.clone(), routes, fallback, telemetry.clone(), limits, secret);
+        let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
+        let workers = Workers::start(service, limits, buffer_limit.clone(), auth_tls, shutdown.clone(), &monitor)?;
 
         let state = AdminState {
             active: active.clone(),
             history: self.reloader.history(),
             telemetry,
             connections: connections.clone(),
+            buffer_limit,
             instances: self.sandbox.instance_counter(),
             credentials: credentials.clone(),
             shutdown,
@@ -191,9 +194,10 @@ pub async fn serve_with(
 ) -> Result<(), ServeError> {
     let (limits, connections) = (config.limits, ConnectionLimit::new(config.limits.max_connections.get()));
     let (fallback, telemetry, secret) = (axum::Router::new(), Telemetry::default(), SecretVerifier::default());
-    let service = AuthService::new(evaluator, fallback, telemetry, limits, secret);
+    let service = AuthService::new(evaluator, config.routes(), fallback, telemetry, limits, secret);
     let monitor = HeartbeatMonitor::new(config.workers.get(), None);
-    let workers = Workers::start(service, limits, None, CancellationToken::new(), &monitor)?;
+    let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
+    let workers = Workers::start(service, limits, buffer_limit, None, CancellationToken::new(), &monitor)?;
     workers.serve(Acceptor::new(listener, false, connections), stop).await;
     Ok(())
 }

@@ -44,6 +44,7 @@ const CRATES: [Layers; 5] = [
             &["parse"],
             &["dialect"],
             &["route"],
+            &["routes"],
             &["cors", "dispatch"],
             &["respond"],
             &["lib"],

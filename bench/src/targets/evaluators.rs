@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use auth_core::{Settings, UnixTime, authenticate};
-use brokers::{AuthorizeRequest, Credentials, Permission};
+use brokers::{AuthorizeRequest, Authorizer, Credentials, Permission};
 use mqtt_gate::config::Config;
-use mqtt_gate::decision::{Evaluation, Evaluator, PolicyRef};
+use mqtt_gate::decision::{CallCost, Evaluation, Evaluator, PolicyRef};
 use mqtt_gate_engine::{Access, DenyReason, Digest, Grant, Verdict};
 use tokio::net::TcpListener;
 
@@ -35,7 +35,7 @@ pub(crate) fn serve(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
-        let policy = PolicyRef { digest: Digest::of(b""), generation: 1 };
+        let policy = PolicyRef { digest: Digest::of(b""), generation: 1, authorizer: Authorizer::Absent };
         let shutdown = std::future::pending();
         match settings {
             Some(settings) => {
@@ -48,7 +48,7 @@ pub(crate) fn serve(
 }
 
 impl Evaluator for NativeEvaluator {
-    async fn authenticate(&self, credentials: Credentials) -> Evaluation<Verdict> {
+    async fn authenticate(&self, credentials: Credentials, _: &CallCost) -> Evaluation<Verdict> {
         let credentials = auth_core::Credentials {
             client_id: &credentials.client_id,
             username: credentials.username.as_deref(),
@@ -67,18 +67,18 @@ impl Evaluator for NativeEvaluator {
         Evaluation { policy: self.policy, result: Ok(verdict) }
     }
 
-    async fn authorize(&self, _: AuthorizeRequest) -> Evaluation<Permission> {
+    async fn authorize(&self, _: AuthorizeRequest, _: &CallCost) -> Evaluation<Permission> {
         Evaluation { policy: self.policy, result: Ok(Permission::Ignore) }
     }
 }
 
 impl Evaluator for AllowAllEvaluator {
-    async fn authenticate(&self, _: Credentials) -> Evaluation<Verdict> {
+    async fn authenticate(&self, _: Credentials, _: &CallCost) -> Evaluation<Verdict> {
         let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
         Evaluation { policy: self.policy, result: Ok(Verdict::Allow(grant)) }
     }
 
-    async fn authorize(&self, _: AuthorizeRequest) -> Evaluation<Permission> {
+    async fn authorize(&self, _: AuthorizeRequest, _: &CallCost) -> Evaluation<Permission> {
         Evaluation { policy: self.policy, result: Ok(Permission::Ignore) }
     }
 }

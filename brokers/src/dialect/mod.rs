@@ -6,3 +6,13 @@ pub(crate) mod http_status;
 pub(crate) mod mosquitto;
 pub(crate) mod rabbitmq;
 pub(crate) mod vernemq;
+
+/// The kinds of replies that brokers read. No reply is right for two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    HttpStatus,
+    Emqx,
+    Rabbitmq,
+    Mosquitto,
+    Vernemq,
+}

@@ -21,7 +21,7 @@ use component::link;
 use instance_pool::{Call, InstancePool};
 use sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 
-pub use authenticator::{Access, Credentials, Grant, Reason as DenyReason, Verdict};
+pub use authenticator::{Access, Credentials, Grant, Reason as DenyReason, Topics, Verdict};
 pub use authorizer::{Action, Permission};
 pub use component::{AUTHENTICATOR, AUTHORIZER, Digest};
 pub use error::{CallError, LoadError};

@@ -99,10 +99,14 @@ impl GateCollector {
     }
 
     fn runtime(&self, encoder: &mut Encoder) -> fmt::Result {
-        let AdminState { connections, credentials, telemetry, .. } = &self.0;
+        let AdminState { connections, buffer_limit, credentials, telemetry, .. } = &self.0;
         encoder.gauge("connections", "Open connections of brokers.", connections.open() as u64)?;
         encoder.gauge("connections_limit", "Limit of open connections.", connections.max() as u64)?;
         encoder.counter("connections_queued", "Connections that waited because of the limit.", connections.queued())?;
+        encoder.gauge("buffered_bytes", "Bytes that unfinished requests take.", buffer_limit.used())?;
+        encoder.gauge("buffered_bytes_limit", "Limit of these bytes, limits.max_buffered.", buffer_limit.max())?;
+        let help = "Connections that were closed because unfinished requests reached limits.max_buffered.";
+        encoder.counter("connections_evicted", help, buffer_limit.evicted())?;
         let label = |credential: &CredentialHandle| [("credential", credential.name)];
         let failed = credentials.iter().map(|it| (label(it), it.reload_error().is_some().into()));
         let help = "1 if the last reload of a certificate or a secret failed. The previous version stays in use.";

@@ -6,6 +6,7 @@ use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::accept::ConnectionLimit;
+use crate::net::buffer_limit::BufferLimit;
 use crate::security::CredentialHandle;
 use crate::telemetry::Telemetry;
 
@@ -16,6 +17,7 @@ pub(crate) struct AdminState {
     pub(crate) history: HistoryReader,
     pub(crate) telemetry: Telemetry,
     pub(crate) connections: ConnectionLimit,
+    pub(crate) buffer_limit: BufferLimit,
     pub(crate) instances: Arc<InstanceCounter>,
     /// Credentials of both listeners.
     pub(crate) credentials: Vec<CredentialHandle>,

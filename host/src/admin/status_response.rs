@@ -138,6 +138,12 @@ pub struct ConnectionStatus {
     pub limit: usize,
     /// Connections that had to wait because the limit was reached.
     pub queued: u64,
+    /// Bytes that unfinished requests take now.
+    pub buffered: u64,
+    /// `limits.max_buffered`, in bytes.
+    pub buffered_limit: u64,
+    /// Connections that were closed because unfinished requests reached `limits.max_buffered`.
+    pub evicted: u64,
 }
 
 /// Instances of all loaded policies.

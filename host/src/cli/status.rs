@@ -65,6 +65,9 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
         "connections",
         format_args!("{} of {}, {} queued", connections.open, connections.limit, connections.queued),
     );
+    if connections.evicted > 0 {
+        rows.add("evicted", format_args!("{}: unfinished requests reached limits.max_buffered", connections.evicted));
+    }
     if !policy.unused_settings.is_empty() {
         rows.add("unused settings", policy.unused_settings.join(", "));
     }

@@ -28,6 +28,8 @@ pub struct Limits {
     pub max_calls_per_instance: NonZero<u32>,
     /// Size of a request body.
     pub max_body: ByteSize,
+    /// Memory that unfinished requests of all connections take together. Beyond it the oldest of them is closed.
+    pub max_buffered: ByteSize,
     /// Open connections of brokers. Further connections wait until one closes. A broker keeps few connections: EMQX
     /// keeps 8 from each of its nodes.
     pub max_connections: NonZero<usize>,
@@ -49,6 +51,7 @@ impl Default for Limits {
             max_policy_output: ByteSize(max_policy_output),
             max_calls_per_instance,
             max_body: ByteSize::kib(64),
+            max_buffered: ByteSize::mib(32),
             max_connections: NonZero::new(4096).unwrap_or(NonZero::<usize>::MIN),
             request_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -76,6 +79,9 @@ impl Limits {
         check_size("limits.max_memory", self.max_memory, ByteSize::kib(64)..=ByteSize::gib(4))?;
         check_size("limits.max_policy_output", self.max_policy_output, ByteSize::kib(1)..=ByteSize::mib(16))?;
         check_size("limits.max_body", self.max_body, ByteSize::kib(1)..=ByteSize::mib(16))?;
+        // A request is a head of up to 128 KiB and a body.
+        let min_buffered = ByteSize(self.max_body.as_u64() + (256 << 10));
+        check_size("limits.max_buffered", self.max_buffered, min_buffered..=ByteSize::gib(64))?;
         check_range("limits.max_connections", self.max_connections.get(), 1..=MAX_CONNECTIONS, ToString::to_string)?;
         // Below 100 ms one lost packet already ends a request.
         check_time("limits.request_timeout", self.request_timeout, Duration::from_millis(100)..=seconds(3600))?;

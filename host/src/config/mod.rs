@@ -8,10 +8,12 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use brokers::Routes;
 use mqtt_gate_engine::SettingsError;
 use serde::Deserialize;
 
 mod access;
+mod broker;
 mod decision_log;
 mod limits;
 mod policy;
@@ -21,6 +23,7 @@ mod tracing;
 
 pub use access::AccessConfig;
 pub(crate) use access::{ADMIN_TOKEN, BROKER_SECRET};
+pub use broker::BrokerConfig;
 pub use decision_log::{ClientIdFormat, DecisionLogConfig, Record};
 pub use limits::Limits;
 pub use policy::{KEY_SETTING, KEY_VARIABLE, PolicyConfig};
@@ -43,6 +46,8 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// Certificate of the listener for operators. Absent: plain HTTP.
     pub admin_tls: Option<TlsConfig>,
+    /// The kinds of brokers that ask. None: brokers of every kind may.
+    pub broker: Vec<BrokerConfig>,
     /// Secrets of brokers and operators.
     pub access: AccessConfig,
     /// Threads that serve brokers, each with its own share of the connections. Absent: one for each processor.
@@ -66,6 +71,7 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8004)),
             tls: None,
             admin_tls: None,
+            broker: Vec::new(),
             access: AccessConfig::default(),
             workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             policy: PolicyConfig::default(),
@@ -157,6 +163,13 @@ impl Config {
             SettingsError::Env { variable, .. } if variable == KEY_VARIABLE => ConfigError::NoKey,
             other => other.into(),
         })
+    }
+
+    /// The routes for the brokers that ask.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let kinds: Vec<_> = self.broker.iter().map(|broker| broker.kind).collect();
+        Routes::for_kinds(&kinds)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -269,6 +282,7 @@ mod tests {
             ("[policy]\nfile = s3cret", 2, ""),
             ("[limits]\npolicy_timeout = \"s3cret\"", 2, ""),
             ("[limits]\nmax_memory = \"s3cret\"", 2, ""),
+            ("[[broker]]\nkind = \"s3cret\"", 2, "unknown variant `…`, expected one of `emqx`, `rmqtt`"),
             ("[decision_log]\nrecord = \"s3cret\"", 2, "unknown variant `…`, expected `all` or `denied`"),
             ("[decision_log]\nrecord = \"s3`, expected cret\"", 2, "unknown variant `…`, expected `all` or `denied`"),
         ] {

@@ -7,8 +7,10 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use brokers::{AuthorizeRequest, Credentials, Permission};
+use brokers::{AuthorizeRequest, Authorizer, Credentials, Permission};
 use mqtt_gate_engine::{ActivePolicy, ActiveVersion, CallError, Digest, Policy, Verdict};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -18,13 +20,50 @@ use super::convert;
 /// Maximum number of threads per worker for the calls of a slow policy.
 pub(crate) const MAX_BLOCKING_THREADS: usize = 64;
 
+/// A call that takes longer is expensive. A worker makes about a hundred ordinary calls in this time.
+const MAX_CHEAP_CALL: Duration = Duration::from_millis(1);
+
+/// Calls that run aside after an expensive one. The call after them is made on the worker, to measure it again.
+const CALLS_ASIDE: u32 = 16;
+
 /// Evaluates requests. The gate uses the active policy; `bench/` uses others, to measure the cost of all the rest.
 pub trait Evaluator: Send + Sync + 'static {
     /// Judges a login.
-    fn authenticate(&self, credentials: Credentials) -> impl Future<Output = Evaluation<Verdict>> + Send;
+    fn authenticate(
+        &self,
+        credentials: Credentials,
+        cost: &CallCost,
+    ) -> impl Future<Output = Evaluation<Verdict>> + Send;
 
     /// Judges what a connected client wants to do: all of it, or nothing.
-    fn authorize(&self, request: AuthorizeRequest) -> impl Future<Output = Evaluation<Permission>> + Send;
+    fn authorize(
+        &self,
+        request: AuthorizeRequest,
+        cost: &CallCost,
+    ) -> impl Future<Output = Evaluation<Permission>> + Send;
+}
+
+/// Cost of the calls for one client, which decides where its next call is made.
+///
+/// A client whose requests take long would hold up the other connections of its worker. So its calls run aside for a
+/// while, each in a thread of its own.
+#[derive(Debug, Default)]
+pub struct CallCost {
+    calls_aside: AtomicU32,
+}
+
+impl CallCost {
+    /// Whether the next call may be made on the worker. Counts as one call.
+    fn is_cheap(&self) -> bool {
+        self.calls_aside.try_update(Relaxed, Relaxed, |calls| calls.checked_sub(1)).is_err()
+    }
+
+    /// Takes note of a call that was made on the worker.
+    fn record(&self, duration: Duration) {
+        if duration > MAX_CHEAP_CALL {
+            self.calls_aside.store(CALLS_ASIDE, Relaxed);
+        }
+    }
 }
 
 /// Version of a policy.
@@ -34,6 +73,8 @@ pub struct PolicyRef {
     pub digest: Digest,
     /// 1 for the first policy of this process, one more after each swap.
     pub generation: u64,
+    /// Whether it answers authorize requests.
+    pub authorizer: Authorizer,
 }
 
 /// Result of one call, and the version of the policy that gave it.
@@ -46,19 +87,20 @@ pub struct Evaluation<T> {
 
 impl From<&ActiveVersion> for PolicyRef {
     fn from(version: &ActiveVersion) -> Self {
-        Self { digest: version.policy.digest(), generation: version.generation }
+        let authorizer = Authorizer::exported(version.policy.has_authorizer());
+        Self { digest: version.policy.digest(), generation: version.generation, authorizer }
     }
 }
 
 impl Evaluator for ActivePolicy {
-    async fn authenticate(&self, credentials: Credentials) -> Evaluation<Verdict> {
+    async fn authenticate(&self, credentials: Credentials, cost: &CallCost) -> Evaluation<Verdict> {
         let credentials = convert::credentials(credentials);
-        evaluate(self, move |policy| policy.authenticate(&credentials)).await
+        evaluate(self, cost, move |policy| policy.authenticate(&credentials)).await
     }
 
-    async fn authorize(&self, request: AuthorizeRequest) -> Evaluation<Permission> {
+    async fn authorize(&self, request: AuthorizeRequest, cost: &CallCost) -> Evaluation<Permission> {
         let request = convert::authorize_request(request);
-        evaluate(self, move |policy| {
+        evaluate(self, cost, move |policy| {
             let permissions = policy.authorize(&request)?;
             Ok(Permission::combine(permissions.into_iter().map(convert::permission)))
         })
@@ -69,12 +111,16 @@ impl Evaluator for ActivePolicy {
 /// Calls the policy that is active now. It gives the result, whatever is swapped meanwhile.
 async fn evaluate<T: Send + 'static>(
     active: &ActivePolicy,
+    cost: &CallCost,
     call: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
 ) -> Evaluation<T> {
     let version = {
         let version = active.load();
-        if !version.policy.is_slow() {
-            return Evaluation { policy: version.as_ref().into(), result: call_policy(&version, call) };
+        if cost.is_cheap() && !version.policy.is_slow() {
+            let started = Instant::now();
+            let result = call_policy(&version, call);
+            cost.record(started.elapsed());
+            return Evaluation { policy: version.as_ref().into(), result };
         }
         Arc::clone(&version)
     };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use brokers::{Outcome, Permission, Route, UnsupportedGrant, is_key_id};
+use brokers::{Authorizer, ConfigWarning, Outcome, Permission, Route, UnsupportedGrant, is_key_id};
 use mqtt_gate_engine::util::sanitize;
 use mqtt_gate_engine::{CallError, Verdict};
 
@@ -12,7 +12,7 @@ mod evaluate;
 
 pub(crate) use code::DecisionCode;
 pub(crate) use evaluate::MAX_BLOCKING_THREADS;
-pub use evaluate::{Evaluation, Evaluator, PolicyRef};
+pub use evaluate::{CallCost, Evaluation, Evaluator, PolicyRef};
 
 /// The two functions of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub(crate) struct Decision {
     pub(crate) duration: Duration,
     /// The outcome that the broker is told.
     pub(crate) outcome: Outcome<'static>,
+    /// What this decision shows to be wrong in the configuration.
+    pub(crate) warning: Option<ConfigWarning>,
 }
 
 /// Why there is no verdict that the broker can be told.
@@ -84,6 +86,7 @@ struct Judgement {
     code: DecisionCode,
     key_id: Option<String>,
     error: Option<String>,
+    warning: Option<ConfigWarning>,
 }
 
 impl Decision {
@@ -91,15 +94,18 @@ impl Decision {
     pub(crate) fn authenticate(context: RequestContext, evaluation: Evaluation<Verdict>) -> Self {
         let Evaluation { policy, result } = evaluation;
         let (route, now) = (context.route, unix_seconds(context.at));
-        let judged = result.map_err(DecisionError::from).and_then(|verdict| Judgement::login(route, verdict, now));
+        let judged = result
+            .map_err(DecisionError::from)
+            .and_then(|verdict| Judgement::login(route, verdict, policy.authorizer, now));
         Self::new(Operation::Authenticate, context, policy, judged)
     }
 
     /// Decides about a publish or subscribe check.
     pub(crate) fn authorize(context: RequestContext, evaluation: Evaluation<Permission>) -> Self {
         let Evaluation { policy, result } = evaluation;
-        let route = context.route;
-        let judged = result.map_err(DecisionError::from).map(|permission| Judgement::action(route, permission));
+        let (route, authorizer) = (context.route, policy.authorizer);
+        let judge = |permission| Judgement::action(route, permission, authorizer);
+        let judged = result.map_err(DecisionError::from).map(judge);
         Self::new(Operation::Authorize, context, policy, judged)
     }
 
@@ -111,25 +117,25 @@ impl Decision {
     ) -> Self {
         // Fail closed: the one place where an error becomes a denial.
         let judgement = judged.unwrap_or_else(|error| Judgement::fail_closed(&error));
-        let Judgement { outcome, code, key_id, error } = judgement;
+        let Judgement { outcome, code, key_id, error, warning } = judgement;
         let RequestContext { route, client_id, at, started } = context;
         let duration = started.elapsed();
-        Self { operation, route, client_id, policy, code, key_id, error, at, duration, outcome }
+        Self { operation, route, client_id, policy, code, key_id, error, at, duration, outcome, warning }
     }
 }
 
 impl Judgement {
     fn new(outcome: Outcome<'static>, code: DecisionCode) -> Self {
-        Self { outcome, code, key_id: None, error: None }
+        Self { outcome, code, key_id: None, error: None, warning: None }
     }
 
     /// # Errors
     /// The broker would take the grant for another one.
-    fn login(route: Route, verdict: Verdict, now: u64) -> Result<Self, DecisionError> {
+    fn login(route: Route, verdict: Verdict, authorizer: Authorizer, now: u64) -> Result<Self, DecisionError> {
         Ok(match verdict {
             Verdict::Allow(mut grant) => {
                 let key_id = grant.key_id.take().filter(|id| is_key_id(id));
-                let reply = route.allow_login(&convert::grant(grant), now)?;
+                let reply = route.allow_login(&convert::grant(grant), authorizer, now)?;
                 Self { key_id, ..Self::new(Outcome::Allow(reply), DecisionCode::Allow) }
             }
             Verdict::Deny(reason) => Self::new(Outcome::Deny, reason.into()),
@@ -137,13 +143,14 @@ impl Judgement {
         })
     }
 
-    fn action(route: Route, permission: Permission) -> Self {
+    fn action(route: Route, permission: Permission, authorizer: Authorizer) -> Self {
         let code = match permission {
             Permission::Allow => DecisionCode::Allow,
             Permission::Deny => DecisionCode::ActionDenied,
             Permission::Ignore => DecisionCode::Ignore,
         };
-        Self::new(route.authorize_outcome(permission), code)
+        let warning = route.fallback_warning(permission, authorizer);
+        Self { warning, ..Self::new(route.authorize_outcome(permission), code) }
     }
 
     fn fail_closed(error: &DecisionError) -> Self {
@@ -151,7 +158,9 @@ impl Judgement {
             DecisionError::Call(error) => error.into(),
             DecisionError::UnsupportedGrant(_) => DecisionCode::UnsupportedGrant,
         };
-        Self { error: Some(sanitize::error_chain(error)), ..Self::new(Outcome::Error, code) }
+        let warning = matches!(error, DecisionError::UnsupportedGrant(UnsupportedGrant::NoAuthorizer))
+            .then_some(ConfigWarning::NoAuthorizer);
+        Self { error: Some(sanitize::error_chain(error)), warning, ..Self::new(Outcome::Error, code) }
     }
 }
 
@@ -173,8 +182,12 @@ mod tests {
         RequestContext { route, client_id: "c".to_owned(), at, started: Instant::now() }
     }
 
+    fn policy_ref() -> PolicyRef {
+        PolicyRef { digest: Digest::of(b"policy"), generation: 1, authorizer: Authorizer::Absent }
+    }
+
     fn evaluation<T>(result: Result<T, CallError>) -> Evaluation<T> {
-        Evaluation { policy: PolicyRef { digest: Digest::of(b"policy"), generation: 1 }, result }
+        Evaluation { policy: policy_ref(), result }
     }
 
     fn login(route: Route, result: Result<Verdict, CallError>) -> Decision {
@@ -211,6 +224,18 @@ mod tests {
                 "{route:?}"
             );
         }
+    }
+
+    #[test]
+    fn topics_that_a_broker_will_not_ask_the_policy_about_are_denied_with_a_warning() {
+        let topics = Access::Only(mqtt_gate_engine::Topics { publish: vec!["a".to_owned()], subscribe: Vec::new() });
+        let grant = Grant { access: topics, ..grant(None, "k") };
+        for route in [Route::RabbitmqUser, Route::MosquittoUser, Route::Vernemq] {
+            let decision = login(route, Ok(Verdict::Allow(grant.clone())));
+            assert_eq!((decision.outcome, decision.code), (Outcome::Error, DecisionCode::UnsupportedGrant));
+            assert_eq!(decision.warning, Some(ConfigWarning::NoAuthorizer), "{route:?}");
+        }
+        assert_eq!(login(Route::EmqxAuth, Ok(Verdict::Allow(grant))).warning, None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ async fn collect(mut body: Incoming, max_body: usize) -> Result<Bytes, RequestEr
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| RequestError::Truncated)?.into_data() else { continue };
         if collected.len() + data.len() > max_body {
-            discard(body, collected.len() + data.len()).await;
+            discard_rest(body, collected.len() + data.len()).await;
             return Err(RequestError::TooLarge { limit: max_body });
         }
         // Nearly every body is one frame, which is not copied.
@@ -37,10 +37,17 @@ async fn collect(mut body: Incoming, max_body: usize) -> Result<Bytes, RequestEr
     Ok(collected.freeze())
 }
 
+/// Reads a body of at most [`MAX_DISCARDED_BODY`] bytes, and keeps none of it.
+pub(super) async fn discard(body: Incoming, request_timeout: Duration) {
+    if !body.is_end_stream() {
+        let _ = timeout(request_timeout, discard_rest(body, 0)).await;
+    }
+}
+
 /// Reads the rest of a body that is too large, up to [`MAX_DISCARDED_BODY`] bytes.
 ///
 /// Up to there the connection lives on, because other requests wait on it. What a client can make a broker send is less.
-async fn discard(mut body: Incoming, mut read: usize) {
+async fn discard_rest(mut body: Incoming, mut read: usize) {
     while read <= MAX_DISCARDED_BODY
         && let Some(Ok(frame)) = body.frame().await
     {

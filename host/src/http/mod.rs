@@ -13,7 +13,8 @@ use axum::Router;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, Request, Response, StatusCode};
 use brokers::{
-    AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, SECRET_HEADER, header_text,
+    AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes, SECRET_HEADER,
+    header_text, split_target,
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -21,12 +22,15 @@ use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
 use crate::config::Limits;
-use crate::decision::{Decision, Evaluator, RequestContext};
+use crate::decision::{CallCost, Decision, Evaluator, RequestContext};
 use crate::security::{AuthError, SecretVerifier};
 use crate::telemetry::Telemetry;
 
 pub(crate) mod body;
 pub(crate) mod status_page;
+
+/// Bytes of an unread target in which a path is looked for. No route is longer.
+const MAX_PATH: usize = 64;
 
 /// Body of a response: of a route, or of the fallback router.
 pub(crate) type ResponseBody = Either<Full<Bytes>, axum::body::Body>;
@@ -34,6 +38,7 @@ pub(crate) type ResponseBody = Either<Full<Bytes>, axum::body::Body>;
 /// Answers the requests of brokers.
 pub(crate) struct AuthService<E> {
     evaluator: E,
+    routes: Routes,
     telemetry: Telemetry,
     limits: Limits,
     /// Answers everything that is not a request of a broker.
@@ -44,22 +49,27 @@ pub(crate) struct AuthService<E> {
 impl<E: Evaluator> AuthService<E> {
     pub(crate) fn new(
         evaluator: E,
+        routes: Routes,
         fallback: Router,
         telemetry: Telemetry,
         limits: Limits,
         secret: SecretVerifier,
     ) -> Self {
-        Self { evaluator, telemetry, limits, fallback, secret }
+        Self { evaluator, routes, telemetry, limits, fallback, secret }
     }
 
-    /// Answers one request.
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
-        match classify(&request) {
-            RequestKind::Check(route, method) => Ok(self.check(route, method, request).await),
+    /// Answers one request. `cost` is that of the calls for this client.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        cost: &CallCost,
+    ) -> Result<Response<ResponseBody>, Infallible> {
+        match self.classify(&request) {
+            RequestKind::Check(route, method) => Ok(self.check(route, method, request, cost).await),
             RequestKind::StatusPage => self.fall_back(request).await,
-            RequestKind::EmqxFallback => {
-                let _ = self.read_body(request.into_body()).await;
-                Ok(to_response(Route::EmqxAuth, self.reject(Route::EmqxAuth, &RequestError::Route)))
+            RequestKind::Refused(route) => {
+                self.discard_body(request.into_body()).await;
+                Ok(to_response(route, self.reject(route, &RequestError::Route)))
             }
             RequestKind::NotFound => {
                 // A POST is a broker with a wrong path, anything else a visitor.
@@ -71,17 +81,29 @@ impl<E: Evaluator> AuthService<E> {
         }
     }
 
+    /// Classifies a request. The routes are matched by hand: a router costs 1.1 µs a request.
+    fn classify(&self, request: &Request<Incoming>) -> RequestKind {
+        let head = RequestHead {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            has_query: request.uri().query().is_some(),
+            has_body: !request.body().is_end_stream(),
+        };
+        RequestKind::of(&head, request.headers().keys().map(HeaderName::as_str), &self.routes)
+    }
+
     /// Answers a request on a route.
     async fn check(
         &self,
         route: Route,
         method: Option<brokers::Method>,
         request: Request<Incoming>,
+        cost: &CallCost,
     ) -> Response<ResponseBody> {
         // A browser names the page that sent the request. Brokers do not, so the headers cost them nothing.
         let is_cross_origin = route.supports_cors() && request.headers().contains_key(header::ORIGIN);
         let reply = match self.parse(route, method, request).await {
-            Ok(parsed) => self.decide(route, parsed).await,
+            Ok(parsed) => self.decide(route, parsed, cost).await,
             Err(error) => self.reject(route, &error),
         };
         let mut response = to_response(route, reply);
@@ -93,7 +115,7 @@ impl<E: Evaluator> AuthService<E> {
         response
     }
 
-    /// Reads and parses a request. The secret is checked before anything of it is parsed.
+    /// Reads and parses a request. The secret is checked before anything of its body is kept.
     async fn parse(
         &self,
         route: Route,
@@ -101,34 +123,42 @@ impl<E: Evaluator> AuthService<E> {
         request: Request<Incoming>,
     ) -> Result<Parsed, RequestError> {
         let (head, body) = request.into_parts();
-        let body = self.read_body(body).await?;
-        self.secret.verify(head.headers.get(SECRET_HEADER).map(HeaderValue::as_bytes)).map_err(
-            |error| match error {
+        if let Err(error) = self.secret.verify(head.headers.get(SECRET_HEADER).map(HeaderValue::as_bytes)) {
+            self.discard_body(body).await;
+            return Err(match error {
                 AuthError::Missing => RequestError::NoSecret,
                 AuthError::Invalid => RequestError::WrongSecret,
-            },
-        )?;
+            });
+        }
+        let body = self.read_body(body).await?;
         let method = method.ok_or(RequestError::Method)?;
         let header = |name: &str| head.headers.get(name).map(|value| header_text(value.as_bytes()));
         route.parse(&brokers::Request { method, query: head.uri.query(), header: &header, body: &body })
     }
 
-    /// Reads a body, also of a request that is rejected: other requests follow it on the connection.
+    /// Reads a body.
     async fn read_body(&self, body: Incoming) -> Result<Bytes, RequestError> {
         let max_body = usize::try_from(self.limits.max_body.as_u64()).unwrap_or(usize::MAX);
         body::read(body, max_body, self.limits.request_timeout).await
     }
 
+    /// Reads the body of a request that is rejected, and keeps nothing of it: other requests follow it on the connection.
+    async fn discard_body(&self, body: Incoming) {
+        body::discard(body, self.limits.request_timeout).await;
+    }
+
     /// Evaluates a request, records the decision, and renders it for the broker.
-    async fn decide(&self, route: Route, Parsed { request, warnings }: Parsed) -> Reply {
+    async fn decide(&self, route: Route, Parsed { request, warnings }: Parsed, cost: &CallCost) -> Reply {
         let (at, started) = (SystemTime::now(), Instant::now());
         warnings.iter().for_each(|warning| self.telemetry.record_warning(route, warning, at));
         let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started };
         let decision = match request {
             AuthRequest::Authenticate(credentials) => {
-                Decision::authenticate(context, self.evaluator.authenticate(credentials).await)
+                Decision::authenticate(context, self.evaluator.authenticate(credentials, cost).await)
             }
-            AuthRequest::Authorize(request) => Decision::authorize(context, self.evaluator.authorize(request).await),
+            AuthRequest::Authorize(request) => {
+                Decision::authorize(context, self.evaluator.authorize(request, cost).await)
+            }
             AuthRequest::AlwaysDeny => {
                 self.telemetry.record_always_denied(route);
                 return route.render(Outcome::Deny);
@@ -148,45 +178,43 @@ impl<E: Evaluator> AuthService<E> {
         self.telemetry.record_malformed(route, error, SystemTime::now());
     }
 
-    /// Returns a full replacement response for a request that hyper could not parse, or `None` to keep hyper's own 4xx.
+    /// Returns the response to a request whose head cannot be read, as bytes. It closes the connection.
     ///
-    /// EMQX treats any status but 200 as *ignore*, and a client can trigger a parse error with an overlong user name. So a
-    /// request for an EMQX route is denied in the body. The target is taken from the unparsed `head`, or else from the
-    /// first bytes on the connection: brokers do not share one.
-    pub(crate) fn unparsable_response(&self, head: &[u8], first_bytes: &[u8]) -> Option<Vec<u8>> {
-        let looks_like_emqx = |head: &[u8]| {
-            let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
-            Route::looks_like_emqx(&String::from_utf8_lossy(target))
+    /// `overlong_head` is a head that is too long: its target names the dialect. A device causes such a head by a user
+    /// name that is too long for a URL, and some brokers take a status 4xx for *ignore*. No device causes any other
+    /// unreadable head.
+    pub(crate) fn unreadable_response(&self, overlong_head: Option<&[u8]>) -> Vec<u8> {
+        let error = if overlong_head.is_some() { RequestError::HeadTooLong } else { RequestError::InvalidHttp };
+        let route = overlong_head.and_then(|head| self.route_of(head)).or_else(|| self.routes.fallback());
+        let Reply { status, content_type, body } = match route {
+            Some(route) => self.reject(route, &error),
+            None => {
+                self.record_malformed(brokers::UNMATCHED_ROUTE, &error);
+                Reply::unrouted(&error)
+            }
         };
-        if !looks_like_emqx(head) && !looks_like_emqx(first_bytes) {
-            self.record_malformed(brokers::UNMATCHED_ROUTE, &RequestError::InvalidHttp);
-            return None;
-        }
-        let Reply { content_type, body, .. } = self.reject(Route::EmqxAuth, &RequestError::InvalidHttp);
+        let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
         let length = body.len();
         let response = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
+             connection: close\r\n\r\n{body}"
         );
-        Some(response.into_bytes())
+        response.into_bytes()
+    }
+
+    /// The route of an unread head.
+    fn route_of(&self, head: &[u8]) -> Option<Route> {
+        let target = head.split(|&byte| byte == b' ').nth(1)?;
+        let (path, _) = split_target(str::from_utf8(target.get(..MAX_PATH).unwrap_or(target)).ok()?);
+        self.routes.find(path)
     }
 
     async fn fall_back(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
         let (head, body) = request.into_parts();
-        let _ = self.read_body(body).await;
+        self.discard_body(body).await;
         let request = Request::from_parts(head, axum::body::Body::empty());
         Ok(self.fallback.clone().oneshot(request).await?.map(Either::Right))
     }
-}
-
-/// Classifies a request. The routes are matched by hand: a router costs 1.1 µs a request.
-fn classify(request: &Request<Incoming>) -> RequestKind {
-    let head = RequestHead {
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        has_query: request.uri().query().is_some(),
-        has_body: !request.body().is_end_stream(),
-    };
-    RequestKind::of(&head, request.headers().keys().map(HeaderName::as_str))
 }
 
 fn to_response(route: Route, reply: Reply) -> Response<ResponseBody> {

@@ -3,16 +3,16 @@
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing;
-use brokers::{CORS_HEADERS, Route};
+use brokers::{CORS_HEADERS, Route, Routes};
 use mqtt_gate_engine::{ActivePolicy, ActiveVersion};
 
 use crate::config::KEY_SETTING;
 
 /// Answers everything on the brokers' port that is not a request of a broker.
-pub(crate) fn router(active: ActivePolicy) -> Router {
+pub(crate) fn router(active: ActivePolicy, routes: Routes) -> Router {
     let page = move || async move { (CORS_HEADERS, text(&active.get())) };
     let preflight = || async { (StatusCode::NO_CONTENT, CORS_HEADERS) };
-    let not_found = || async { (StatusCode::NOT_FOUND, brokers::not_found_text()) };
+    let not_found = move || async move { (StatusCode::NOT_FOUND, brokers::not_found_text(&routes)) };
     Router::new().route(Route::MqttAuth.path(), routing::get(page).options(preflight)).fallback(not_found)
 }
 

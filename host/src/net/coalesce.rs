@@ -1,4 +1,4 @@
-//! Coalesces the responses of one poll into one write.
+//! Coalesces the responses of one turn into one write.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -9,20 +9,22 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::activity::Activity;
 use super::http1_patch;
 use crate::security::MaybeTlsStream;
 
 /// Maximum size of the write buffer, in bytes, before the client has to read some of it.
 const MAX_BUFFERED: usize = 64 << 10;
 
-/// Bytes of the first request that are kept: its method and its path.
-const MAX_FIRST_BYTES: usize = 64;
+/// Bytes of one read that may hold the beginning of the next request, and yet do not count as unfinished: what brokers
+/// send at once.
+const MAX_UNCOUNTED: u64 = 8 << 10;
 
 /// A connection that buffers what is written until [`CoalescedIo::send`], so that the responses to a hundred pipelined
 /// requests are a few packets.
 ///
-/// No response waits for more to come: the connection is sent after each poll of hyper. (hyper's own `pipeline_flush`
-/// holds responses back while another request begins to arrive, and drops them if the connection ends then.)
+/// No response waits for more to come: the connection is sent after each turn. (hyper's own `pipeline_flush` holds
+/// responses back while another request begins to arrive, and drops them if the connection ends then.)
 #[derive(Clone)]
 pub(super) struct CoalescedIo(Arc<Mutex<Inner>>);
 
@@ -38,7 +40,13 @@ struct Inner {
     /// Whether the next write may contain several responses.
     was_blocked: bool,
     state: IoState,
-    first_bytes: Vec<u8>,
+    activity: Arc<Activity>,
+    /// Bytes of the last read.
+    last_read: u64,
+    /// Requests that were answered before the last read.
+    answered: u64,
+    /// Bytes of all reads since the last answer, with the read before it: hyper may keep the end of that one.
+    since_answer: u64,
 }
 
 /// Progress of the reads and writes on a connection.
@@ -48,8 +56,14 @@ pub(super) struct IoState {
     pub(super) received: u64,
     /// Bytes that the client has accepted.
     pub(super) sent: u64,
+    /// Bytes of responses that are buffered.
+    pub(super) buffered: usize,
     /// Whether responses are buffered that the client has not accepted.
     pub(super) is_sending: bool,
+    /// Whether bytes arrived since the last answer.
+    pub(super) has_begun_request: bool,
+    /// Bytes at most that the gate holds for a request that is not complete.
+    pub(super) unfinished: u64,
     /// Whether hyper's last read found nothing: it has taken every complete request.
     pub(super) is_read_pending: bool,
     /// Whether hyper's last write was refused: there are responses that are not buffered yet.
@@ -64,7 +78,7 @@ impl IoState {
 }
 
 impl CoalescedIo {
-    pub(super) fn new(stream: MaybeTlsStream) -> Self {
+    pub(super) fn new(stream: MaybeTlsStream, activity: Arc<Activity>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             stream,
             unread: BytesMut::new(),
@@ -73,18 +87,27 @@ impl CoalescedIo {
             last_response_at: None,
             was_blocked: false,
             state: IoState::default(),
-            first_bytes: Vec::new(),
+            activity,
+            last_read: 0,
+            answered: 0,
+            since_answer: 0,
         })))
     }
 
     pub(super) fn state(&self) -> IoState {
         let inner = self.inner();
-        IoState { is_sending: !inner.unsent.is_empty() || inner.is_unflushed, ..inner.state }
-    }
-
-    /// The first bytes of the first request on this connection.
-    pub(super) fn first_bytes(&self) -> Vec<u8> {
-        self.inner().first_bytes.clone()
+        let has_begun_request = inner.last_read > 0 && inner.activity.answered() == inner.answered;
+        IoState {
+            buffered: inner.unsent.len(),
+            is_sending: !inner.unsent.is_empty() || inner.is_unflushed,
+            has_begun_request,
+            unfinished: match has_begun_request {
+                true => inner.since_answer,
+                false if inner.last_read > MAX_UNCOUNTED => inner.last_read,
+                false => 0,
+            },
+            ..inner.state
+        }
     }
 
     /// Gives back bytes that were read and not used. They are read again before anything else.
@@ -104,9 +127,9 @@ impl CoalescedIo {
         is_set
     }
 
-    /// Replaces the last buffered response, if it is a 4xx of which nothing was sent.
-    pub(super) fn replace_last_response(&self, response: &[u8]) {
-        http1_patch::replace_last_client_error(&mut self.inner().unsent, response);
+    /// Responds to a head that hyper could not read, instead of hyper.
+    pub(super) fn replace_parse_error(&self, response: &[u8]) {
+        http1_patch::replace_parse_error(&mut self.inner().unsent, response);
     }
 
     /// Shuts down the sending side. In TLS that is a message, without which a client may take the response for truncated.
@@ -144,6 +167,13 @@ impl CoalescedIo {
 }
 
 impl Inner {
+    fn count_read(&mut self, new: u64) {
+        let answered = self.activity.answered();
+        let before = if answered == self.answered { self.since_answer } else { self.last_read };
+        (self.since_answer, self.last_read, self.answered) = (before + new, new, answered);
+        self.state.received += new;
+    }
+
     fn poll_send(&mut self, cx: &mut Context) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
@@ -174,11 +204,11 @@ impl AsyncRead for CoalescedIo {
         let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
         let new = buffer.filled().get(before..).unwrap_or_default();
-        if inner.state.received == 0 {
-            inner.first_bytes = new.get(..MAX_FIRST_BYTES).unwrap_or(new).to_vec();
-        }
-        inner.state.received += new.len() as u64;
+        let new = new.len() as u64;
         inner.state.is_read_pending = read.is_pending();
+        if new > 0 {
+            inner.count_read(new);
+        }
         read
     }
 }
@@ -204,7 +234,7 @@ impl AsyncWrite for CoalescedIo {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// The buffer is sent after the poll in which this is called.
+    /// The buffer is sent at the end of the turn.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -235,7 +265,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (CoalescedIo::new(Either::Left(server)), client)
+        (CoalescedIo::new(Either::Left(server), Arc::default()), client)
     }
 
     async fn ok(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -270,12 +300,11 @@ mod tests {
         io.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         io.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").await.unwrap();
         assert_eq!((io.state().sent, io.state().is_sending), (0, true));
-        io.replace_last_response(b"HTTP/1.1 200 OK\r\n\r\n");
         io.send().await.unwrap();
-        assert_eq!((io.state().sent, io.state().is_sending), (38, false));
-        let mut received = [0; 38];
+        assert_eq!((io.state().sent, io.state().is_sending), (45, false));
+        let mut received = [0; 45];
         client.read_exact(&mut received).await.unwrap();
-        assert_eq!(received[..], b"HTTP/1.1 200 OK\r\n\r\n".repeat(2));
+        assert_eq!(received[..], *b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\n");
         assert!(!io.set_connection_close(), "it was sent");
     }
 
@@ -286,6 +315,26 @@ mod tests {
         io.unread(b"hello ");
         let mut received = [0; 11];
         io.read_exact(&mut received).await.unwrap();
-        assert_eq!((&received[..], io.first_bytes()), (&b"hello world"[..], b"world".to_vec()));
+        assert_eq!(received[..], *b"hello world");
+    }
+
+    #[tokio::test]
+    async fn counts_bytes_of_unfinished_requests() {
+        let (io, _client) = pair().await;
+        let activity = Arc::clone(&io.inner().activity);
+        let receive = |length| {
+            io.inner().count_read(length);
+            io.state().unfinished
+        };
+        assert_eq!((io.state().unfinished, receive(100), receive(50)), (0, 100, 150));
+        activity.answer_request();
+        assert_eq!((io.state().has_begun_request, io.state().unfinished), (false, 0));
+        // The read before the answer may hold the beginning of the next request.
+        assert_eq!(receive(7), 57);
+        activity.answer_request();
+        assert_eq!(receive(10_000), 10_007);
+        assert!(io.state().has_begun_request);
+        activity.answer_request();
+        assert_eq!((io.state().has_begun_request, io.state().unfinished), (false, 10_000));
     }
 }

@@ -12,26 +12,29 @@
 //! | --- | --- | --- |
 //! | handshake | TLS done, or no TLS | serving |
 //! | handshake | failed, timed out, or shutdown and [`SHUTDOWN_GRACE`] passed | dropped |
-//! | serving | hyper is done, fails, or cannot parse; a write fails; no progress | closing |
+//! | serving | hyper is done, fails, or cannot parse; a write fails; eviction by the sweep or the buffer limit | closing |
 //! | serving | shutdown | draining |
 //! | draining | as serving | closing |
 //! | draining | idle, and a buffered response can announce the end | closing |
 //! | draining | idle for [`SHUTDOWN_GRACE`] | closing |
 //! | closing | responses sent and input drained, or timeout | closed |
+//!
+//! Serving is a sequence of turns (`turn.rs`). A turn polls hyper until all requests that arrived are answered, or the
+//! turn's budget is spent, or [`MAX_BATCH`] is buffered. Then the responses are sent together.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use brokers::MAX_DISCARDED_BODY;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -39,24 +42,30 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Accepted;
-use super::coalesce::CoalescedIo;
+use super::activity::{Activity, Eviction, Stall};
+use super::buffer_limit::{BufferLimit, UnfinishedRequest};
+use super::coalesce::{CoalescedIo, IoState};
 use super::drain::{IdleGrace, SHUTDOWN_GRACE};
-use super::progress_timeout::{ProgressTimeout, RequestCounter, Stall};
+use super::turn::{self, Turn};
 use crate::config::Limits;
-use crate::decision::Evaluator;
+use crate::decision::{CallCost, Evaluator};
 use crate::http::{AuthService, ResponseBody};
 use crate::security::{MaybeTlsStream, ServerTls};
-
-/// Idle time between two requests. EMQX reconnects needlessly if it is below 15 s.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Maximum size of a request head, in bytes. A request target has at most 65,534.
 const MAX_HEAD: usize = 128 << 10;
 
+/// Buffered responses, in bytes, that end a turn: its requests are answered, and its client can read meanwhile.
+const MAX_BATCH: usize = 8 << 10;
+
+/// Polls of hyper in one turn. It answers up to 16 requests in each.
+const MAX_POLLS: u32 = turn::MAX_REQUESTS / 16;
+
 /// Context that the connections of all workers share.
 pub(super) struct ConnContext<E> {
-    pub(super) service: Arc<AuthService<E>>,
+    pub(super) service: AuthService<E>,
     pub(super) limits: Limits,
+    pub(super) buffer_limit: BufferLimit,
     pub(super) shutdown: CancellationToken,
     /// Absent: connections are plain TCP.
     pub(super) tls: Option<ServerTls>,
@@ -68,15 +77,24 @@ enum CloseReason {
     /// The client closed it, or the gate after a last response.
     Complete,
     /// The client sent something that is not HTTP, or a head that is too long.
-    ParseError,
+    ParseError {
+        /// Whether it is a head that is too long. hyper still holds all that it has read of it.
+        is_too_long: bool,
+    },
     /// The client broke it off.
     PeerError,
-    /// The client made no progress.
-    TimedOut(Stall),
+    /// The client was idle for too long.
+    Idle,
+    /// The client made no progress, or its requests take too much memory.
+    Evicted(Option<Stall>),
 }
 
 /// Serves one connection until it ends. After the shutdown signal, until the requests in flight are answered.
-pub(super) async fn serve<E: Evaluator>(context: Arc<ConnContext<E>>, Accepted { stream, permit }: Accepted) {
+pub(super) async fn serve<E: Evaluator>(
+    context: Arc<ConnContext<E>>,
+    Accepted { stream, permit }: Accepted,
+    activity: Arc<Activity>,
+) {
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "cannot take over connection"),
@@ -85,26 +103,18 @@ pub(super) async fn serve<E: Evaluator>(context: Arc<ConnContext<E>>, Accepted {
     let _ = stream.set_nodelay(true);
     let Some(stream) = handshake(&context, stream).await else { return };
 
-    let requests = Arc::new(RequestCounter::default());
-    let service = {
-        let (service, requests) = (Arc::clone(&context.service), Arc::clone(&requests));
-        service_fn(move |request: Request<Incoming>| {
-            let (service, requests) = (Arc::clone(&service), Arc::clone(&requests));
-            async move {
-                requests.start();
-                let response = service.handle(request).await;
-                requests.answer();
-                response
-            }
-        })
-    };
-    let mut connection = Connection::new(stream, &service, requests, &context.limits);
+    let turn = Turn::new(Instant::now());
+    let requests = Requests { service: &context.service, activity: &activity, turn: &turn, cost: &CallCost::default() };
+    let service = service_fn(|request| requests.answer(request));
+    let unfinished = context.buffer_limit.connection(Arc::clone(&activity));
+    let mut connection = Connection::new(stream, &service, Arc::clone(&activity), &turn, unfinished, &context.limits);
     // After the signal, yield once, so that data already in the socket buffer is read before idle connections close.
     let mut shutdown = pin!(async {
         context.shutdown.cancelled().await;
         yield_now().await;
     });
     let reason = poll_fn(|cx| {
+        activity.set_task(cx.waker());
         if !connection.is_draining && shutdown.as_mut().poll(cx).is_ready() {
             connection.is_draining = true;
         }
@@ -113,6 +123,24 @@ pub(super) async fn serve<E: Evaluator>(context: Arc<ConnContext<E>>, Accepted {
     .await;
     connection.close(&reason, &context.service, &context.limits, shutdown).await;
     drop(permit);
+}
+
+/// Answers the requests of one connection, in turns.
+struct Requests<'a, E> {
+    service: &'a AuthService<E>,
+    activity: &'a Activity,
+    turn: &'a Turn,
+    cost: &'a CallCost,
+}
+
+impl<E: Evaluator> Requests<'_, E> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+        self.turn.next_request().await;
+        self.activity.start_request();
+        let response = self.service.handle(request, self.cost).await;
+        self.activity.answer_request();
+        response
+    }
 }
 
 /// Runs the TLS handshake. During shutdown a pending handshake is dropped after the same grace period as an idle
@@ -138,8 +166,9 @@ where
     service: &'a S,
     http: http1::Connection<TokioIo<CoalescedIo>, &'a S>,
     io: CoalescedIo,
-    requests: Arc<RequestCounter>,
-    progress: ProgressTimeout,
+    activity: Arc<Activity>,
+    turn: &'a Turn,
+    unfinished: UnfinishedRequest,
     idle_grace: IdleGrace,
     is_draining: bool,
     /// Whether the last response announced the end of the connection.
@@ -152,22 +181,30 @@ trait AnswerRequests: Service<Request<Incoming>, Response = Response<ResponseBod
 impl<S> AnswerRequests for S where S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible> {}
 
 impl<'a, S: AnswerRequests> Connection<'a, S> {
-    fn new(stream: MaybeTlsStream, service: &'a S, requests: Arc<RequestCounter>, limits: &Limits) -> Self {
+    fn new(
+        stream: MaybeTlsStream,
+        service: &'a S,
+        activity: Arc<Activity>,
+        turn: &'a Turn,
+        unfinished: UnfinishedRequest,
+        limits: &Limits,
+    ) -> Self {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_TIMEOUT)
+            // The sweep ends idle connections.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             // Clients may half-close after the last request; keep writing responses.
             .half_close(true);
-        let io = CoalescedIo::new(stream);
+        let io = CoalescedIo::new(stream, Arc::clone(&activity));
         Self {
             http: builder.serve_connection(TokioIo::new(io.clone()), service),
             builder,
             service,
             io,
-            requests,
-            progress: ProgressTimeout::new(limits.request_timeout),
+            activity,
+            turn,
+            unfinished,
             idle_grace: IdleGrace::new(limits.drain_timeout),
             is_draining: false,
             sent_connection_close: false,
@@ -176,7 +213,7 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
 
     /// Polls in the states serving and draining. Ready when the connection enters closing.
     fn poll(&mut self, cx: &mut Context) -> Poll<CloseReason> {
-        let mut served = Pin::new(&mut self.http).poll(cx);
+        let mut served = self.poll_turn(cx);
         if self.is_draining && served.is_pending() && self.is_idle() {
             if self.poll_drained(cx).is_ready() {
                 return Poll::Ready(CloseReason::Complete);
@@ -185,7 +222,8 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
         }
         if matches!(&served, Poll::Ready(Err(error)) if error.is_parse()) {
             // hyper's response is still in the buffer: it may be replaced.
-            return Poll::Ready(CloseReason::ParseError);
+            let is_too_long = matches!(&served, Poll::Ready(Err(error)) if error.is_parse_too_large());
+            return Poll::Ready(CloseReason::ParseError { is_too_long });
         }
         if matches!(self.io.poll_send(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(CloseReason::PeerError);
@@ -193,13 +231,53 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
         match served {
             Poll::Ready(Ok(())) => Poll::Ready(CloseReason::Complete),
             Poll::Ready(Err(_)) => Poll::Ready(CloseReason::PeerError),
-            Poll::Pending => self.progress.poll_timeout(cx, self.io.state(), &self.requests).map(CloseReason::TimedOut),
+            Poll::Pending => self.poll_eviction(),
+        }
+    }
+
+    /// Polls hyper until it has answered every request that arrived, or the turn ends.
+    fn poll_turn(&mut self, cx: &mut Context) -> Poll<hyper::Result<()>> {
+        for _ in 1..MAX_POLLS {
+            let served = Pin::new(&mut self.http).poll(cx);
+            let io = self.io.state();
+            // hyper pauses by itself after 16 requests, and has asked to be polled again.
+            let is_paused = self.activity.is_idle() && !io.is_idle() && !self.turn.is_over();
+            if served.is_ready() || !is_paused || io.buffered >= MAX_BATCH {
+                return served;
+            }
+        }
+        Pin::new(&mut self.http).poll(cx)
+    }
+
+    /// Tells the sweep and the buffer limit what the connection waits for. Ready if one of them has evicted it.
+    fn poll_eviction(&mut self) -> Poll<CloseReason> {
+        let io = self.io.state();
+        let stall = self.stall(io);
+        if io.is_idle() {
+            self.turn.end();
+        }
+        self.unfinished.set(if self.activity.is_idle() && !io.is_read_pending { 0 } else { io.unfinished });
+        self.activity.set_stall(stall);
+        match self.activity.eviction() {
+            None => Poll::Pending,
+            Some(Eviction::TimedOut) if matches!(stall, Some(Stall::Idle(_))) => Poll::Ready(CloseReason::Idle),
+            Some(_) => Poll::Ready(CloseReason::Evicted(stall)),
+        }
+    }
+
+    /// What the connection waits for. The body of a request has a timeout of its own.
+    fn stall(&self, io: IoState) -> Option<Stall> {
+        match self.activity.started() {
+            _ if io.is_sending => Some(Stall::WritingResponse(io.sent)),
+            _ if !self.activity.is_idle() || !io.is_read_pending => None,
+            requests if io.has_begun_request => Some(Stall::ReadingHead(requests)),
+            requests => Some(Stall::Idle(requests)),
         }
     }
 
     /// Whether every request that arrived was answered.
     fn is_idle(&self) -> bool {
-        self.requests.is_idle() && self.io.state().is_idle()
+        self.activity.is_idle() && self.io.state().is_idle()
     }
 
     /// Ready when an idle connection may close: its last response announces it, or its grace period is over. The latter
@@ -224,23 +302,21 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
         limits: &Limits,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) {
-        if matches!(reason, CloseReason::ParseError) {
+        if let CloseReason::ParseError { is_too_long } = reason {
             let head = self.http.into_parts().read_buf;
-            if let Some(response) = service.unparsable_response(&head, &self.io.first_bytes()) {
-                self.io.replace_last_response(&response);
-            }
+            self.io.replace_parse_error(&service.unreadable_response(is_too_long.then_some(&head)));
         }
         let (io, max_bytes) = (self.io, MAX_DISCARDED_BODY as u64);
         let closing = async {
-            if !matches!(reason, CloseReason::TimedOut(Stall::WritingResponse(_))) {
+            if !matches!(reason, CloseReason::Evicted(Some(Stall::WritingResponse(_)))) {
                 let _ = io.send().await;
             }
             match reason {
                 CloseReason::Complete if self.sent_connection_close => {
                     io.shutdown_and_drain(max_bytes, sleep(SHUTDOWN_GRACE)).await;
                 }
-                CloseReason::Complete => drop(io.shutdown().await),
-                CloseReason::ParseError => {
+                CloseReason::Complete | CloseReason::Idle => drop(io.shutdown().await),
+                CloseReason::ParseError { .. } => {
                     // While draining, the shutdown future is complete and must not be polled again.
                     let shutdown = async {
                         if !self.is_draining {
@@ -249,11 +325,11 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
                     };
                     io.shutdown_and_drain(max_bytes, shutdown).await;
                 }
-                CloseReason::PeerError | CloseReason::TimedOut(_) => {}
+                CloseReason::PeerError | CloseReason::Evicted(..) => {}
             }
         };
         let is_closed = timeout(limits.request_timeout.min(limits.drain_timeout), closing).await.is_ok();
-        if !is_closed || !matches!(reason, CloseReason::Complete) {
+        if !is_closed || !matches!(reason, CloseReason::Complete | CloseReason::Idle) {
             tracing::debug!(?reason, is_closed, "connection broken");
         }
     }

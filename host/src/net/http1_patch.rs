@@ -2,6 +2,9 @@
 
 use bytes::BytesMut;
 
+/// The beginning of every response.
+const VERSION: &[u8] = b"HTTP/1.";
+
 /// Length of `HTTP/1.1 `, which precedes the status.
 const STATUS_AT: usize = 9;
 
@@ -19,14 +22,22 @@ pub(super) fn insert_connection_close(buffer: &mut BytesMut, response_at: usize)
     true
 }
 
-/// Replaces the last response in the buffer if its status is 4xx. Otherwise the buffer stays as it is.
-pub(super) fn replace_last_client_error(buffer: &mut BytesMut, response: &[u8]) {
-    let version = b"HTTP/1.";
-    let Some(at) = buffer.windows(version.len()).rposition(|bytes| bytes == version) else { return };
-    if buffer.get(at + STATUS_AT) == Some(&b'4') {
+/// Adds the response to a head that hyper could not read. Replaces hyper's own, if there is one: a status 4xx without a
+/// body. Every response of the gate with such a status has a body.
+pub(super) fn replace_parse_error(buffer: &mut BytesMut, response: &[u8]) {
+    if let Some(at) = parse_error_at(buffer) {
         buffer.truncate(at);
-        buffer.extend_from_slice(response);
     }
+    buffer.extend_from_slice(response);
+}
+
+/// Where hyper's response to an unreadable head begins. hyper sends none if the bytes look like HTTP/2.
+fn parse_error_at(buffer: &[u8]) -> Option<usize> {
+    let head = buffer.strip_suffix(b"\r\n\r\n")?;
+    let at = head.windows(VERSION.len()).rposition(|bytes| bytes == VERSION)?;
+    let head = str::from_utf8(head.get(at..)?).ok()?;
+    let has_no_body = head.split("\r\n").any(|line| line.eq_ignore_ascii_case("content-length: 0"));
+    (has_no_body && head.as_bytes().get(STATUS_AT) == Some(&b'4')).then_some(at)
 }
 
 #[cfg(test)]
@@ -54,16 +65,21 @@ mod tests {
     }
 
     #[test]
-    fn replaces_a_client_error_and_nothing_else() {
-        let error = "HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n";
+    fn replaces_the_response_to_an_unreadable_head_and_nothing_else() {
+        let error = "HTTP/1.1 431 Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        let denied = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 4\r\nconnection: close\r\n\r\n\r\n\r\n";
+        let head_only = "HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n";
         for (before, after) in [
             (format!("{OK}{error}"), format!("{OK}new")),
             (error.to_owned(), "new".to_owned()),
-            (OK.to_owned(), OK.to_owned()),
-            (String::new(), String::new()),
+            (format!("{error}{OK}"), format!("{error}{OK}new")),
+            (denied.to_owned(), format!("{denied}new")),
+            (head_only.to_owned(), format!("{head_only}new")),
+            (OK.to_owned(), format!("{OK}new")),
+            (String::new(), "new".to_owned()),
         ] {
             let mut buffer = BytesMut::from(before.as_str());
-            replace_last_client_error(&mut buffer, b"new");
+            replace_parse_error(&mut buffer, b"new");
             assert_eq!(buffer, after);
         }
     }

@@ -1,11 +1,14 @@
 //! Connections of brokers: listen, accept, distribute to workers, serve, drain.
 
 pub(crate) mod accept;
+mod activity;
+pub(crate) mod buffer_limit;
 mod coalesce;
 mod connection;
 mod drain;
 pub(crate) mod heartbeat;
 mod http1_patch;
 pub(crate) mod listen;
-mod progress_timeout;
+mod sweep;
+mod turn;
 pub(crate) mod worker;

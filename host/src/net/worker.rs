@@ -2,22 +2,31 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Accepted, Acceptor};
+use super::activity::Activity;
+use super::buffer_limit::BufferLimit;
 use super::connection::{self, ConnContext};
 use super::heartbeat::HeartbeatMonitor;
+use super::sweep::{SWEEP_INTERVAL, Sweep};
 use crate::config::Limits;
 use crate::decision::{Evaluator, MAX_BLOCKING_THREADS};
 use crate::http::AuthService;
 use crate::security::ServerTls;
+
+/// Tasks that a worker polls before it looks at sockets and timers again. A task takes up to a millisecond, a turn of a
+/// busy connection. tokio's default is 61.
+const EVENT_INTERVAL: u32 = 16;
 
 /// The worker threads.
 ///
@@ -37,16 +46,18 @@ impl Workers {
     pub(crate) fn start(
         service: AuthService<impl Evaluator>,
         limits: Limits,
+        buffer_limit: BufferLimit,
         tls: Option<ServerTls>,
         shutdown: CancellationToken,
         monitor: &HeartbeatMonitor,
     ) -> io::Result<Self> {
-        let context = ConnContext { service: Arc::new(service), limits, shutdown: shutdown.clone(), tls };
+        let context = ConnContext { service, limits, buffer_limit, shutdown: shutdown.clone(), tls };
         let context = Arc::new(context);
         let mut workers = Self { senders: Vec::new(), threads: Vec::new(), shutdown };
         for (index, heartbeat) in monitor.heartbeats().enumerate() {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
+                .event_interval(EVENT_INTERVAL)
                 .max_blocking_threads(MAX_BLOCKING_THREADS)
                 .build()?;
             let context = Arc::clone(&context);
@@ -110,17 +121,30 @@ async fn serve_connections<E: Evaluator>(
     mut connections: mpsc::UnboundedReceiver<Accepted>,
 ) {
     let mut serving = JoinSet::new();
-    loop {
+    let mut sweep = Sweep::default();
+    let mut ticks = interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_accepting = true;
+    let mut drain = pin!(async {
+        context.shutdown.cancelled().await;
+        sleep(context.limits.drain_timeout).await;
+    });
+    while is_accepting || !serving.is_empty() {
         tokio::select! {
-            connection = connections.recv() => match connection {
-                Some(connection) => drop(serving.spawn(connection::serve(Arc::clone(&context), connection))),
-                None => break,
+            connection = connections.recv(), if is_accepting => match connection {
+                Some(connection) => {
+                    let activity = Arc::<Activity>::default();
+                    sweep.add(&activity, Instant::now());
+                    serving.spawn(connection::serve(Arc::clone(&context), connection, activity));
+                }
+                None => is_accepting = false,
             },
             Some(_) = serving.join_next() => {}
+            _ = ticks.tick(), if !serving.is_empty() => sweep.sweep(Instant::now(), &context.limits),
+            () = &mut drain => {
+                tracing::warn!(connections = serving.len(), "drain timeout: closing open connections");
+                return;
+            }
         }
-    }
-    let all_ended = async { while serving.join_next().await.is_some() {} };
-    if timeout(context.limits.drain_timeout, all_ended).await.is_err() {
-        tracing::warn!(connections = serving.len(), "drain timeout: closing open connections");
     }
 }

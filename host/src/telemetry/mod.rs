@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
-use brokers::{ConfigWarning, Permission, RequestError, Route};
+use brokers::{ConfigWarning, RequestError, Route};
 use mqtt_gate_engine::util::sanitize;
 
 use crate::decision::{Decision, DecisionCode, Operation};
@@ -48,11 +48,8 @@ impl Telemetry {
             traces.record(decision);
         }
         log_decision(decision);
-        if decision.operation == Operation::Authorize
-            && decision.code == DecisionCode::Ignore
-            && let Some(warning) = decision.route.fallback_warning(Permission::Ignore)
-        {
-            self.warnings.record_warning(decision.route, &warning, decision.at);
+        if let Some(warning) = &decision.warning {
+            self.warnings.record_warning(decision.route, warning, decision.at);
         }
     }
 
@@ -117,12 +114,13 @@ pub(crate) mod tests {
             route: Route::EmqxAuth,
             client_id: "c".to_owned(),
             code,
-            policy: PolicyRef { digest: Digest::of(b"policy"), generation: 3 },
+            policy: PolicyRef { digest: Digest::of(b"policy"), generation: 3, authorizer: brokers::Authorizer::Absent },
             key_id: None,
             error: None,
             at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
             duration: Duration::from_nanos(3_200),
             outcome: Outcome::Deny,
+            warning: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The policy that the adapter is composed with.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use brokers::{
-    Access, Action, AuthorizeRequest, Credentials, Grant, Permission, PolicyCall, UnsupportedGrant, Verdict,
+    Access, Action, AuthorizeRequest, Authorizer, Credentials, Grant, Permission, PolicyCall, UnsupportedGrant, Verdict,
 };
 
 use crate::bindings::mqtt_gate::auth::{authenticator, authorizer};
@@ -37,6 +38,22 @@ impl PolicyCall for ImportedPolicy {
             request.topic = access.topic;
             authorizer::authorize(&request).map(Into::into).map_err(|_| NoVerdict)
         }))
+    }
+
+    /// Asks the policy about no topic: the authorizer that stands in for a missing one answers *ignore* to everything.
+    fn authorizer(&self) -> Authorizer {
+        static AUTHORIZER: OnceLock<Authorizer> = OnceLock::new();
+        *AUTHORIZER.get_or_init(|| {
+            let request = authorizer::Request {
+                client_id: String::new(),
+                username: None,
+                peer_host: None,
+                action: authorizer::Action::Subscribe,
+                topic: String::new(),
+                attributes: Vec::new(),
+            };
+            Authorizer::exported(!matches!(authorizer::authorize(&request), Ok(authorizer::Permission::Ignore)))
+        })
     }
 
     fn now(&self) -> u64 {

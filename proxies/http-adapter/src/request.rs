@@ -2,7 +2,7 @@
 
 use brokers::{
     DEFAULT_MAX_BODY, HttpRequest, HttpResponse, MAX_DISCARDED_BODY, PolicyCall, RequestError, RequestHead,
-    RequestKind, header_text, respond, split_target,
+    RequestKind, Routes, header_text, respond, split_target,
 };
 
 use crate::bindings::wasi::http::types::{IncomingBody, IncomingRequest, Method};
@@ -42,7 +42,7 @@ impl ReceivedRequest {
         let has_body = !self.body.as_ref().is_ok_and(Vec::is_empty);
         let head = RequestHead { method: &self.method, path, has_query: query.is_some(), has_body };
         let request = HttpRequest {
-            kind: RequestKind::of(&head, self.headers.iter().map(|(name, _)| name.as_str())),
+            kind: RequestKind::of(&head, self.headers.iter().map(|(name, _)| name.as_str()), &Routes::default()),
             method: &self.method,
             query,
             header: &|name| self.header(name),

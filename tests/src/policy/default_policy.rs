@@ -89,7 +89,7 @@ fn emqx_can_express_every_topic_template_of_the_default_policy() {
             access: brokers::Access::Only { publish: Vec::new(), subscribe },
             ..brokers::Grant::default()
         };
-        let reply = brokers::Route::EmqxAuth.allow_login(&grant, 0);
+        let reply = brokers::Route::EmqxAuth.allow_login(&grant, brokers::Authorizer::Present, 0);
         assert_eq!(settings.is_ok(), reply.is_ok(), "{template}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use brokers::{Outcome, Route};
+use brokers::{Outcome, Routes};
 use serde_json::json;
 
 use crate::support::composition::Composition;
@@ -150,7 +150,8 @@ pub(super) async fn rejected_key_denies_every_request(runtime: Runtime, key: Opt
     for request in broker_requests(&Device::signed_with(key.unwrap_or_default())) {
         let response = host.request(&request).await;
         let target = String::from_utf8_lossy(&request).split([' ', '?']).nth(1).unwrap().to_owned();
-        let denials = [Outcome::Error, Outcome::Deny].map(|outcome| Route::of(&target).unwrap().render(outcome));
+        let denials =
+            [Outcome::Error, Outcome::Deny].map(|outcome| Routes::default().find(&target).unwrap().render(outcome));
         let is_denial = denials.iter().any(|reply| (reply.status, &*reply.body) == (response.status, response.text()));
         assert!(is_denial, "{target}: {} {}", response.status, response.text());
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use brokers::Route;
+use brokers::{Authorizer, Route};
 use clap::Args;
 use mqtt_gate::DEFAULT_POLICY;
 use mqtt_gate::decision::convert;
@@ -70,15 +70,17 @@ fn evaluate(policy: &Policy, credentials: &Credentials) -> EvalReport {
     };
     let (verdict, first) = call();
     let second = verdict.is_ok().then(|| call().1);
-    let verdict = verdict.map_err(Failure::from).and_then(check_grant);
+    let verdict = verdict
+        .map_err(Failure::from)
+        .and_then(|verdict| check_grant(verdict, Authorizer::exported(policy.has_authorizer())));
     EvalReport::new(policy.into(), verdict, Durations::new(first, second))
 }
 
 /// Rejects a grant that EMQX cannot be told, like a gate does.
-fn check_grant(verdict: Verdict) -> Result<Verdict, Failure> {
+fn check_grant(verdict: Verdict, authorizer: Authorizer) -> Result<Verdict, Failure> {
     if let Verdict::Allow(grant) = &verdict {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Route::MqttAuth.allow_login(&convert::grant(grant.clone()), now)?;
+        Route::MqttAuth.allow_login(&convert::grant(grant.clone()), authorizer, now)?;
     }
     Ok(verdict)
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use auth_core::Settings;
-use brokers::{HttpRequest, HttpResponse, MAX_DISCARDED_BODY, RequestError, RequestHead, RequestKind};
+use brokers::{HttpRequest, HttpResponse, MAX_DISCARDED_BODY, RequestError, RequestHead, RequestKind, Routes};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -120,7 +120,7 @@ impl HttpContext for HttpStream {
         let (path, query) = brokers::split_target(header_str(&headers, ":path").unwrap_or_default());
         let method = header_str(&headers, ":method").unwrap_or_default();
         let head = RequestHead { method, path, has_query: query.is_some(), has_body: !is_complete };
-        let kind = RequestKind::of(&head, headers.iter().map(|(name, _)| name.as_str()));
+        let kind = RequestKind::of(&head, headers.iter().map(|(name, _)| name.as_str()), &Routes::default());
         self.head = Some(Head { headers, kind });
         if is_complete {
             self.respond(Ok(b""));

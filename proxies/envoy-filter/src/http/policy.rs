@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use auth_core::{DenyReason, Settings, UnixTime};
 use brokers::{
-    Access, Action, AuthorizeRequest, Credentials, Event, Grant, Permission, PolicyCall, UnsupportedGrant, Verdict,
+    Access, Action, AuthorizeRequest, Authorizer, Credentials, Event, Grant, Permission, PolicyCall, UnsupportedGrant,
+    Verdict,
 };
 
 /// An event for the operator's log.
@@ -57,6 +58,10 @@ impl PolicyCall for LinkedPolicy<'_> {
                 auth_core::Permission::Ignore => Permission::Ignore,
             }
         })))
+    }
+
+    fn authorizer(&self) -> Authorizer {
+        Authorizer::Present
     }
 
     fn now(&self) -> u64 {

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 
 use auth_core::signature::Key;
-use brokers::{CORS_HEADERS, HttpRequest, HttpResponse, RequestError, RequestHead, RequestKind};
+use brokers::{CORS_HEADERS, HttpRequest, HttpResponse, RequestError, RequestHead, RequestKind, Routes};
 
 use super::*;
 
@@ -26,7 +26,7 @@ impl TestRequest<'_> {
         let (path, query) = brokers::split_target(self.target);
         let has_body = self.body != Ok("");
         let head = RequestHead { method: self.method, path, has_query: query.is_some(), has_body };
-        let kind = RequestKind::of(&head, self.headers.iter().map(|(name, _)| *name));
+        let kind = RequestKind::of(&head, self.headers.iter().map(|(name, _)| *name), &Routes::default());
         let header = |name: &str| self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let body = self.body.clone().map(str::as_bytes);
         let reported = RefCell::new(Vec::new());

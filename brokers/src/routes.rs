@@ -1,0 +1,135 @@
+//! The kinds of brokers, and the routes that a gate has for them.
+
+use serde::Deserialize;
+
+use crate::dialect::Dialect;
+use crate::route::Route;
+
+/// A kind of broker or proxy that asks a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BrokerKind {
+    /// EMQX 5 and 6.
+    Emqx,
+    /// rmqtt, which asks as EMQX does.
+    Rmqtt,
+    /// NanoMQ.
+    Nanomq,
+    /// amqtt.
+    Amqtt,
+    /// A proxy that reads the status, such as Envoy with `ext_authz`.
+    Envoy,
+    /// RabbitMQ with its MQTT plugin.
+    Rabbitmq,
+    /// mosquitto with mosquitto-go-auth.
+    MosquittoGoAuth,
+    /// VerneMQ.
+    Vernemq,
+}
+
+impl BrokerKind {
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::Emqx | Self::Rmqtt => Dialect::Emqx,
+            Self::Nanomq | Self::Amqtt | Self::Envoy => Dialect::HttpStatus,
+            Self::Rabbitmq => Dialect::Rabbitmq,
+            Self::MosquittoGoAuth => Dialect::Mosquitto,
+            Self::Vernemq => Dialect::Vernemq,
+        }
+    }
+}
+
+/// The route on which a client of this dialect logs in.
+const fn login_route(dialect: Dialect) -> Route {
+    match dialect {
+        Dialect::HttpStatus => Route::MqttAuth,
+        Dialect::Emqx => Route::EmqxAuth,
+        Dialect::Rabbitmq => Route::RabbitmqUser,
+        Dialect::Mosquitto => Route::MosquittoUser,
+        Dialect::Vernemq => Route::Vernemq,
+    }
+}
+
+/// The routes of a gate. By default all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Routes {
+    /// `None`: brokers of every kind may ask.
+    dialects: Option<Dialects>,
+}
+
+/// The dialects of the brokers that ask.
+#[derive(Clone, Copy, Debug)]
+struct Dialects {
+    first: Dialect,
+    /// Whether each route exists, by its place in [`Route::ALL`].
+    routes: [bool; Route::ALL.len()],
+    is_only_one: bool,
+}
+
+impl Routes {
+    /// The routes for brokers of these kinds. All routes if none is named.
+    #[must_use]
+    pub fn for_kinds(kinds: &[BrokerKind]) -> Self {
+        let is_asked = |dialect| kinds.iter().any(|kind| kind.dialect() == dialect);
+        let dialects = kinds.first().map(|kind| Dialects {
+            first: kind.dialect(),
+            routes: Route::ALL.map(|route| is_asked(route.dialect())),
+            is_only_one: kinds.iter().all(|other| other.dialect() == kind.dialect()),
+        });
+        Self { dialects }
+    }
+
+    /// The route of a path. `None` if the path is not a route, or if no named broker uses it.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Route> {
+        self.iter().find(|route| route.path() == path)
+    }
+
+    /// The route as which every request is refused that belongs to none: the login of the only dialect.
+    ///
+    /// `None` if brokers of several dialects ask. No reply is a denial for all of them: NanoMQ admits a client on any
+    /// status 200, and EMQX takes any other status for *ignore*. So such a request gets a status 4xx, which no broker
+    /// reads as *allow*.
+    #[must_use]
+    pub fn fallback(&self) -> Option<Route> {
+        self.dialects.filter(|dialects| dialects.is_only_one).map(|dialects| login_route(dialects.first))
+    }
+
+    /// The routes, in the order of [`Route::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = Route> {
+        let routes = self.dialects.map_or([true; Route::ALL.len()], |dialects| dialects.routes);
+        Route::ALL.into_iter().zip(routes).filter_map(|(route, exists)| exists.then_some(route))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_of_unnamed_kinds_do_not_exist() {
+        let routes = Routes::for_kinds(&[BrokerKind::Rmqtt, BrokerKind::Vernemq]);
+        assert_eq!(routes.iter().collect::<Vec<_>>(), [Route::EmqxAuth, Route::EmqxAcl, Route::Vernemq]);
+        assert_eq!((routes.find("/emqx/acl"), routes.find("/mqtt/auth")), (Some(Route::EmqxAcl), None));
+        assert_eq!(Routes::default().iter().collect::<Vec<_>>(), Route::ALL);
+        assert_eq!(Routes::for_kinds(&[]).iter().count(), Route::ALL.len());
+    }
+
+    #[test]
+    fn only_one_dialect_has_a_fallback() {
+        use BrokerKind::{Amqtt, Emqx, Envoy, MosquittoGoAuth, Nanomq, Rabbitmq, Rmqtt, Vernemq};
+        for (kinds, fallback) in [
+            (&[][..], None),
+            (&[Emqx], Some(Route::EmqxAuth)),
+            (&[Emqx, Rmqtt, Emqx], Some(Route::EmqxAuth)),
+            (&[Nanomq, Amqtt, Envoy], Some(Route::MqttAuth)),
+            (&[Rabbitmq], Some(Route::RabbitmqUser)),
+            (&[MosquittoGoAuth], Some(Route::MosquittoUser)),
+            (&[Vernemq], Some(Route::Vernemq)),
+            (&[Emqx, Nanomq], None),
+            (&[Nanomq, Emqx], None),
+        ] {
+            assert_eq!(Routes::for_kinds(kinds).fallback(), fallback, "{kinds:?}");
+        }
+    }
+}
