@@ -79,6 +79,7 @@ fn key() -> String {
 fn misbehave(how: &str) -> Result<Grant, String> {
     let mut grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
     match how {
+        "busy" => work_for_milliseconds(),
         "loop" => loop_forever(),
         "trap" => trap(),
         "hog" => exhaust_memory(),
@@ -111,6 +112,14 @@ fn misbehave(how: &str) -> Result<Grant, String> {
 /// Grants publishing to one filter, valid or not.
 fn only(filter: &str) -> Access {
     Access::Only(Topics { publish: vec![filter.to_owned()], subscribe: Vec::new() })
+}
+
+/// Takes some milliseconds on any machine.
+#[inline(never)]
+fn work_for_milliseconds() {
+    for number in 0..5_000_000_u32 {
+        black_box(number);
+    }
 }
 
 #[inline(never)]

@@ -4,4 +4,5 @@ mod cors;
 mod login;
 mod malformed;
 mod methods;
+mod sequences;
 mod status_page;

@@ -2,19 +2,24 @@
 
 use std::num::NonZero;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::child::{GateProcess, write_config};
 use crate::support::device::Device;
 use crate::support::http::{Connection, get};
-use crate::support::in_process::{AUTH_CORE, Gate};
+use crate::support::in_process::{AUTH_CORE, EMQX, Gate};
 use crate::support::poll_until;
 
 async fn gate_process(max_connections: usize) -> (GateProcess, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let config = write_config(directory.path(), &format!("limits.max_connections = {max_connections}\n"));
     (GateProcess::start_config(&config).await, directory)
+}
+
+/// Open connections, their limit, and those that were queued.
+fn counts(connections: &Value) -> Value {
+    json!([connections["open"], connections["limit"], connections["queued"]])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,11 +34,11 @@ async fn connection_limit_queues_excess_connections() {
         let status = Connection::open(gate.admin).await.request(&get("/status")).await.json();
         status["connections"].clone()
     };
-    assert_eq!(connections().await, json!({ "open": 2, "limit": 2, "queued": 0 }));
+    assert_eq!(counts(&connections().await), json!([2, 2, 0]));
     let mut third = Connection::open(gate.auth).await;
     third.send(&request).await;
     let queued = async || Some(connections().await).filter(|connections| connections["queued"] != 0);
-    assert_eq!(poll_until("a connection waits", queued).await, json!({ "open": 2, "limit": 2, "queued": 1 }));
+    assert_eq!(counts(&poll_until("a connection waits", queued).await), json!([2, 2, 1]));
     drop(first);
     assert_eq!(third.response().await.status, 200);
     let log = gate.stop().await;
@@ -42,8 +47,12 @@ async fn connection_limit_queues_excess_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_answers_queued_connections() {
-    let gate = Gate::start_with(AUTH_CORE, |config| config.limits.max_connections = NonZero::<usize>::MIN).await;
-    let request = Device::valid().request();
+    let gate = Gate::start_with(AUTH_CORE, |config| {
+        config.limits.max_connections = NonZero::<usize>::MIN;
+        config.broker = vec![EMQX];
+    })
+    .await;
+    let request = Device::valid().request_to("/emqx/auth");
     let mut first = Connection::open(gate.auth).await;
     assert_eq!(first.request(&request).await.status, 200);
     let mut queued = Connection::open(gate.auth).await;
@@ -62,10 +71,11 @@ async fn shutdown_rejects_queued_invalid_http_without_errors() {
     let (gate, _directory) = gate_process(1).await;
     let mut first = Connection::open(gate.auth).await;
     assert_eq!(first.request(&Device::valid().request()).await.status, 200);
+    let overlong = get(&format!("/emqx/auth?clientid={}", "x".repeat(70_000)));
     let mut queued = Vec::new();
     for _ in 0..5 {
         let mut connection = Connection::open(gate.auth).await;
-        connection.send(b"GET /emqx/auth no no\r\n\r\n").await;
+        connection.send(&overlong).await;
         queued.push(connection);
     }
     gate.terminate();

@@ -1,6 +1,8 @@
 //! Connections: limits, timeouts, pipelining, shutdown, and the sockets of a service manager.
 
 mod connection_limit;
+mod fairness;
+mod memory;
 mod pipelining;
 mod restart;
 mod shutdown;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mqtt_gate::config::Config;
+use brokers::BrokerKind;
+use mqtt_gate::config::{BrokerConfig, Config};
 use mqtt_gate::{Listeners, ServeError, Server};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +21,9 @@ pub(crate) const AUTH_CORE: &str = env!("AUTH_CORE");
 pub(crate) const LOCKDOWN: &str = env!("LOCKDOWN");
 pub(crate) const MISBEHAVING: &str = env!("MISBEHAVING");
 pub(crate) const PLAIN: &str = env!("PLAIN");
+
+/// A gate that only EMQX asks.
+pub(crate) const EMQX: BrokerConfig = BrokerConfig { kind: BrokerKind::Emqx };
 
 /// The client id that the lockdown policy allows.
 pub(crate) const OPERATOR: &str = "operator";
