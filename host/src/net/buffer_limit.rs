@@ -17,12 +17,15 @@ pub(crate) struct BufferLimit(Arc<Shared>);
 
 struct Shared {
     max: u64,
+    /// Bytes of all connections, also of those that were evicted and have not let go of them.
+    held: AtomicU64,
     unfinished: Mutex<Unfinished>,
     evicted: AtomicU64,
 }
 
 #[derive(Default)]
 struct Unfinished {
+    /// Bytes of the requests below.
     bytes: u64,
     /// By age.
     requests: BTreeMap<u64, Request>,
@@ -47,7 +50,8 @@ pub(super) struct UnfinishedRequest {
 impl BufferLimit {
     /// `max` is in bytes.
     pub(crate) fn new(max: u64) -> Self {
-        Self(Arc::new(Shared { max, unfinished: Mutex::default(), evicted: AtomicU64::new(0) }))
+        let (held, evicted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Shared { max, held, unfinished: Mutex::default(), evicted }))
     }
 
     /// Maximum, in bytes.
@@ -57,7 +61,7 @@ impl BufferLimit {
 
     /// Bytes that unfinished requests take now.
     pub(crate) fn used(&self) -> u64 {
-        self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner).bytes
+        self.0.held.load(Relaxed)
     }
 
     /// Connections that were closed because of the limit.
@@ -75,9 +79,15 @@ impl UnfinishedRequest {
     /// Sets how many bytes the unfinished request of this connection takes; 0 if it has none.
     pub(super) fn set(&mut self, bytes: u64) {
         if bytes != self.bytes {
+            self.limit.0.held.fetch_add(bytes.wrapping_sub(self.bytes), Relaxed);
             self.bytes = bytes;
             self.update();
         }
+    }
+
+    /// Whether this request has to wait until evicted connections have let go of their memory.
+    pub(super) fn must_wait(&self) -> bool {
+        self.bytes > 0 && self.limit.used() > self.limit.max()
     }
 
     fn update(&mut self) {
@@ -155,11 +165,12 @@ mod tests {
         third_request.set(30);
         assert_eq!(first.eviction(), Some(Eviction::Memory));
         assert_eq!((second.eviction(), third.eviction()), (None, None));
-        assert_eq!((limit.used(), limit.evicted()), (80, 1));
-        // What still arrives on the evicted connection does not count.
-        first_request.set(90);
+        // The others wait until its memory is free.
+        assert_eq!((limit.used(), limit.evicted()), (120, 1));
+        assert!(second_request.must_wait() && !connection(&limit).1.must_wait());
         drop(first_request);
-        assert_eq!(limit.used(), 80);
+        assert_eq!((limit.used(), limit.evicted()), (80, 1));
+        assert!(!second_request.must_wait());
     }
 
     #[test]
@@ -182,6 +193,8 @@ mod tests {
         let limit = BufferLimit::new(100);
         let (activity, mut request) = connection(&limit);
         request.set(101);
-        assert_eq!((activity.eviction(), limit.used()), (Some(Eviction::Memory), 0));
+        assert_eq!((activity.eviction(), limit.used()), (Some(Eviction::Memory), 101));
+        drop(request);
+        assert_eq!(limit.used(), 0);
     }
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::activity::Activity;
+use super::activity::{Activity, Eviction};
+use super::buffer_limit::UnfinishedRequest;
 use super::http1_patch;
 use crate::security::MaybeTlsStream;
 
@@ -41,6 +42,7 @@ struct Inner {
     was_blocked: bool,
     state: IoState,
     activity: Arc<Activity>,
+    unfinished: UnfinishedRequest,
     /// Bytes of the last read.
     last_read: u64,
     /// Requests that were answered before the last read.
@@ -62,8 +64,6 @@ pub(super) struct IoState {
     pub(super) is_sending: bool,
     /// Whether bytes arrived since the last answer.
     pub(super) has_begun_request: bool,
-    /// Bytes at most that the gate holds for a request that is not complete.
-    pub(super) unfinished: u64,
     /// Whether hyper's last read found nothing: it has taken every complete request.
     pub(super) is_read_pending: bool,
     /// Whether hyper's last write was refused: there are responses that are not buffered yet.
@@ -78,7 +78,7 @@ impl IoState {
 }
 
 impl CoalescedIo {
-    pub(super) fn new(stream: MaybeTlsStream, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(stream: MaybeTlsStream, activity: Arc<Activity>, unfinished: UnfinishedRequest) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             stream,
             unread: BytesMut::new(),
@@ -88,6 +88,7 @@ impl CoalescedIo {
             was_blocked: false,
             state: IoState::default(),
             activity,
+            unfinished,
             last_read: 0,
             answered: 0,
             since_answer: 0,
@@ -101,13 +102,18 @@ impl CoalescedIo {
             buffered: inner.unsent.len(),
             is_sending: !inner.unsent.is_empty() || inner.is_unflushed,
             has_begun_request,
-            unfinished: match has_begun_request {
-                true => inner.since_answer,
-                false if inner.last_read > MAX_UNCOUNTED => inner.last_read,
-                false => 0,
-            },
             ..inner.state
         }
+    }
+
+    /// Tells the buffer limit that nothing is kept of what arrives from now on.
+    pub(super) fn keep_nothing(&self) {
+        self.inner().unfinished.set(0);
+    }
+
+    /// Tells the buffer limit how many bytes the unfinished request takes. Call it after each step.
+    pub(super) fn count_unfinished(&self) {
+        self.inner().count_unfinished();
     }
 
     /// Gives back bytes that were read and not used. They are read again before anything else.
@@ -167,6 +173,20 @@ impl CoalescedIo {
 }
 
 impl Inner {
+    fn count_unfinished(&mut self) {
+        let bytes = self.unfinished_bytes();
+        self.unfinished.set(bytes);
+    }
+
+    /// Bytes at most that the gate holds for a request that is not complete.
+    fn unfinished_bytes(&self) -> u64 {
+        match self.activity.answered() == self.answered {
+            true => self.since_answer,
+            false if self.last_read > MAX_UNCOUNTED => self.last_read,
+            false => 0,
+        }
+    }
+
     fn count_read(&mut self, new: u64) {
         let answered = self.activity.answered();
         let before = if answered == self.answered { self.since_answer } else { self.last_read };
@@ -201,6 +221,14 @@ impl AsyncRead for CoalescedIo {
             buffer.put_slice(&inner.unread.split_to(length));
             return Poll::Ready(Ok(()));
         }
+        if inner.activity.eviction() == Some(Eviction::Memory) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if inner.unfinished.must_wait() {
+            inner.state.is_read_pending = false;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut inner.stream).poll_read(cx, buffer);
         let new = buffer.filled().get(before..).unwrap_or_default();
@@ -208,6 +236,10 @@ impl AsyncRead for CoalescedIo {
         inner.state.is_read_pending = read.is_pending();
         if new > 0 {
             inner.count_read(new);
+            // hyper reads on until it has a whole head.
+            if inner.since_answer > MAX_UNCOUNTED {
+                inner.count_unfinished();
+            }
         }
         read
     }
@@ -260,12 +292,15 @@ mod tests {
     use tokio_util::either::Either;
 
     use super::*;
+    use crate::net::buffer_limit::BufferLimit;
 
     async fn pair() -> (CoalescedIo, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (CoalescedIo::new(Either::Left(server), Arc::default()), client)
+        let activity = Arc::<Activity>::default();
+        let unfinished = BufferLimit::new(1 << 20).connection(Arc::clone(&activity));
+        (CoalescedIo::new(Either::Left(server), activity, unfinished), client)
     }
 
     async fn ok(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -324,17 +359,17 @@ mod tests {
         let activity = Arc::clone(&io.inner().activity);
         let receive = |length| {
             io.inner().count_read(length);
-            io.state().unfinished
+            io.inner().unfinished_bytes()
         };
-        assert_eq!((io.state().unfinished, receive(100), receive(50)), (0, 100, 150));
+        assert_eq!((io.inner().unfinished_bytes(), receive(100), receive(50)), (0, 100, 150));
         activity.answer_request();
-        assert_eq!((io.state().has_begun_request, io.state().unfinished), (false, 0));
+        assert_eq!((io.state().has_begun_request, io.inner().unfinished_bytes()), (false, 0));
         // The read before the answer may hold the beginning of the next request.
         assert_eq!(receive(7), 57);
         activity.answer_request();
         assert_eq!(receive(10_000), 10_007);
         assert!(io.state().has_begun_request);
         activity.answer_request();
-        assert_eq!((io.state().has_begun_request, io.state().unfinished), (false, 10_000));
+        assert_eq!((io.state().has_begun_request, io.inner().unfinished_bytes()), (false, 10_000));
     }
 }

@@ -168,7 +168,6 @@ where
     io: CoalescedIo,
     activity: Arc<Activity>,
     turn: &'a Turn,
-    unfinished: UnfinishedRequest,
     idle_grace: IdleGrace,
     is_draining: bool,
     /// Whether the last response announced the end of the connection.
@@ -196,7 +195,7 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
             .max_buf_size(MAX_HEAD)
             // Clients may half-close after the last request; keep writing responses.
             .half_close(true);
-        let io = CoalescedIo::new(stream, Arc::clone(&activity));
+        let io = CoalescedIo::new(stream, Arc::clone(&activity), unfinished);
         Self {
             http: builder.serve_connection(TokioIo::new(io.clone()), service),
             builder,
@@ -204,7 +203,6 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
             io,
             activity,
             turn,
-            unfinished,
             idle_grace: IdleGrace::new(limits.drain_timeout),
             is_draining: false,
             sent_connection_close: false,
@@ -256,7 +254,7 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
         if io.is_idle() {
             self.turn.end();
         }
-        self.unfinished.set(if self.activity.is_idle() && !io.is_read_pending { 0 } else { io.unfinished });
+        self.io.count_unfinished();
         self.activity.set_stall(stall);
         match self.activity.eviction() {
             None => Poll::Pending,
@@ -302,10 +300,12 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
         limits: &Limits,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) {
+        let head = self.http.into_parts().read_buf;
         if let CloseReason::ParseError { is_too_long } = reason {
-            let head = self.http.into_parts().read_buf;
             self.io.replace_parse_error(&service.unreadable_response(is_too_long.then_some(&head)));
         }
+        drop(head);
+        self.io.keep_nothing();
         let (io, max_bytes) = (self.io, MAX_DISCARDED_BODY as u64);
         let closing = async {
             if !matches!(reason, CloseReason::Evicted(Some(Stall::WritingResponse(_)))) {
