@@ -68,12 +68,13 @@ const CRATES: [Layers; 5] = [
 ];
 
 /// Names that only these folders and files may contain, so that each dependency is used in one place.
-const CONFINED: [(&str, &str, &[&str]); 22] = [
+const CONFINED: [(&str, &str, &[&str]); 23] = [
     ("engine/src", "wasmtime::", &["policy"]),
     ("engine/src", "notify::", &["watch"]),
     ("engine/src", "tempfile::", &["reload"]),
     ("engine/src", "std::env", &[]),
     ("engine/src", "http", &[]),
+    ("host/src", "tikv_jemallocator::", &["main"]),
     ("host/src", "axum::", &["admin", "http", "server"]),
     ("host/src", "hyper::", &["http", "net"]),
     ("host/src", "wac_graph::", &["compose"]),
