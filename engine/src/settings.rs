@@ -45,6 +45,14 @@ pub enum SettingsError {
         /// Name of the variable.
         variable: String,
     },
+    /// The value cannot be the one that the operator meant.
+    #[error("setting `{setting}`: {problem}")]
+    Mistake {
+        /// Name of the setting.
+        setting: String,
+        /// The problem, and how to fix it. Never contains the value.
+        problem: &'static str,
+    },
     /// The file cannot be read.
     #[error("setting `{setting}`: cannot read {path}")]
     File {
@@ -90,9 +98,15 @@ impl SettingSources {
     /// Reads the current value of every setting. One line ending at the end of a file is not part of the value.
     ///
     /// # Errors
-    /// A file cannot be read, or a variable was not resolved.
+    /// A file cannot be read, a variable was not resolved, or a value is an obvious mistake.
     pub fn read(&self) -> Result<Settings, SettingsError> {
-        let read_one = |(name, source): (&String, &ValueSource)| Ok((name.clone(), source.read(name)?));
+        let read_one = |(name, source): (&String, &ValueSource)| {
+            let value = source.read(name)?;
+            match mistake(&value) {
+                Some(problem) => Err(SettingsError::Mistake { setting: name.clone(), problem }),
+                None => Ok((name.clone(), value)),
+            }
+        };
         self.0.iter().map(read_one).collect::<Result<_, _>>().map(Settings)
     }
 
@@ -172,6 +186,31 @@ impl ValueSource {
     }
 }
 
+/// Why a value cannot be the one that the operator meant, whatever policy reads it.
+fn mistake(value: &str) -> Option<&'static str> {
+    if value.starts_with('\u{feff}') {
+        Some("begins with a byte order mark; save the file as UTF-8 without one")
+    } else if value.contains('\0') {
+        Some("contains a NUL byte; write the file as plain text")
+    } else if value.trim().starts_with("${") && value.trim().ends_with('}') {
+        Some("is a variable that was not replaced; write { env = \"NAME\" } or { file = \"PATH\" }")
+    } else {
+        None
+    }
+}
+
+/// Why a value may not be the one that the operator meant.
+fn doubt(value: &str) -> Option<&'static str> {
+    let is_quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    if is_quoted('"') || is_quoted('\'') {
+        Some("is in quotes, which are part of the value; remove them if they are not meant")
+    } else if value.trim() != value {
+        Some("begins or ends with blanks or line ends, which are part of the value; remove them if they are not meant")
+    } else {
+        None
+    }
+}
+
 fn without_line_ending(text: String) -> Zeroizing<String> {
     let mut text = Zeroizing::new(text);
     if text.ends_with('\n') {
@@ -193,6 +232,11 @@ impl Settings {
     /// All names and values. Pass them to the policy and to nothing else.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Settings whose value may not be the one that the operator meant: the name and the doubt, without the value.
+    pub fn doubts(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.iter().filter_map(|(name, value)| Some((name, doubt(value)?)))
     }
 
     /// Names of the settings.
@@ -243,6 +287,26 @@ mod tests {
         for (text, value) in [("k", "k"), ("k\n", "k"), ("k\r\n", "k"), ("k\n\n", "k\n"), (" k ", " k "), ("", "")] {
             assert_eq!(*without_line_ending(text.to_owned()), value);
         }
+    }
+
+    #[test]
+    fn obvious_mistakes_are_refused_without_the_value() {
+        for value in ["\u{feff}s3cret", "s3cret\0", "${S3CRET}", " ${S3CRET}\n"] {
+            let mut sources = SettingSources::default();
+            sources.set("any", value.to_owned());
+            let error = sources.read().err().unwrap().to_string();
+            assert!(error.starts_with("setting `any`: ") && !error.to_lowercase().contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn doubtful_values_are_named() {
+        let mut sources = SettingSources::default();
+        for (name, value) in [("a", "\"k\""), ("b", "'k'"), ("c", "k "), ("d", "k\n"), ("e", "k k"), ("f", "\"")] {
+            sources.set(name, value.to_owned());
+        }
+        let settings = sources.read().unwrap();
+        assert_eq!(settings.doubts().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
     }
 
     #[test]

@@ -63,6 +63,9 @@ fn warn_about_settings(policy: &Policy) {
         let hint = "correct the name, or remove the setting if no other policy needs it";
         tracing::info!(settings, hint, "policy does not read some settings");
     }
+    for (setting, problem) in policy.settings().doubts() {
+        tracing::warn!(setting, problem, "setting may be wrong");
+    }
     if policy.reads("allow-insecure-key") && policy.settings().get("allow-insecure-key") == Some("true") {
         let hint = format!("set a random key in {KEY_SETTING}, and remove allow-insecure-key");
         tracing::warn!(hint, "allow-insecure-key is set: published keys are accepted");

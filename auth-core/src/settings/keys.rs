@@ -2,39 +2,46 @@
 
 use serde::Deserialize;
 
+use super::weak_keys::{mistake, weakness};
 use crate::signature::{Key, KeyRing};
 
-/// Minimum length of a key, unless `allow-insecure-key` is set. HMAC keys of 128 bits cannot be guessed.
-pub const MIN_KEY_BYTES: usize = 16;
-
-/// Keys that appear in published source code or documentation of existing generators and validators.
-const PUBLISHED_KEYS: [&str; 5] =
-    ["test-signature-key-12345", "null", "test", "mqtt_key", "your_ota_signature_key_here"];
-
 /// Parses the setting. `insecure` is the setting `allow-insecure-key`.
-pub(crate) fn parse_keys(text: Option<String>, insecure: bool) -> Result<KeyRing, &'static str> {
-    let text =
-        text.filter(|text| !is_blank(text)).ok_or("missing; set it to the key that signs the devices' passwords")?;
-    if !text.trim_start().starts_with('[') {
-        validate_secret(&text, insecure)?;
-        return KeyRing::new([Key::new(None, text.as_bytes())]).ok_or("missing");
+pub(crate) fn parse_keys(text: Option<String>, insecure: bool) -> Result<KeyRing, String> {
+    let text = text
+        .filter(|text| !text.trim().is_empty())
+        .ok_or("missing; set it to the key that signs the devices' passwords")?;
+    match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
+        Some('[') => parse_array(&text, insecure),
+        Some('{') if serde_json::from_str::<serde_json::Map<_, _>>(&text).is_ok() => Err(OBJECT.to_owned()),
+        _ => {
+            validate_secret(&text, insecure)?;
+            KeyRing::new([Key::new(None, text.as_bytes())]).ok_or_else(|| "missing".to_owned())
+        }
     }
-    let listed: Vec<KeyEntry> = serde_json::from_str(&text).map_err(|_| MALFORMED_ARRAY)?;
+}
+
+fn parse_array(text: &str, insecure: bool) -> Result<KeyRing, String> {
+    if text.starts_with('\u{feff}') {
+        return Err("begins with a byte order mark; save the file as UTF-8 without one".to_owned());
+    }
+    let listed: Vec<KeyEntry> = serde_json::from_str(text).map_err(|_| MALFORMED_ARRAY)?;
     for (at, key) in listed.iter().enumerate() {
         if !is_key_id(&key.id) {
-            return Err("the id of a key is not valid; use 1 to 64 of the characters A-Z a-z 0-9 _ . -");
+            return Err("the id of a key is not valid; use 1 to 64 of the characters A-Z a-z 0-9 _ . -".to_owned());
         }
         if listed.iter().take(at).any(|earlier| earlier.id == key.id) {
-            return Err("two keys have the same id; give each key a different id");
+            return Err("two keys have the same id; give each key a different id".to_owned());
         }
         validate_secret(&key.key, insecure)?;
     }
     KeyRing::new(listed.into_iter().map(|key| Key::new(Some(key.id), key.key.as_bytes())))
-        .ok_or("the list of keys is empty; add at least one key")
+        .ok_or_else(|| "the list of keys is empty; add at least one key".to_owned())
 }
 
 const MALFORMED_ARRAY: &str =
     "begins with `[` but is not a JSON array of objects; write [{\"id\": \"…\", \"key\": \"…\"}]";
+
+const OBJECT: &str = "is a JSON object; write an array: [{\"id\": \"…\", \"key\": \"…\"}]";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,25 +55,14 @@ fn is_key_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
-fn validate_secret(secret: &str, insecure: bool) -> Result<(), &'static str> {
-    if is_blank(secret) {
-        return Err("a key is empty; make one with `openssl rand -hex 32`");
+fn validate_secret(secret: &str, insecure: bool) -> Result<(), String> {
+    if let Some(problem) = mistake(secret) {
+        return Err(format!("a key {problem}"));
     }
-    if insecure {
-        return Ok(());
+    match weakness(secret) {
+        Some(problem) if !insecure => Err(format!(
+            "a key {problem}; make one of your own (`openssl rand -hex 32`), or set allow-insecure-key to true for a test"
+        )),
+        _ => Ok(()),
     }
-    if PUBLISHED_KEYS.contains(&secret.trim()) {
-        return Err("this key appears in published source code; make one of your own (`openssl rand -hex 32`), \
-                    or set allow-insecure-key to true");
-    }
-    if secret.len() < MIN_KEY_BYTES {
-        return Err("a key is shorter than 16 bytes; make a longer one (`openssl rand -hex 32`), \
-                    or set allow-insecure-key to true");
-    }
-    Ok(())
-}
-
-/// Whether the key has no visible character. HMAC pads keys with NUL, so a key of NULs equals the empty key.
-fn is_blank(secret: &str) -> bool {
-    secret.chars().all(|c| c.is_whitespace() || c == '\0')
 }

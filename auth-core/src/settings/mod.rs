@@ -10,8 +10,8 @@ use value::{list_items, parse_flag, parse_seconds};
 mod keys;
 mod topic_templates;
 mod value;
+pub mod weak_keys;
 
-pub use keys::MIN_KEY_BYTES;
 pub use value::SettingError;
 
 /// The settings of the policy, with at least one usable key.
@@ -29,10 +29,11 @@ impl Settings {
     /// # Errors
     /// Returns the first setting that is missing or malformed.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
-        let fails = |name| move |problem| SettingError { name, problem };
+        let fails = |name| move |problem: &'static str| SettingError { name, problem: problem.into() };
+        let fails_keys = |problem: String| SettingError { name: "signature-keys", problem: problem.into() };
         let insecure = parse_flag(get("allow-insecure-key")).map_err(fails("allow-insecure-key"))?;
         Ok(Self {
-            keys: parse_keys(get("signature-keys"), insecure).map_err(fails("signature-keys"))?,
+            keys: parse_keys(get("signature-keys"), insecure).map_err(fails_keys)?,
             groups: Groups::parse(get("groups")).map_err(fails("groups"))?,
             topics: TopicTemplates::parse(get("publish-topics"), get("subscribe-topics"))?,
             session_seconds: parse_seconds(get("session-seconds")).map_err(fails("session-seconds"))?,
@@ -130,7 +131,14 @@ mod tests {
             ("test-signature-key-12345", "published"),
             ("fifteen bytes 1", "shorter than 16"),
             ("                    ", "missing"),
-            (" test-signature-key-12345\n", "published"),
+            (" test-signature-key-12345", "published"),
+            ("yourstrongkey123", "published"),
+            ("aaaaaaaaaaaaaaaa", "repeats"),
+            ("0123456789abcdef\n", "more than one line"),
+            ("\u{feff}0123456789abcdef", "byte order mark"),
+            ("\u{feff}[{\"id\":\"a\",\"key\":\"0123456789abcdef\"}]", "byte order mark"),
+            (r#"{"id":"a","key":"0123456789abcdef"}"#, "JSON object"),
+            (r#"[{"id":"a","key":"0123456789abcdef\u0000"}]"#, "NUL"),
             ("[]", "empty"),
             ("\n [] ", "empty"),
             ("[", "JSON array"),

@@ -68,7 +68,7 @@ impl Template {
         text: Option<String>,
         check: impl Fn(&str) -> Result<(), &'static str>,
     ) -> Result<Vec<Self>, SettingError> {
-        let to_error = |problem| SettingError { name, problem };
+        let to_error = |problem: &'static str| SettingError { name, problem: problem.into() };
         let parse = |item| check(item).and_then(|()| Self::parse(item)).map_err(to_error);
         list_items(&text.unwrap_or_default()).map(parse).collect()
     }

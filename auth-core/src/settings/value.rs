@@ -1,5 +1,6 @@
 //! Parsers of single values, and their error.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// An invalid setting. Contains the setting's name, never its value.
@@ -7,8 +8,8 @@ use std::fmt;
 pub struct SettingError {
     /// The name of the setting.
     pub name: &'static str,
-    /// The problem, and how to fix it.
-    pub problem: &'static str,
+    /// The problem, and how to fix it. Never contains the value.
+    pub problem: Cow<'static, str>,
 }
 
 impl fmt::Display for SettingError {

@@ -1,5 +1,6 @@
 //! `mqtt-gate check`
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ struct CheckReport<'a> {
     name: Option<&'a str>,
     sha256: Option<String>,
     unused_settings: Vec<&'a str>,
+    /// Settings whose value may be wrong, and why.
+    doubtful_settings: BTreeMap<&'a str, &'static str>,
     has_authorizer: Option<bool>,
     problem: Option<String>,
 }
@@ -65,6 +68,7 @@ impl<'a> CheckReport<'a> {
             name: policy.map(Policy::name),
             sha256: policy.map(|policy| policy.digest().to_string()),
             unused_settings: policy.map(Policy::unused_settings).unwrap_or_default(),
+            doubtful_settings: policy.map(|policy| policy.settings().doubts().collect()).unwrap_or_default(),
             has_authorizer: policy.map(Policy::has_authorizer),
             problem: result.as_ref().err().map(ToString::to_string),
         }
@@ -77,6 +81,9 @@ impl fmt::Display for CheckReport<'_> {
         write!(f, "good: {name}, sha256 {sha256}")?;
         if !self.unused_settings.is_empty() {
             write!(f, "\nunused settings: {}", self.unused_settings.join(", "))?;
+        }
+        for (name, problem) in &self.doubtful_settings {
+            write!(f, "\nwarning: the setting {name} {problem}")?;
         }
         Ok(())
     }
@@ -93,6 +100,7 @@ mod tests {
             name: Some("auth-core"),
             sha256: Some("00".to_owned()),
             unused_settings,
+            doubtful_settings: BTreeMap::new(),
             has_authorizer: Some(true),
             problem: None,
         };

@@ -50,6 +50,8 @@ pub(crate) enum CredentialError {
     Tls(#[source] tokio_rustls::rustls::Error),
     #[error("the secret {0}")]
     Secret(&'static str),
+    #[error("the secret {0}; `openssl rand -hex 32` generates one")]
+    WeakSecret(&'static str),
 }
 
 /// TLS and secret of one listener.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use auth_core::settings::weak_keys::{mistake, weakness};
 use mqtt_gate_engine::SecretSource;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
@@ -65,7 +66,11 @@ impl Secrets {
                 "must be 16 to 1024 printable ASCII characters; `openssl rand -hex 32` generates one",
             ));
         }
-        Ok(Self(secrets))
+        let problem = |one: &Zeroizing<String>| mistake(one).or_else(|| weakness(one));
+        match secrets.iter().find_map(problem) {
+            Some(problem) => Err(CredentialError::WeakSecret(problem)),
+            None => Ok(Self(secrets)),
+        }
     }
 
     /// Whether `presented` is one of the secrets. Its duration depends on nothing but lengths.

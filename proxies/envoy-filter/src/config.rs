@@ -7,6 +7,7 @@
 //! An unknown field is an error: it is a typo, and could have been a limit or a group. Errors name the field and never
 //! contain its value. So this module does not show serde's messages, which quote the value.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -45,7 +46,7 @@ pub enum Mode {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     field: String,
-    problem: &'static str,
+    problem: Cow<'static, str>,
 }
 
 impl fmt::Display for ConfigError {
@@ -178,8 +179,8 @@ impl Fields {
     }
 }
 
-fn error(field: &str, problem: &'static str) -> ConfigError {
-    ConfigError { field: field.to_owned(), problem }
+fn error(field: &str, problem: impl Into<Cow<'static, str>>) -> ConfigError {
+    ConfigError { field: field.to_owned(), problem: problem.into() }
 }
 
 #[cfg(test)]
