@@ -70,6 +70,6 @@ pub use policy::{
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,
-    LastKnownGood, Observer, PolicyEvent, PolicyOrigin, PolicyReloader, PolicySource, Rejection,
+    LastKnownGood, Observer, Part, PolicyEvent, PolicyOrigin, PolicyReloader, PolicySource, Rejection,
 };
 pub use settings::{SecretSource, SettingSources, Settings, SettingsError};

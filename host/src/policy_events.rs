@@ -25,6 +25,11 @@ pub(crate) fn observe(event: &PolicyEvent) {
             let candidate = candidate.map_or_else(|| "unread".to_owned(), |digest| digest.to_string());
             tracing::error!(candidate, %active, reason, "policy rejected; keeping the active policy");
         }
+        PolicyEvent::PartActivated { on_hold } => tracing::warn!(
+            on_hold = on_hold.name(),
+            hint = "correct what is on hold; the log says above why it was rejected",
+            "policy swapped in part"
+        ),
         PolicyEvent::Restored => tracing::info!("policy file matches the active policy again"),
         PolicyEvent::Unstable => tracing::warn!(
             hint = "find the program that keeps writing to the policy file or its settings",

@@ -33,6 +33,7 @@ pub(super) struct InstancePool {
 struct Shard(Mutex<Vec<Instance>>);
 
 /// A linked component that fits the contract, ready to be instantiated.
+#[derive(Clone)]
 pub(super) struct PolicyPre {
     pub(super) component: InstancePre<HostState>,
     pub(super) authenticator: authenticator::GuestIndices,
@@ -73,6 +74,11 @@ pub(super) type Call<'a> = (&'a Exports, &'a mut Store<HostState>);
 impl InstancePool {
     pub(super) fn new(sandbox: Arc<Sandbox>, policy: PolicyPre, settings: Arc<Settings>) -> Self {
         Self { sandbox, policy, settings, idle: std::array::from_fn(|_| Shard::default()) }
+    }
+
+    /// An empty pool of the same component, with other settings.
+    pub(super) fn with_settings(&self, settings: Arc<Settings>) -> Self {
+        Self::new(Arc::clone(&self.sandbox), self.policy.clone(), settings)
     }
 
     pub(super) fn has_authorizer(&self) -> bool {

@@ -89,16 +89,30 @@ impl Policy {
         settings: Arc<Settings>,
     ) -> Result<Self, LoadError> {
         let linked = link(&sandbox, component)?;
+        let name = inspect::component_name(component).unwrap_or_else(|| "unnamed".to_owned());
         let timeout = sandbox.limits().policy_timeout;
-        let mut policy = Self {
-            name: inspect::component_name(component).unwrap_or_else(|| "unnamed".to_owned()),
-            digest,
-            settings: Arc::clone(&settings),
-            settings_read: BTreeSet::new(),
-            instances: InstancePool::new(sandbox, linked, settings),
-            timeout,
-            slow_calls_left: AtomicU32::new(0),
-        };
+        let instances = InstancePool::new(sandbox, linked, Arc::clone(&settings));
+        Self::preflight(name, digest, settings, instances, timeout)
+    }
+
+    /// The same component with other settings. Runs preflight again, and compiles nothing.
+    ///
+    /// # Errors
+    /// The component does not work with these settings.
+    pub fn with_settings(&self, settings: Arc<Settings>) -> Result<Self, LoadError> {
+        let instances = self.instances.with_settings(Arc::clone(&settings));
+        Self::preflight(self.name.clone(), self.digest, settings, instances, self.timeout)
+    }
+
+    fn preflight(
+        name: String,
+        digest: Digest,
+        settings: Arc<Settings>,
+        instances: InstancePool,
+        timeout: Duration,
+    ) -> Result<Self, LoadError> {
+        let (settings_read, slow_calls_left) = (BTreeSet::new(), AtomicU32::new(0));
+        let mut policy = Self { name, digest, settings, settings_read, instances, timeout, slow_calls_left };
         policy.settings_read = policy.check()?;
         policy.probe()?;
         Ok(policy)
@@ -214,6 +228,11 @@ impl Policy {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// As [`Self::settings`], to load another policy with them.
+    pub(crate) fn shared_settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
     }
 
     /// Settings of this policy.

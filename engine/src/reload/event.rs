@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::active::ActiveVersion;
+use super::history::Part;
 use crate::policy::Digest;
 
 /// Receives events, on the thread that loads policies.
@@ -30,6 +31,11 @@ pub enum PolicyEvent<'a> {
         active: Digest,
         /// The error, on one line.
         reason: &'a str,
+    },
+    /// After a rejection, the rest of the files was activated.
+    PartActivated {
+        /// The part that is not active.
+        on_hold: Part,
     },
     /// After a rejection, the file holds the active policy again.
     Restored,

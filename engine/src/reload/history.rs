@@ -16,6 +16,8 @@ pub struct History {
     pub rejected: u64,
     /// The last rejection.
     pub last_rejected: Option<Rejection>,
+    /// The part of the files that is not active, for the reason of the last rejection.
+    pub on_hold: Option<Part>,
     events: VecDeque<HistoryEvent>,
 }
 
@@ -46,6 +48,29 @@ pub enum HistoryEventKind {
     Rejected(Rejection),
     /// After a rejection, the file holds the active policy again.
     Restored,
+}
+
+/// A part of the files of a policy that could not be activated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The component. The settings are active, with the component before.
+    Component,
+    /// The settings. The component is active, with the settings before.
+    Settings,
+    /// The component, the settings, or both: neither of them works with what is active.
+    Any,
+}
+
+impl Part {
+    /// Name for logs and the status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Settings => "settings",
+            Self::Any => "component-or-settings",
+        }
+    }
 }
 
 /// A candidate that could not be activated.
@@ -96,6 +121,10 @@ impl HistoryWriter {
 
     pub(super) fn push(&mut self, at: SystemTime, kind: HistoryEventKind) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(HistoryEvent { at, kind });
+    }
+
+    pub(super) fn set_on_hold(&mut self, part: Option<Part>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).on_hold = part;
     }
 
     pub(super) fn push_rejection(&mut self, rejection: Rejection) {

@@ -19,7 +19,7 @@ use persist::Persist;
 
 pub use active::{ActivePolicy, ActivePolicyWriter, ActiveVersion, PolicyOrigin};
 pub use event::{Observer, PolicyEvent};
-pub use history::{History, HistoryEvent, HistoryEventKind, HistoryReader, Rejection};
+pub use history::{History, HistoryEvent, HistoryEventKind, HistoryReader, Part, Rejection};
 pub use last_known_good::LastKnownGood;
 pub use source::{Candidate, PolicySource};
 
@@ -89,6 +89,46 @@ impl PolicyReloader {
         Box::new(Reloadable::new(self))
     }
 
+    /// Activates the settings with the active component, if they differ.
+    fn activate_settings(&mut self) -> Result<(), LoadError> {
+        let (active, settings) = (self.active().get(), self.source.read_settings()?);
+        if *settings != *active.policy.settings() {
+            let policy = active.policy.with_settings(settings)?;
+            self.swap(policy, active.origin);
+            (self.observer)(&PolicyEvent::PartActivated { on_hold: Part::Component });
+        }
+        Ok(())
+    }
+
+    /// Activates the component with the active settings, if it differs.
+    fn activate_component(&mut self) -> Result<(), LoadError> {
+        let active = self.active().get();
+        let candidate = self.source.read_with_settings(active.policy.shared_settings())?;
+        if !self.is_active(&candidate) {
+            let policy = candidate.load(&self.sandbox)?;
+            self.swap(policy, self.source.origin());
+            self.keep(candidate);
+            (self.observer)(&PolicyEvent::PartActivated { on_hold: Part::Settings });
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self, policy: Policy, origin: PolicyOrigin) {
+        let settings_changed = *self.active().get().policy.settings() != *policy.settings();
+        let before = self.active.activate(policy, origin, SystemTime::now());
+        let active = self.active().get();
+        self.push_activation(&active, settings_changed);
+        (self.observer)(&PolicyEvent::Activated { before: &before, active: &active, settings_changed });
+    }
+
+    /// Keeps a component as the last known good one.
+    fn keep(&mut self, candidate: Candidate) {
+        if let Some(persist) = &mut self.persist {
+            persist.schedule(candidate);
+            persist.poll(Instant::now(), &self.observer);
+        }
+    }
+
     fn push_activation(&mut self, version: &ActiveVersion, settings_changed: bool) {
         let kind = HistoryEventKind::Activated {
             name: version.policy.name().to_owned(),
@@ -114,6 +154,10 @@ impl Reload for PolicyReloader {
     }
 
     fn load(&self, candidate: &Candidate) -> Result<Policy, LoadError> {
+        let active = self.active().get();
+        if candidate.digest() == active.policy.digest() {
+            return active.policy.with_settings(candidate.settings());
+        }
         candidate.load(&self.sandbox)
     }
 
@@ -124,15 +168,9 @@ impl Reload for PolicyReloader {
     }
 
     fn activate(&mut self, candidate: Candidate, policy: Policy) {
-        let settings_changed = *self.active().get().policy.settings() != *policy.settings();
-        let before = self.active.activate(policy, self.source.origin(), SystemTime::now());
-        let active = self.active().get();
-        self.push_activation(&active, settings_changed);
-        (self.observer)(&PolicyEvent::Activated { before: &before, active: &active, settings_changed });
-        if let Some(persist) = &mut self.persist {
-            persist.schedule(candidate);
-            persist.poll(Instant::now(), &self.observer);
-        }
+        self.history.set_on_hold(None);
+        self.swap(policy, self.source.origin());
+        self.keep(candidate);
     }
 
     fn reject(&mut self, candidate: Option<&Candidate>, reason: &str) {
@@ -142,7 +180,21 @@ impl Reload for PolicyReloader {
         self.history.push_rejection(Rejection { digest, reason: reason.to_owned(), at: SystemTime::now() });
     }
 
+    /// Tries the settings with the active component, and else the component with the active settings: a revoked key must
+    /// not stay valid because the policy file is bad, and a lockdown must not wait for a key file.
+    fn activate_part(&mut self) {
+        let on_hold = match self.activate_settings() {
+            Ok(()) => Part::Component,
+            Err(_) => match self.activate_component() {
+                Ok(()) => Part::Settings,
+                Err(_) => Part::Any,
+            },
+        };
+        self.history.set_on_hold(Some(on_hold));
+    }
+
     fn restore(&mut self) {
+        self.history.set_on_hold(None);
         self.history.push(SystemTime::now(), HistoryEventKind::Restored);
         (self.observer)(&PolicyEvent::Restored);
     }

@@ -48,20 +48,32 @@ impl PolicySource {
     /// # Errors
     /// A file cannot be read, or a setting has no value.
     pub fn read(&self) -> Result<Candidate, LoadError> {
-        match &self.component {
-            ComponentSource::Embedded(component) => self.with_component(*component),
-            ComponentSource::File(path) => {
-                let component = read_file(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
-                self.with_component(component)
-            }
-        }
+        self.with_component(self.read_component()?)
+    }
+
+    /// Reads the component, and combines it with these settings.
+    pub(super) fn read_with_settings(&self, settings: Arc<Settings>) -> Result<Candidate, LoadError> {
+        Ok(Candidate::new(self.read_component()?, settings))
+    }
+
+    /// Reads the settings.
+    pub(super) fn read_settings(&self) -> Result<Arc<Settings>, LoadError> {
+        Ok(Arc::new(self.settings.read()?))
     }
 
     /// Combines another component with the current settings.
     pub(super) fn with_component(&self, component: impl Into<Cow<'static, [u8]>>) -> Result<Candidate, LoadError> {
-        let component = component.into();
-        let settings = Arc::new(self.settings.read()?);
-        Ok(Candidate { digest: Digest::of(&component), component, settings })
+        Ok(Candidate::new(component.into(), self.read_settings()?))
+    }
+
+    fn read_component(&self) -> Result<Cow<'static, [u8]>, LoadError> {
+        match &self.component {
+            ComponentSource::Embedded(component) => Ok(Cow::Borrowed(component)),
+            ComponentSource::File(path) => {
+                let read = read_file(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+                Ok(Cow::Owned(read))
+            }
+        }
     }
 
     /// Origin of the component.
@@ -83,6 +95,10 @@ impl PolicySource {
 }
 
 impl Candidate {
+    fn new(component: Cow<'static, [u8]>, settings: Arc<Settings>) -> Self {
+        Self { digest: Digest::of(&component), component, settings }
+    }
+
     /// SHA-256 of the component.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -97,6 +113,11 @@ impl Candidate {
     /// Whether a policy has this component and these settings.
     pub(super) fn is_same_as(&self, policy: &Policy) -> bool {
         self.digest == policy.digest() && *self.settings == *policy.settings()
+    }
+
+    /// The settings.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
     }
 
     /// Loads the policy.

@@ -55,6 +55,9 @@ pub trait Reload: Send {
     /// each different failure. The active value stays.
     fn reject(&mut self, contents: Option<&Self::Contents>, reason: &str);
 
+    /// Activates the part of the files that can be used, after the whole could not be. Called at each look that fails.
+    fn activate_part(&mut self) {}
+
     /// Reports that the files hold the active value again, after a rejection.
     fn restore(&mut self);
 
@@ -162,6 +165,9 @@ impl<R: Reload> Reloadable<R> {
             self.reload.reject(contents.as_ref(), &reason);
         }
         self.failed = Some(Failed { contents, reason, retry });
+        if catch_unwind(AssertUnwindSafe(|| self.reload.activate_part())).is_err() {
+            self.reload.reject(None, PANICKED);
+        }
     }
 
     fn wait_until_stable(&mut self, signature: Signature, now: Instant) -> Instant {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mqtt_gate_engine::Digest;
+use mqtt_gate_engine::{Digest, Part};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -92,6 +92,11 @@ impl GateCollector {
             ([("result", "failure")], self.0.history.snapshot().rejected),
         ];
         encoder.counters("policy_reloads", "Swaps of the policy, and policies that failed preflight.", reloads)?;
+        let on_hold = self.0.history.snapshot().on_hold;
+        let is_on_hold = |part| u64::from(on_hold.is_some_and(|on_hold| on_hold == part || on_hold == Part::Any));
+        let parts = [Part::Component, Part::Settings].map(|part| ([("part", part.name())], is_on_hold(part)));
+        let help = "1 if this part of the policy's files was rejected and is not active.";
+        encoder.gauges("policy_on_hold", help, parts)?;
         let (created, destroyed) = self.0.instances.counts();
         encoder.gauge("instances", "Instances of all policies.", created.saturating_sub(destroyed))?;
         encoder.counter("instances_created", "Instances that were created.", created)?;

@@ -47,7 +47,11 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
         },
         instances: InstanceStatus { alive: created.saturating_sub(destroyed), created },
         config_warnings: state.telemetry.warnings.snapshot().into_iter().map(config_warning).collect(),
-        rejected: RejectedStatus { count: history.rejected, last: history.last_rejected.as_ref().map(rejection) },
+        rejected: RejectedStatus {
+            count: history.rejected,
+            last: history.last_rejected.as_ref().map(rejection),
+            on_hold: history.on_hold.map(|part| part.name().to_owned()),
+        },
         credentials: state.credentials.iter().map(credential).collect(),
         history: history.events().map(history_event).collect(),
     }

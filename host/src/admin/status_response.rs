@@ -184,6 +184,9 @@ pub struct RejectedStatus {
     pub count: u64,
     /// The last one.
     pub last: Option<RejectionStatus>,
+    /// The part of the files that is not active because of it: `component`, `settings` or `component-or-settings`.
+    /// `null` if the active policy is the one in the files.
+    pub on_hold: Option<String>,
 }
 
 /// A policy that failed preflight.

@@ -94,6 +94,10 @@ fn add_rejected(rows: &mut Rows, rejected: &RejectedStatus, now: &str) {
         rows.add("", format_args!("last: {sha256}, {}", with_age(&last.at, now)));
         rows.add("", &last.reason);
     }
+    if let Some(part) = &rejected.on_hold {
+        rows.add("WARNING", format_args!("on hold: {part}; the last rejection says why"));
+        rows.add("", "correct the policy file or its settings, or restore the previous ones");
+    }
 }
 
 fn add_credential(rows: &mut Rows, credential: &CredentialStatus) {

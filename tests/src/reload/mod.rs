@@ -1,6 +1,7 @@
 //! Reloads: which changes of the policy file and of setting files take effect, and which are rejected.
 
 mod last_known_good;
+mod parts;
 mod rejected_policies;
 mod setting_files;
 mod startup;
