@@ -15,10 +15,10 @@ pub enum RequestError {
     #[error("no such route")]
     Route,
     /// The gate requires a secret, and the request has none.
-    #[error("the header {} is missing", SECRET_HEADER)]
+    #[error("the secret is missing: send it in the header authorization or {}", SECRET_HEADER)]
     NoSecret,
     /// The gate requires a secret, and the request has a different one.
-    #[error("the header {} holds a wrong secret", SECRET_HEADER)]
+    #[error("the secret is wrong")]
     WrongSecret,
     /// The head is not HTTP.
     #[error("the request head is not valid HTTP")]
@@ -176,8 +176,8 @@ impl RequestError {
     }
 }
 
-const SECRET_HINT: &str = "configure the broker to send the header x-mqtt-gate-secret with the value of \
-                           access.broker_secret; if none of your brokers sends these requests, close this port to \
+const SECRET_HINT: &str = "configure the broker to send the value of access.broker_secret, as `authorization: \
+                           Bearer …` or in the header x-mqtt-gate-secret; if none of your brokers sends these requests, close this port to \
                            other hosts";
 
 const NETWORK_HINT: &str = "check the network between the broker and the gate";
@@ -207,7 +207,10 @@ mod tests {
         for (error, text) in [
             (RequestError::Missing("client_id"), "client_id (or clientid) is missing"),
             (RequestError::Missing("topic"), "topic is missing"),
-            (RequestError::NoSecret, "the header x-mqtt-gate-secret is missing"),
+            (
+                RequestError::NoSecret,
+                "the secret is missing: send it in the header authorization or x-mqtt-gate-secret",
+            ),
             (RequestError::UnresolvedPlaceholder("topic"), "topic holds an unresolved placeholder ${…}"),
             (RequestError::TooLarge { limit: 9 }, "the body is longer than 9 bytes"),
         ] {

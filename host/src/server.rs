@@ -142,9 +142,11 @@ impl Server {
             buffer_limit,
             instances: self.sandbox.instance_counter(),
             credentials: credentials.clone(),
+            denials: Arc::default(),
             shutdown,
         };
-        let routes = require_token(admin::router(state), self.admin_security.secret());
+        let denials = Arc::clone(&state.denials);
+        let routes = require_token(admin::router(state), self.admin_security.secret(), denials);
         let admin_listener = AdminListener::new(listeners.admin, admin_tls, limits.request_timeout);
 
         let watched = [self.reloader.into_watched()];

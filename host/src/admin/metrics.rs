@@ -112,6 +112,8 @@ impl GateCollector {
         encoder.gauge("buffered_bytes_limit", "Limit of these bytes, limits.max_buffered.", buffer_limit.max())?;
         let help = "Connections that were closed because unfinished requests reached limits.max_buffered.";
         encoder.counter("connections_evicted", help, buffer_limit.evicted())?;
+        let help = "Requests to the admin address with a wrong token.";
+        encoder.counter("admin_wrong_tokens", help, self.0.denials.wrong_tokens())?;
         let label = |credential: &CredentialHandle| [("credential", credential.name)];
         let failed = credentials.iter().map(|it| (label(it), it.reload_error().is_some().into()));
         let help = "1 if the last reload of a certificate or a secret failed. The previous version stays in use.";

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter};
 use tokio_util::sync::CancellationToken;
 
+use super::auth::Denials;
 use crate::net::accept::ConnectionLimit;
 use crate::net::buffer_limit::BufferLimit;
 use crate::security::CredentialHandle;
@@ -21,5 +22,6 @@ pub(crate) struct AdminState {
     pub(crate) instances: Arc<InstanceCounter>,
     /// Credentials of both listeners.
     pub(crate) credentials: Vec<CredentialHandle>,
+    pub(crate) denials: Arc<Denials>,
     pub(crate) shutdown: CancellationToken,
 }

@@ -14,7 +14,7 @@ pub(crate) const ADMIN_TOKEN: &str = "access.admin_token";
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "the table [access]")]
 pub struct AccessConfig {
-    /// Secret that brokers send in the header `x-mqtt-gate-secret`. Absent: brokers need no secret.
+    /// Secret that brokers send, as `authorization` or in a header of its own. Absent: brokers need no secret.
     pub broker_secret: Option<SecretSource>,
     /// Token that operators send as a bearer token or as a password. Absent: operators need no token.
     pub admin_token: Option<SecretSource>,

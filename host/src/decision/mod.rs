@@ -249,7 +249,11 @@ mod tests {
         let ignored = login(route, Ok(Verdict::Ignore));
         assert_eq!((ignored.outcome, ignored.code), (Outcome::Ignore, DecisionCode::Ignore));
         let action = |permission| Decision::authorize(context(route), evaluation(Ok(permission)));
-        assert_eq!(action(Permission::Deny).code, DecisionCode::ActionDenied);
+        assert_eq!(action(Permission::Ignore).warning, Some(ConfigWarning::NoAuthorizer));
+        assert_eq!(
+            (action(Permission::Deny).code, action(Permission::Deny).warning),
+            (DecisionCode::ActionDenied, None)
+        );
         assert!(matches!(action(Permission::Allow).outcome, Outcome::Allow(_)));
     }
 

@@ -13,8 +13,8 @@ use axum::Router;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, Request, Response, StatusCode};
 use brokers::{
-    AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes, SECRET_HEADER,
-    header_text, split_target,
+    AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes, header_text,
+    split_target,
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use crate::config::Limits;
 use crate::decision::{CallCost, Decision, Evaluator, RequestContext};
-use crate::security::{AuthError, SecretVerifier};
+use crate::security::{AuthError, SecretVerifier, presented};
 use crate::telemetry::Telemetry;
 
 pub(crate) mod body;
@@ -123,7 +123,8 @@ impl<E: Evaluator> AuthService<E> {
         request: Request<Incoming>,
     ) -> Result<Parsed, RequestError> {
         let (head, body) = request.into_parts();
-        if let Err(error) = self.secret.verify(head.headers.get(SECRET_HEADER).map(HeaderValue::as_bytes)) {
+        let presented = || presented::by_broker(|name| head.headers.get(name).map(HeaderValue::as_bytes));
+        if let Err(error) = self.secret.verify(presented) {
             self.discard_body(body).await;
             return Err(match error {
                 AuthError::Missing => RequestError::NoSecret,

@@ -357,19 +357,20 @@ mod tests {
     async fn counts_bytes_of_unfinished_requests() {
         let (io, _client) = pair().await;
         let activity = Arc::clone(&io.inner().activity);
+        let unfinished = || io.inner().unfinished_bytes();
         let receive = |length| {
             io.inner().count_read(length);
-            io.inner().unfinished_bytes()
+            unfinished()
         };
-        assert_eq!((io.inner().unfinished_bytes(), receive(100), receive(50)), (0, 100, 150));
+        assert_eq!((unfinished(), receive(100), receive(50)), (0, 100, 150));
         activity.answer_request();
-        assert_eq!((io.state().has_begun_request, io.inner().unfinished_bytes()), (false, 0));
+        assert_eq!((io.state().has_begun_request, unfinished()), (false, 0));
         // The read before the answer may hold the beginning of the next request.
         assert_eq!(receive(7), 57);
         activity.answer_request();
         assert_eq!(receive(10_000), 10_007);
         assert!(io.state().has_begun_request);
         activity.answer_request();
-        assert_eq!((io.state().has_begun_request, io.inner().unfinished_bytes()), (false, 10_000));
+        assert_eq!((io.state().has_begun_request, unfinished()), (false, 10_000));
     }
 }

@@ -90,17 +90,24 @@ impl SecretVerifier {
         self.0.is_some()
     }
 
-    /// Checks the secret that a request presents.
+    /// Checks the secrets that a request presents. One of them has to be valid: a proxy may add another.
     ///
     /// # Errors
     /// A secret is configured and the request does not present it.
-    pub(crate) fn verify(&self, presented: Option<&[u8]>) -> Result<(), AuthError> {
+    pub(crate) fn verify<T: AsRef<[u8]>, I: IntoIterator<Item = T>>(
+        &self,
+        presented: impl FnOnce() -> I,
+    ) -> Result<(), AuthError> {
         let Some(secrets) = &self.0 else { return Ok(()) };
-        match presented {
-            None => Err(AuthError::Missing),
-            Some(presented) if secrets.load().contains(presented) => Ok(()),
-            Some(_) => Err(AuthError::Invalid),
+        let secrets = secrets.load();
+        let mut error = AuthError::Missing;
+        for presented in presented() {
+            if secrets.contains(presented.as_ref()) {
+                return Ok(());
+            }
+            error = AuthError::Invalid;
         }
+        Err(error)
     }
 }
 
@@ -120,21 +127,21 @@ mod tests {
     fn any_of_several_secrets_is_valid_and_nothing_else() {
         let verifier = SecretVerifier::of("0123456789abcdef\nfedcba9876543210\n");
         for valid in ["0123456789abcdef", "fedcba9876543210"] {
-            assert_eq!(verifier.verify(Some(valid.as_bytes())), Ok(()));
+            assert_eq!(verifier.verify(|| ["x", valid]), Ok(()));
         }
         for invalid in
             ["", "0123456789abcde", "0123456789abcdef ", "0123456789abcdeF", "0123456789abcdef\nfedcba9876543210"]
         {
-            assert_eq!(verifier.verify(Some(invalid.as_bytes())), Err(AuthError::Invalid), "{invalid}");
+            assert_eq!(verifier.verify(|| [invalid]), Err(AuthError::Invalid), "{invalid}");
         }
-        assert_eq!(verifier.verify(None), Err(AuthError::Missing));
+        assert_eq!(verifier.verify(|| [""; 0]), Err(AuthError::Missing));
         assert!(verifier.is_enabled());
     }
 
     #[test]
     fn without_a_secret_every_request_is_authorized() {
         let verifier = SecretVerifier::default();
-        assert_eq!((verifier.verify(None), verifier.verify(Some(b"x"))), (Ok(()), Ok(())));
+        assert_eq!((verifier.verify(|| [""; 0]), verifier.verify(|| ["x"])), (Ok(()), Ok(())));
         assert!(!verifier.is_enabled());
     }
 
@@ -144,7 +151,7 @@ mod tests {
             ("0123456789abcdef", 1),
             ("\n 0123456789abcdef \r\n", 1),
             ("0123456789abcdef\tfedcba9876543210", 2),
-            (&"x".repeat(1024), 1),
+            (&"0123456789abcdef+/-=Zz9".repeat(44), 1),
         ] {
             assert_eq!(Secrets::parse(text).ok().map(|secrets| secrets.0.len()), Some(count), "{text:?}");
         }

@@ -188,15 +188,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_ignored_action_on_a_route_without_ignore_is_a_warning() {
-        for (operation, code, route, kinds) in [
-            (Operation::Authorize, DecisionCode::Ignore, Route::MosquittoAcl, &["no-fallback-rules"][..]),
-            (Operation::Authorize, DecisionCode::Ignore, Route::EmqxAcl, &[]),
-            (Operation::Authorize, DecisionCode::ActionDenied, Route::MosquittoAcl, &[]),
-            (Operation::Authenticate, DecisionCode::Ignore, Route::MosquittoUser, &[]),
-        ] {
+    fn a_decision_that_shows_a_wrong_configuration_is_a_warning() {
+        for (warning, kinds) in [(Some(ConfigWarning::NoFallbackRules), &["no-fallback-rules"][..]), (None, &[])] {
             let telemetry = Telemetry::default();
-            telemetry.record(&Decision { operation, route, ..decision(code) });
+            telemetry.record(&Decision { warning, ..decision(DecisionCode::Ignore) });
             let warnings = telemetry.warnings.snapshot();
             assert_eq!(warnings.iter().map(|warning| warning.kind).collect::<Vec<_>>(), kinds);
         }

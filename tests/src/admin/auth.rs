@@ -51,7 +51,7 @@ async fn requests_without_a_valid_token_are_challenged_and_logged() {
         }
     }
     let log = gate.stop().await;
-    assert!(log.contains("invalid token") && !log.contains(TOKEN), "{log}");
+    assert!(log.contains("wrong token") && !log.contains(TOKEN), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,9 +63,20 @@ async fn requests_with_the_secret_are_evaluated() {
     let device = Device::valid();
     let body = json!({ "clientid": device.client_id, "username": device.username, "password": device.password });
     for route in ["/mqtt/auth", "/emqx/auth", "/mosquitto/user"] {
-        let response = gate.request(&with_secret(&post_json(route, &body), SECRET)).await;
-        assert_eq!(response.status, 200, "{route}");
-        assert!(response.text().contains("allow") || response.text().contains("true"), "{}", response.text());
+        let request = post_json(route, &body);
+        for (header, value) in [
+            ("x-mqtt-gate-secret", SECRET),
+            ("x-api-key", SECRET),
+            ("authorization", &format!("Bearer {SECRET}")),
+            // gate:a-secret-of-these-tests
+            ("authorization", "Basic Z2F0ZTphLXNlY3JldC1vZi10aGVzZS10ZXN0cw=="),
+        ] {
+            let response = gate.request(&with_header(&request, header, value)).await;
+            assert_eq!(response.status, 200, "{route} {header}");
+            assert!(response.text().contains("allow") || response.text().contains("true"), "{}", response.text());
+        }
+        let one_of_two = with_header(&with_secret(&request, SECRET), "authorization", "Bearer of-a-proxy-in-between");
+        assert!(!gate.request(&one_of_two).await.text().contains("deny"));
     }
     gate.stop().await;
 }
