@@ -1,6 +1,6 @@
 //! Settings of a policy: as the operator wrote them, and with their values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -186,6 +186,19 @@ impl ValueSource {
     }
 }
 
+/// Collects the texts in a JSON value, but for the ids of keys.
+fn collect_texts(json: &serde_json::Value, texts: &mut Vec<Zeroizing<String>>) {
+    match json {
+        serde_json::Value::String(text) => texts.push(Zeroizing::new(text.clone())),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        serde_json::Value::Object(members) => {
+            let members = members.iter().filter(|(name, _)| *name != "id");
+            members.for_each(|(_, member)| collect_texts(member, texts));
+        }
+        _ => {}
+    }
+}
+
 /// Why a value cannot be the one that the operator meant, whatever policy reads it.
 fn mistake(value: &str) -> Option<&'static str> {
     if value.starts_with('\u{feff}') {
@@ -237,6 +250,29 @@ impl Settings {
     /// Settings whose value may not be the one that the operator meant: the name and the doubt, without the value.
     pub fn doubts(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.iter().filter_map(|(name, value)| Some((name, doubt(value)?)))
+    }
+
+    /// Every text that may be a secret: each value, each line of it, and in a JSON value each member that is text.
+    pub(crate) fn secret_parts(&self) -> Vec<Zeroizing<String>> {
+        let mut parts = Vec::new();
+        for (_, value) in self.iter() {
+            parts.push(Zeroizing::new(value.to_owned()));
+            parts.extend(value.lines().map(|line| Zeroizing::new(line.trim().to_owned())));
+            if let Ok(json) = serde_json::from_str(value) {
+                collect_texts(&json, &mut parts);
+            }
+        }
+        parts
+    }
+
+    /// The ids of the keys in every setting that is a list of keys: `[{"id": "…", …}, …]`.
+    pub(crate) fn key_ids(&self) -> BTreeSet<String> {
+        #[derive(Deserialize)]
+        struct Entry {
+            id: String,
+        }
+        let lists = self.iter().filter_map(|(_, value)| serde_json::from_str::<Vec<Entry>>(value).ok());
+        lists.flatten().map(|entry| entry.id).collect()
     }
 
     /// Names of the settings.
@@ -307,6 +343,20 @@ mod tests {
         }
         let settings = sources.read().unwrap();
         assert_eq!(settings.doubts().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn every_key_of_a_ring_is_a_secret_and_every_id_is_known() {
+        let mut sources = SettingSources::default();
+        sources.set("ring", r#"[{"id":"new","key":"first s3cret"},{"id":"old","key":"other \u0073"}]"#.to_owned());
+        sources.set("plain", "a plain s3cret".to_owned());
+        let settings = sources.read().unwrap();
+        let parts = settings.secret_parts();
+        for part in ["first s3cret", "other s", "a plain s3cret"] {
+            assert!(parts.iter().any(|other| other.as_str() == part), "{part}");
+        }
+        assert!(!parts.iter().any(|part| part.as_str() == "new"));
+        assert_eq!(settings.key_ids().into_iter().collect::<Vec<_>>(), ["new", "old"]);
     }
 
     #[test]

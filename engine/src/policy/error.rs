@@ -90,8 +90,9 @@ pub enum CallError {
     /// All instances are at work.
     #[error("no policy instance is free")]
     PoolExhausted,
-    /// The policy returned an error.
-    #[error("the policy returned an error: {0}")]
+    /// The policy returned an error. Its text may repeat what an earlier client sent to the same instance, so it is not
+    /// part of the message. Secrets of this call and of the settings are redacted.
+    #[error("the policy returned an error")]
     NoVerdict(String),
     /// The policy trapped.
     #[error("the policy trapped: {0}")]
@@ -111,6 +112,15 @@ impl CallError {
             Some(trap) => Self::Trap(*trap),
             None if error.is::<PoolConcurrencyLimitError>() => Self::PoolExhausted,
             None => Self::CallFailed(error),
+        }
+    }
+
+    /// The text of an error that the policy returned. Show it only to whoever debugs the policy.
+    #[must_use]
+    pub fn policy_text(&self) -> Option<&str> {
+        match self {
+            Self::NoVerdict(text) => Some(text),
+            _ => None,
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Policy {
     digest: Digest,
     settings: Arc<Settings>,
     settings_read: BTreeSet<String>,
+    /// Key ids that may be shown.
+    key_ids: BTreeSet<String>,
     instances: InstancePool,
     timeout: Duration,
     slow_calls_left: AtomicU32,
@@ -112,7 +114,8 @@ impl Policy {
         timeout: Duration,
     ) -> Result<Self, LoadError> {
         let (settings_read, slow_calls_left) = (BTreeSet::new(), AtomicU32::new(0));
-        let mut policy = Self { name, digest, settings, settings_read, instances, timeout, slow_calls_left };
+        let key_ids = settings.key_ids();
+        let mut policy = Self { name, digest, settings, settings_read, key_ids, instances, timeout, slow_calls_left };
         policy.settings_read = policy.check()?;
         policy.probe()?;
         Ok(policy)
@@ -129,8 +132,7 @@ impl Policy {
             username.into_iter().chain(password).chain(values(&credentials.attributes)).collect()
         };
         let call = |(exports, store): Call| exports.authenticator.call_authenticate(store, credentials);
-        let verdict = self.call(secrets, call)?;
-        Ok(self.without_secret_key_id(verdict, credentials))
+        Ok(self.without_unknown_key_id(self.call(secrets, call)?))
     }
 
     /// Judges every access of a connected client within one timeout, and returns a permission for each in order.
@@ -177,15 +179,12 @@ impl Policy {
             .map_err(|error| CallError::NoVerdict(self.redact(&error, secrets())))
     }
 
-    /// Removes a key id that is a secret. Key ids are shown to operators, and a policy could name a secret as one.
-    fn without_secret_key_id(&self, verdict: Verdict, credentials: &Credentials) -> Verdict {
+    /// Removes a key id that no setting names. Key ids are shown to operators, and a policy could name a secret as one, or
+    /// a part of it.
+    fn without_unknown_key_id(&self, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Allow(grant) if grant.key_id.is_some() => {
-                let is_secret = |id: &String| {
-                    credentials.password.as_deref() == Some(id.as_bytes())
-                        || self.settings.iter().any(|(_, value)| value == id)
-                };
-                Verdict::Allow(Grant { key_id: grant.key_id.filter(|id| !is_secret(id)), ..grant })
+                Verdict::Allow(Grant { key_id: grant.key_id.filter(|id| self.key_ids.contains(id)), ..grant })
             }
             verdict => verdict,
         }
@@ -193,7 +192,8 @@ impl Policy {
 
     /// Redacts the settings and `secrets` from a text of the policy, and makes it fit for a log.
     fn redact(&self, text: &str, secrets: Vec<&str>) -> String {
-        let settings = self.settings.iter().map(|(_, value)| value);
+        let settings = self.settings.secret_parts();
+        let settings = settings.iter().map(|part| part.as_str());
         sanitize::escape(&sanitize::redact(text, settings.chain(secrets)), MAX_ERROR_CHARS)
     }
 

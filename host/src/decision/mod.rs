@@ -155,7 +155,12 @@ impl Judgement {
 
     fn fail_closed(error: &DecisionError) -> Self {
         let code = match error {
-            DecisionError::Call(error) => error.into(),
+            DecisionError::Call(error) => {
+                if let Some(text) = error.policy_text() {
+                    tracing::debug!(text, "policy returned error");
+                }
+                error.into()
+            }
             DecisionError::UnsupportedGrant(_) => DecisionCode::UnsupportedGrant,
         };
         let warning = matches!(error, DecisionError::UnsupportedGrant(UnsupportedGrant::NoAuthorizer))

@@ -1,5 +1,6 @@
 //! A test policy that fails in the way that the user name selects. Allows clients with any other user name, or none.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -46,6 +47,12 @@ impl Guest for Misbehaving {
                 let password = credentials.password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
                 Ok(Verdict::Allow(Grant { key_id: password, ..misbehave("")? }))
             }
+            "remember" => {
+                let password = credentials.password.unwrap_or_default();
+                REMEMBERED.with_borrow_mut(|remembered| *remembered = String::from_utf8_lossy(&password).into_owned());
+                misbehave("").map(Verdict::Allow)
+            }
+            "tell what you remember" => Err(REMEMBERED.with_borrow(Clone::clone)),
             how => misbehave(how).map(Verdict::Allow),
         }
     }
@@ -67,6 +74,11 @@ impl authorizer::Guest for Misbehaving {
 
 /// Calls with the user name `old` that an instance answers. Later ones fail.
 const OLD_AFTER_CALLS: u32 = 3;
+
+thread_local! {
+    /// The password of an earlier client of this instance.
+    static REMEMBERED: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
@@ -100,6 +112,7 @@ fn misbehave(how: &str) -> Result<Grant, String> {
         "placeholder" => grant.access = only("a/${clientid}"),
         "no filter" => grant.access = only("a/#/b"),
         "key as id" => grant.key_id = Some(key()),
+        "part of key as id" => grant.key_id = Some(format!("k{}", key().get(..20).unwrap_or_default())),
         "odd id" => grant.key_id = Some("<b>\n2026-11".to_owned()),
         "long id" => grant.key_id = Some("x".repeat(65)),
         "good id" => grant.key_id = Some("2026-11".to_owned()),

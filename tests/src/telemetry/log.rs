@@ -66,8 +66,23 @@ async fn log_redacts_secrets_in_the_errors_of_a_policy() {
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
     let error = lines.iter().find(|line| line["message"] == "error").expect("the error is logged");
     assert_eq!(error["reason"], "no-verdict");
-    assert!(error["error"].as_str().is_some_and(|error| !error.is_empty()), "{error}");
+    assert_eq!(error["error"], "the policy returned an error");
     assert!(!log.contains(KEY) && !log.contains("s3cret") && !log.contains("tell me all"), "a secret is in the log");
+}
+
+/// A policy may keep what a client sent, and repeat it in the call of another client.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_does_not_show_what_a_policy_remembers_of_another_client() {
+    let directory = TempDir::new().unwrap();
+    let config = write_config(directory.path(), &format!("workers = 1\npolicy.file = {MISBEHAVING:?}"));
+    let gate = GateProcess::start_config(&config).await;
+    let mut connection = Connection::open(gate.auth).await;
+    let first = Device { password: "password-s3cret".into(), ..Device::triggering("remember") };
+    assert_eq!(connection.request(&first.request()).await.status, 200);
+    let second = Device::triggering("tell what you remember");
+    assert_eq!(connection.request(&second.request()).await.status, 503);
+    let log = gate.stop().await;
+    assert!(log.contains("no-verdict") && !log.contains("s3cret"), "a secret is in the log");
 }
 
 async fn assert_warns_of_an_insecure_key(calls_per_instance: u32) {

@@ -92,7 +92,8 @@ fn microseconds(time: Duration) -> f64 {
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
-        Self { reason: error.code(), error: sanitize::error_chain(&error) }
+        let text = error.policy_text().map(|text| format!(": {text}")).unwrap_or_default();
+        Self { reason: error.code(), error: sanitize::error_chain(&error) + &text }
     }
 }
 
