@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 /// Maximum length of a user name.
 pub const MAX_USERNAME_BYTES: usize = 4096;
 
-/// Whether a user name is canonical padded base64 of a UTF-8 JSON object whose `ip` is a string.
+/// Whether a user name is canonical padded base64 of a UTF-8 JSON object whose `ip` is a string, and in which every text is
+/// Unicode.
 ///
 /// The signature covers the text of the user name, not the decoded object. So each object has one accepted encoding:
 /// base64 with loose trailing bits, without padding or with skipped characters is refused.
@@ -38,7 +39,31 @@ pub fn is_well_formed(username: &str) -> bool {
     let Ok(json) = str::from_utf8(bytes) else {
         return false;
     };
-    serde_json::from_str::<UserName>(json).is_ok_and(|name| name.ip_is_text)
+    serde_json::from_str::<UserName>(json).is_ok_and(|name| name.ip_is_text) && !has_lone_surrogate(json)
+}
+
+/// Whether a valid JSON text escapes a half of a surrogate pair without the other, such as `\ud800`. The JSON parser does
+/// not look into the members that it skips.
+fn has_lone_surrogate(json: &str) -> bool {
+    let mut rest = json;
+    while let Some((_, escape)) = rest.split_once('\\') {
+        rest = match code_unit(escape) {
+            Some(0xD800..=0xDBFF) => match escape.get(5..).and_then(|next| next.strip_prefix('\\')) {
+                Some(low) if matches!(code_unit(low), Some(0xDC00..=0xDFFF)) => low.get(5..).unwrap_or_default(),
+                _ => return true,
+            },
+            Some(0xDC00..=0xDFFF) => return true,
+            Some(_) => escape.get(5..).unwrap_or_default(),
+            // `\\` is an escape too.
+            None => escape.get(1..).unwrap_or_default(),
+        };
+    }
+    false
+}
+
+/// The code unit of an escape that begins with `u` and four digits.
+fn code_unit(escape: &str) -> Option<u32> {
+    u32::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
 }
 
 /// Whether this is the form that almost every device sends: the field `ip` alone, printable ASCII without escapes. It
@@ -97,6 +122,29 @@ mod tests {
 
     fn is_well_formed_json(json: impl AsRef<[u8]>) -> bool {
         is_well_formed(&BASE64_STANDARD.encode(json))
+    }
+
+    #[test]
+    fn rejects_lone_surrogates_in_every_member() {
+        for json in [
+            r#"{"ip":"x","a":"\ud800"}"#,
+            r#"{"ip":"x","a":"\udc00"}"#,
+            r#"{"ip":"x","a":"\uD83Dx"}"#,
+            r#"{"ip":"x","a":"\ud83d\ud83d"}"#,
+            r#"{"ip":"x","a":"\ude00\ud83d"}"#,
+            r#"{"ip":"x","a":["\\\ud800"]}"#,
+            r#"{"\ud800":1,"ip":"x"}"#,
+            r#"{"ip":"\ud800","ip":"x"}"#,
+        ] {
+            assert!(!is_well_formed_json(json), "{json}");
+        }
+        for json in [
+            r#"{"ip":"x","a":"\ud83d\ude00"}"#,
+            r#"{"ip":"x","a":"\\ud800"}"#,
+            r#"{"ip":"x","a":"\u00e9\n\ud83D\uDE00"}"#,
+        ] {
+            assert!(is_well_formed_json(json), "{json}");
+        }
     }
 
     #[test]

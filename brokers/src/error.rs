@@ -23,6 +23,9 @@ pub enum RequestError {
     /// The head is not HTTP.
     #[error("the request head is not valid HTTP")]
     InvalidHttp,
+    /// A request of HTTP/1.1 has no header `host`, or several (RFC 9112, section 3.2).
+    #[error("the request has no header host, or several")]
+    Host,
     /// The URL or the head is too long.
     #[error("the URL or the request head is too long")]
     HeadTooLong,
@@ -103,6 +106,7 @@ impl RequestError {
             Self::NoSecret => info("no-secret", 401, SECRET_HINT),
             Self::WrongSecret => info("wrong-secret", 401, SECRET_HINT),
             Self::InvalidHttp => info("invalid-http", 400, "point brokers only at this port, and with HTTP/1.1"),
+            Self::Host => info("host", 400, "point brokers only at this port, and with HTTP/1.1"),
             Self::HeadTooLong => info(
                 "head-too-long",
                 414,

@@ -177,6 +177,7 @@ fn every_request_error_is_a_denial_on_every_route() {
         RequestError::WrongSecret,
         RequestError::InvalidHttp,
         RequestError::HeadTooLong,
+        RequestError::Host,
         RequestError::TooLarge { limit: 1 },
         RequestError::TooManyFields { limit: 1 },
         RequestError::TooSlow,

@@ -26,12 +26,7 @@ pub(crate) fn parse_login(request: &Request) -> Result<Parsed, RequestError> {
 pub(crate) fn parse_action(request: &Request) -> Result<Parsed, RequestError> {
     let mut fields = Fields::parse(request)?;
     let warnings = warnings(request, &fields);
-    // NanoMQ says `access`.
-    let may_be_list = fields.has(&["access"]);
-    let mut accesses = template_accesses(&mut fields)?;
-    if may_be_list {
-        accesses = split_lists(accesses);
-    }
+    let accesses = split_lists(template_accesses(&mut fields)?);
     Ok(Parsed { request: AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, accesses)?), warnings })
 }
 

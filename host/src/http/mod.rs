@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{Method, Request, Response, StatusCode, Version};
 use brokers::{
     AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes, header_text,
     split_target,
@@ -123,6 +124,10 @@ impl<E: Evaluator> AuthService<E> {
         request: Request<Incoming>,
     ) -> Result<Parsed, RequestError> {
         let (head, body) = request.into_parts();
+        if !has_one_host(&head) {
+            self.discard_body(body).await;
+            return Err(RequestError::Host);
+        }
         let presented = || presented::by_broker(|name| head.headers.get(name).map(HeaderValue::as_bytes));
         if let Err(error) = self.secret.verify(presented) {
             self.discard_body(body).await;
@@ -216,6 +221,13 @@ impl<E: Evaluator> AuthService<E> {
         let request = Request::from_parts(head, axum::body::Body::empty());
         Ok(self.fallback.clone().oneshot(request).await?.map(Either::Right))
     }
+}
+
+/// Whether a request names its host once, as HTTP/1.1 demands. Two hosts are a sign of request smuggling.
+fn has_one_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let first = hosts.next();
+    hosts.next().is_none() && (first.is_some() || head.version < Version::HTTP_11)
 }
 
 fn to_response(route: Route, reply: Reply) -> Response<ResponseBody> {

@@ -79,3 +79,35 @@ async fn overlong_target_is_a_414() {
     assert_eq!(gate.authenticate(&Device::valid()).await, 200);
     gate.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_name_their_host_once() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let login = |hosts: &str, version: &str| {
+        let text = String::from_utf8(Device::valid().request()).unwrap();
+        text.replacen("host: gate\r\n", hosts, 1).replacen("HTTP/1.1", version, 1).into_bytes()
+    };
+    for (hosts, version, status) in [
+        ("host: gate\r\n", "HTTP/1.1", 200),
+        ("", "HTTP/1.0", 200),
+        ("", "HTTP/1.1", 400),
+        ("host: gate\r\nhost: gate\r\n", "HTTP/1.1", 400),
+        ("host: gate\r\nhost: other\r\n", "HTTP/1.0", 400),
+    ] {
+        assert_eq!(gate.request(&login(hosts, version)).await.status, status, "{hosts:?} {version}");
+    }
+    let emqx = String::from_utf8(Device::valid().request_to("/emqx/auth")).unwrap().replacen("host: gate\r\n", "", 1);
+    assert_eq!(gate.request(emqx.as_bytes()).await.result(), "deny");
+    assert_eq!(gate.status().await["config_warnings"][0]["kind"], "host");
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_transfer_codings_are_rejected() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for coding in ["gzip", "identity", "chunked, gzip", "xchunked"] {
+        let head = format!("POST /mqtt/auth HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n");
+        assert_eq!(gate.request(head.as_bytes()).await.status, 400, "{coding}");
+    }
+    gate.stop().await;
+}
