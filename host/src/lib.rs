@@ -34,5 +34,6 @@ mod util;
 
 pub use admin::status_response;
 pub use net::listen::{BindError, InheritedSockets, InheritedSocketsError, Listeners};
+pub use net::open_files::raise_open_files;
 pub use security::SecurityError;
 pub use server::{DEFAULT_POLICY, ServeError, Server, serve, serve_with};

@@ -1,6 +1,6 @@
 //! Wires the layers together and runs them.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
@@ -13,8 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::auth::require_token;
-use crate::admin::listener::AdminListener;
 use crate::admin::state::AdminState;
+use crate::admin::thread::AdminThread;
 use crate::config::{Config, PolicyConfig};
 use crate::decision::Evaluator;
 use crate::http::{AuthService, status_page};
@@ -22,6 +22,7 @@ use crate::net::accept::{Acceptor, ConnectionLimit};
 use crate::net::buffer_limit::BufferLimit;
 use crate::net::heartbeat::HeartbeatMonitor;
 use crate::net::listen::{BindError, InheritedSocketsError, Listeners};
+use crate::net::open_files::max_connections;
 use crate::net::worker::Workers;
 use crate::security::{CredentialHandle, ListenerSecurity, SecretVerifier, SecurityError};
 use crate::telemetry::Telemetry;
@@ -120,7 +121,7 @@ impl Server {
         let (limits, routes, shutdown) = (self.config.limits, self.config.routes(), CancellationToken::new());
         let telemetry = telemetry(&self.config, self.dropped_log_lines)?;
         let active = self.reloader.active();
-        let connections = ConnectionLimit::new(limits.max_connections.get());
+        let connections = ConnectionLimit::new(max_connections(limits.max_connections, self.config.workers));
         let credentials: Vec<_> = self.auth_security.credentials().chain(self.admin_security.credentials()).collect();
         let (auth_tls, admin_tls) = (self.auth_security.tls(), self.admin_security.tls());
         let (has_tls, has_admin_tls) = (auth_tls.is_some(), admin_tls.is_some());
@@ -147,14 +148,13 @@ impl Server {
         };
         let denials = Arc::clone(&state.denials);
         let routes = require_token(admin::router(state), self.admin_security.secret(), denials);
-        let admin_listener = AdminListener::new(listeners.admin, admin_tls, limits.request_timeout);
+        let admin_thread = AdminThread::start(listeners.admin, admin_tls, limits.request_timeout, routes)?;
 
         let watched = [self.reloader.into_watched()];
         let watched =
             watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
         let watch_thread = WatchThread::spawn(watched.collect(), self.poll_interval, policy_events::watch_error)?;
         let watchdog = tokio::spawn(monitor.watch(systemd::alive));
-        let administration = tokio::spawn(axum::serve(admin_listener, routes).into_future());
         tracing::info!(%listen, admin = %admin_listen, tls = has_tls, admin_tls = has_admin_tls, "serving");
         warn_about_expiry(&credentials, SystemTime::now());
         systemd::ready(&active.get());
@@ -166,9 +166,11 @@ impl Server {
         workers.serve(Acceptor::new(listeners.auth, listeners.is_inherited, connections), stop).await;
         watchdog.abort();
         // Last, so that the operator can watch until the last request is answered.
-        administration.abort();
-        let _ = administration.await;
-        let _ = tokio::task::spawn_blocking(move || drop(watch_thread)).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            admin_thread.stop();
+            drop(watch_thread);
+        })
+        .await;
         tracing::info!("stopped");
         Ok(())
     }

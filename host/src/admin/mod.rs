@@ -15,6 +15,7 @@ mod metrics;
 pub(crate) mod state;
 mod status;
 pub mod status_response;
+pub(crate) mod thread;
 
 use state::AdminState;
 use status_response::StatusResponse;

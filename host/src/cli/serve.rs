@@ -2,15 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use mqtt_gate::config::{Config, ConfigError, KEY_SETTING};
 use mqtt_gate::telemetry::log::Log;
-use mqtt_gate::{InheritedSockets, Listeners, ServeError, Server};
+use mqtt_gate::{InheritedSockets, Listeners, ServeError, Server, raise_open_files};
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use super::error::CliError;
@@ -50,6 +51,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
+        raise_open_files();
         // Changes the environment, so it must run before the first thread starts.
         let inherited = InheritedSockets::take().map_err(ServeError::from)?;
         let log = Log::start(self.log_level).map_err(ServeError::System)?;
@@ -69,13 +71,21 @@ impl Serve {
         log: &Log,
         demo: Option<Credential>,
     ) -> Result<(), CliError> {
-        let shutdown = shutdown_signal()?;
-        // Log rotation may send SIGHUP during the start, which would end the process. Later the server handles it.
-        let _hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
+        let mut shutdown = pin!(shutdown_signal()?);
+        let _ignored = ignore_other_signals()?;
         let listeners = Listeners::open(&config, inherited).map_err(ServeError::from)?;
         let listen = listeners.auth.local_addr().map_err(ServeError::System)?;
         let scheme = if config.tls.is_some() { "https" } else { "http" };
-        let server = Server::prepare(config)?.with_dropped_log_lines(log.dropped_lines());
+        // A policy can take long to compile. The gate hears signals meanwhile.
+        let preparing = tokio::task::spawn_blocking(|| Server::prepare(config));
+        let server = tokio::select! {
+            server = preparing => server.map_err(|error| ServeError::System(error.into()))??,
+            () = &mut shutdown => {
+                tracing::info!("stopped before the first policy was loaded");
+                return Ok(());
+            }
+        };
+        let server = server.with_dropped_log_lines(log.dropped_lines());
         if let Some(credential) = demo {
             output::print_text(demo_text(scheme, listen, &credential, self.policy.as_deref()))?;
         }
@@ -91,18 +101,33 @@ impl Serve {
     }
 }
 
-/// Returns a future that resolves at SIGTERM or Ctrl-C. From this call on, neither ends the process by itself.
+/// Returns a future that resolves at SIGTERM, SIGQUIT or Ctrl-C. From this call on, none of them ends the process by
+/// itself.
 fn shutdown_signal() -> Result<impl Future<Output = ()>, ServeError> {
-    let terminate = signal(SignalKind::terminate());
-    let interrupt = signal(SignalKind::interrupt());
-    let (mut terminate, mut interrupt) =
-        (terminate.map_err(ServeError::System)?, interrupt.map_err(ServeError::System)?);
+    let listen = |kind| signal(kind).map_err(ServeError::System);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut quit = listen(SignalKind::quit())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
         }
     })
+}
+
+/// Keeps signals from ending the process that log rotation, supervisors and timers send to other programs. The server
+/// handles SIGHUP later. The signals stay ignored after the result is dropped.
+fn ignore_other_signals() -> Result<Vec<Signal>, ServeError> {
+    let kinds = [
+        SignalKind::hangup(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::alarm(),
+        SignalKind::io(),
+    ];
+    kinds.into_iter().map(signal).collect::<Result<_, _>>().map_err(ServeError::System)
 }
 
 /// Configures a random key, and signs a credential with it.

@@ -9,6 +9,7 @@ mod drain;
 pub(crate) mod heartbeat;
 mod http1_patch;
 pub(crate) mod listen;
+pub(crate) mod open_files;
 mod sweep;
 mod turn;
 pub(crate) mod worker;

@@ -1,14 +1,16 @@
 //! `limits.max_connections`: further connections wait in the queue and are not lost.
 
+use std::fs;
 use std::num::NonZero;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
-use crate::support::child::{GateProcess, write_config};
-use crate::support::device::Device;
+use crate::support::child::{GateProcess, gate_binary, write_config};
+use crate::support::device::{Device, KEY};
 use crate::support::http::{Connection, get};
-use crate::support::in_process::{AUTH_CORE, EMQX, Gate};
+use crate::support::in_process::{AUTH_CORE, EMQX, Gate, LOCKDOWN};
 use crate::support::poll_until;
 
 async fn gate_process(max_connections: usize) -> (GateProcess, TempDir) {
@@ -87,4 +89,35 @@ async fn shutdown_rejects_queued_invalid_http_without_errors() {
     let (code, _, log) = gate.wait_exit().await;
     assert_eq!(code, Some(0));
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Idle connections take all places that a small limit of open files has. The operator still gets in.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_get_in_when_connections_take_all_open_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.wasm");
+    fs::copy(AUTH_CORE, &policy).unwrap();
+    let settings = "policy.settings = { signature-keys = { env = \"MQTT_SIGNATURE_KEY\" }, clients = \"\" }";
+    let config = write_config(directory.path(), &format!("policy.file = {policy:?}\n{settings}"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(gate_binary()).args(["serve", "--config"]);
+    command.arg(config).env("MQTT_SIGNATURE_KEY", KEY);
+    let gate = GateProcess::start(&mut command).await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(Connection::open(gate.auth).await);
+    }
+    let status = async || Connection::open(gate.admin).await.request(&get("/status")).await.json();
+    let is_full = async || Some(status().await).filter(|status| status["connections"]["queued"] == 1);
+    let full = poll_until("all places are taken", is_full).await;
+    assert_eq!((&full["connections"]["open"], &full["connections"]["limit"]), (&json!(128), &json!(128)));
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(Connection::open(gate.admin).await.request(&get(path)).await.status, 200, "{path}");
+    }
+    fs::copy(LOCKDOWN, &policy).unwrap();
+    let is_swapped = async || (status().await["policy"]["name"] == "lockdown").then_some(());
+    poll_until("the policy is swapped", is_swapped).await;
+    drop(idle);
+    let log = gate.stop().await;
+    assert!(!log.contains("cannot accept connection"), "{log}");
 }

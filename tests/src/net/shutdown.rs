@@ -110,3 +110,22 @@ async fn sighup_without_a_decision_log_changes_nothing() {
     assert_eq!(response.status, 200);
     gate.stop().await;
 }
+
+/// Log rotation, supervisors and timers send them to other programs.
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_for_other_programs_change_nothing() {
+    let gate = GateProcess::start_default().await;
+    for signal in ["USR1", "USR2", "ALRM", "IO", "PIPE"] {
+        gate.signal(signal);
+        let response = Connection::open(gate.auth).await.request(&Device::valid().request()).await;
+        assert_eq!(response.status, 200, "{signal}");
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigquit_stops_the_gate_like_sigterm() {
+    let gate = GateProcess::start_default().await;
+    gate.signal("QUIT");
+    assert_eq!(gate.wait_exit().await.0, Some(0));
+}
