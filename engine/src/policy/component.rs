@@ -7,18 +7,15 @@ use wasmtime::component::{InstancePre, types::ComponentItem};
 
 use super::LoadError;
 use super::instance_pool::PolicyPre;
+use super::prescreen;
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::sandbox::{HostState, Sandbox};
-use crate::util::sanitize;
 
 /// Interface that every policy exports.
 pub const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
 
 /// Interface that a policy exports to judge publish and subscribe requests.
 pub const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
-
-/// Maximum number of characters of the imports that an error lists.
-const MAX_LISTED_CHARS: usize = 300;
 
 /// SHA-256 of a component. It identifies a version of a policy.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,13 +26,9 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<PolicyPre, LoadErr
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule);
     }
+    prescreen::check(bytes)?;
     let component = sandbox.compile(bytes).map_err(LoadError::Compile)?;
     let ty = component.component_type();
-    let denied: Vec<&str> =
-        ty.imports(sandbox.engine()).map(|(name, _)| name).filter(|name| !Sandbox::is_allowed_import(name)).collect();
-    if !denied.is_empty() {
-        return Err(LoadError::Imports(sanitize::escape(&denied.join(", "), MAX_LISTED_CHARS)));
-    }
     let export = |name| ty.get_export(sandbox.engine(), name).map(|export| export.ty);
     if !matches!(export(AUTHENTICATOR), Some(ComponentItem::ComponentInstance(_))) {
         return Err(LoadError::NotAPolicy);

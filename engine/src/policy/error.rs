@@ -28,6 +28,14 @@ pub enum LoadError {
     /// The file is not a component, or not a complete one.
     #[error("not a component that this host can run")]
     Compile(#[source] wasmtime::Error),
+    /// The component is too large or too deep to compile it in a short time and with little memory.
+    #[error("the component has too many {what}; at most {max} are allowed")]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// The component imports interfaces that a policy may not have.
     #[error("the policy imports {0}; only wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 are allowed")]
     Imports(String),

@@ -119,6 +119,13 @@ impl InstancePool {
         Ok(Instance { store, exports, calls_left, _counted: InstanceCounter::track(self.sandbox.instances()) })
     }
 
+    /// Drops the idle instances of this thread. The thread that loads a policy never calls it again.
+    pub(super) fn clear_this_thread(&self) {
+        if let Some(mut shard) = self.shard() {
+            shard.clear();
+        }
+    }
+
     fn checkout(&self) -> Option<Instance> {
         self.shard()?.pop()
     }

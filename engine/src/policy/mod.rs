@@ -15,6 +15,7 @@ mod inspect;
 mod instance_count;
 mod instance_pool;
 mod preflight;
+mod prescreen;
 mod sandbox;
 
 use component::link;
@@ -118,6 +119,7 @@ impl Policy {
         let mut policy = Self { name, digest, settings, settings_read, key_ids, instances, timeout, slow_calls_left };
         policy.settings_read = policy.check()?;
         policy.probe()?;
+        policy.instances.clear_this_thread();
         Ok(policy)
     }
 

@@ -12,6 +12,7 @@ use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, 
 
 use super::compile_pool::CompilePool;
 use super::instance_count::InstanceCounter;
+use super::prescreen::MAX_CORE_INSTANCES;
 use crate::limits::Limits;
 use crate::settings::Settings;
 
@@ -32,11 +33,19 @@ const EPOCH_INTERVAL: Duration = Duration::from_millis(10);
 /// other half is for instances at work and for a policy in preflight.
 const MAX_INSTANCES: u32 = 1024;
 
-/// Core instances of one component. `wit-component` makes up to four: the module, its adapter, a shim and a fix-up.
+/// Core instances of an ordinary component. `wit-component` makes up to four: the module, its adapter, a shim and a
+/// fix-up.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
 
-/// Tables of one component: one of the module, one of the shim.
+/// Tables of an ordinary component: one of the module, one of the shim.
 const TABLES_PER_COMPONENT: u32 = 2;
+
+/// Memories that a component may have. A composition of policies has one for each. With this many, the pool still has
+/// 256 instances.
+const MAX_MEMORIES: u32 = 4;
+
+/// Tables that a component may have.
+const MAX_TABLES: u32 = 2 * MAX_MEMORIES;
 
 /// Stack of the calling thread that a policy may use, in bytes. A quarter of a thread's 2 MiB, so that recursion in a
 /// policy traps and leaves room for the host.
@@ -135,6 +144,9 @@ fn engine_config(limits: &Limits) -> Config {
         .total_core_instances(CORE_INSTANCES_PER_COMPONENT * MAX_INSTANCES)
         .total_memories(MAX_INSTANCES)
         .total_tables(TABLES_PER_COMPONENT * MAX_INSTANCES)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES as u32)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
         .max_memory_size(memory)
         .max_unused_warm_slots(MAX_INSTANCES);
     let mut config = Config::new();

@@ -1,22 +1,31 @@
 //! Reads the operator's files, and decides which of their paths may be shown.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::{OFlags, fstatfs};
 
 /// Maximum size of a file that is read, in bytes: far more than any policy, key or certificate has.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
+/// File systems whose files are made by the kernel while they are read (linux/magic.h). Reading `/proc/kmsg` waits for the
+/// next message of the kernel, and yet it looks like a regular file.
+const KERNEL_FILE_SYSTEMS: [i64; 4] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163];
+
 /// Reads a regular file of at most 64 MiB.
 ///
-/// A pipe or a device could block the reader for ever, or fill all memory.
+/// A pipe, a device or a file of the kernel could block the reader for ever, or fill all memory.
 ///
 /// # Errors
 /// The error of the operating system, or that the file is too large or not a regular file.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
+    // Opening a pipe would wait for a writer.
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || is_of_kernel(&file) {
         return Err(io::Error::other("not a regular file"));
     }
     let too_large = || io::Error::other("larger than 64 MiB");
@@ -24,9 +33,13 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut contents = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-    File::open(path)?.take(MAX_FILE_SIZE + 1).read_to_end(&mut contents)?;
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut contents)?;
     // The file may have grown since its size was read.
     if contents.len() as u64 > MAX_FILE_SIZE { Err(too_large()) } else { Ok(contents) }
+}
+
+fn is_of_kernel(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|statistics| KERNEL_FILE_SYSTEMS.contains(&statistics.f_type))
 }
 
 /// Returns the path as text if it looks like a path, otherwise a placeholder.
@@ -40,6 +53,8 @@ pub fn displayable_path(path: &Path) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -51,6 +66,16 @@ mod tests {
         assert_eq!(read_file(&path).unwrap_err().to_string(), "larger than 64 MiB");
         fs::write(&path, "contents").unwrap();
         assert_eq!(read_file(&path).unwrap(), b"contents");
+    }
+
+    #[test]
+    fn never_waits_for_a_pipe_or_the_kernel() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        for path in [&pipe, Path::new("/proc/kmsg"), Path::new("/proc/self/status"), Path::new("/dev/zero")] {
+            assert_eq!(read_file(path).unwrap_err().to_string(), "not a regular file", "{}", path.display());
+        }
     }
 
     #[test]
