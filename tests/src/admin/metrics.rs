@@ -117,7 +117,9 @@ async fn instances_and_dropped_decision_lines_are_counted() {
     let metrics = &scenario().await.metrics;
     let created = value(metrics, "mqtt_gate_instances_created_total");
     let destroyed = value(metrics, "mqtt_gate_instances_destroyed_total");
-    assert!(created > destroyed && created - destroyed == value(metrics, "mqtt_gate_instances"), "{metrics}");
+    // The first policy served and was replaced: whether its last instance is already destroyed is a matter of time.
+    assert!(created > 0 && destroyed > 0, "{metrics}");
+    assert_eq!(created - destroyed, value(metrics, "mqtt_gate_instances"), "{metrics}");
     assert_eq!(value(metrics, "mqtt_gate_decision_log_dropped_total"), 0);
 }
 
