@@ -44,7 +44,7 @@
 //!     peer_host: None,
 //!     attributes: Vec::new(),
 //! };
-//! let is_allowed = match active.get().policy.authenticate(&credentials) {
+//! let is_allowed = match active.get().authenticate(&credentials) {
 //!     Ok(Verdict::Allow(_grant)) => true,
 //!     Ok(Verdict::Deny(_) | Verdict::Ignore) => false,
 //!     // Fail closed.

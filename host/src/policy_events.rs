@@ -30,6 +30,18 @@ pub(crate) fn observe(event: &PolicyEvent) {
             hint = "correct what is on hold; the log says above why it was rejected",
             "policy swapped in part"
         ),
+        PolicyEvent::Returned { from, to } => tracing::error!(
+            %from,
+            %to,
+            hint = "put another policy in the policy file; this one is not activated again before",
+            "policy failed 20 calls in a row; returning to the one before"
+        ),
+        PolicyEvent::CannotReturn { from, reason } => tracing::error!(
+            sha256 = %from,
+            reason = reason.unwrap_or("no other policy was active before"),
+            hint = "put a working policy in the policy file, or correct its settings; /readyz answers 503 until a login is allowed",
+            "policy failed 20 calls in a row, and there is none to return to"
+        ),
         PolicyEvent::Restored => tracing::info!("policy file matches the active policy again"),
         PolicyEvent::Unstable => tracing::warn!(
             hint = "find the program that keeps writing to the policy file or its settings",

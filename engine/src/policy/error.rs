@@ -56,6 +56,9 @@ pub enum LoadError {
     /// The host panicked while it loaded the policy.
     #[error("loading the policy panicked; this is a fault of mqtt-gate, please report it")]
     HostPanic,
+    /// The policy was active, and was replaced by the one before.
+    #[error("the policy failed 20 calls in a row after it was activated, and never allowed anything")]
+    FailsEveryCall,
     /// The policy's `check()` returned an error.
     #[error("the policy rejects its settings: {0}")]
     Check(String),

@@ -126,6 +126,13 @@ impl InstancePool {
         }
     }
 
+    /// Drops the idle instances of all threads.
+    pub(super) fn clear(&self) {
+        for shard in &self.idle {
+            shard.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
     fn checkout(&self) -> Option<Instance> {
         self.shard()?.pop()
     }

@@ -214,6 +214,11 @@ impl Policy {
         error
     }
 
+    /// Drops the instances that no call runs on.
+    pub(crate) fn release_idle_instances(&self) {
+        self.instances.clear();
+    }
+
     /// Timeout of one call.
     #[must_use]
     pub fn timeout(&self) -> Duration {

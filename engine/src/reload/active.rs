@@ -1,11 +1,14 @@
 //! The active policy: read by everyone, replaced by one writer.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::policy::Policy;
+use super::trial::{CallResult, Trial, TrialState};
+use crate::policy::{AuthorizeRequest, CallError, Credentials, Permission, Policy, Verdict};
+use crate::watch::Waker;
 
 /// A policy with its place in the history of this process.
 pub struct ActiveVersion {
@@ -17,6 +20,45 @@ pub struct ActiveVersion {
     pub since: SystemTime,
     /// Where its component was read from.
     pub origin: PolicyOrigin,
+    trial: Trial,
+}
+
+impl ActiveVersion {
+    /// As [`Policy::authenticate`]. A panic costs this client alone.
+    ///
+    /// # Errors
+    /// There is no verdict. The caller must deny the client.
+    pub fn authenticate(&self, credentials: &Credentials) -> Result<Verdict, CallError> {
+        let result = caught(|| self.policy.authenticate(credentials));
+        self.trial.record(CallResult::of_login(&result));
+        result
+    }
+
+    /// As [`Policy::authorize`]. A panic costs this client alone.
+    ///
+    /// # Errors
+    /// There is no permission for one of the accesses. The caller must deny the client.
+    pub fn authorize(&self, request: &AuthorizeRequest) -> Result<Vec<Permission>, CallError> {
+        let result = caught(|| self.policy.authorize(request));
+        if self.policy.has_authorizer() {
+            self.trial.record(CallResult::of_actions(&result));
+        }
+        result
+    }
+
+    /// Whether this version has failed 20 calls in a row, and never allowed anything.
+    #[must_use]
+    pub fn fails_every_call(&self) -> bool {
+        self.trial.state() == TrialState::Failed
+    }
+
+    pub(super) fn trial(&self) -> TrialState {
+        self.trial.state()
+    }
+}
+
+fn caught<T>(call: impl FnOnce() -> Result<T, CallError>) -> Result<T, CallError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(CallError::HostPanic))
 }
 
 /// Where the component of a policy was read from.
@@ -47,7 +89,11 @@ impl PolicyOrigin {
 pub struct ActivePolicy(Arc<ArcSwap<ActiveVersion>>);
 
 /// The one writer of an [`ActivePolicy`]. It cannot be cloned.
-pub struct ActivePolicyWriter(Arc<ArcSwap<ActiveVersion>>);
+pub struct ActivePolicyWriter {
+    active: Arc<ArcSwap<ActiveVersion>>,
+    /// Woken when a version fails every call.
+    waker: Arc<OnceLock<Waker>>,
+}
 
 impl ActivePolicy {
     /// Returns the active policy. It keeps working for its holder after a swap.
@@ -67,18 +113,27 @@ impl ActivePolicyWriter {
     /// Activates the first policy.
     #[must_use]
     pub fn new(policy: Policy, origin: PolicyOrigin, since: SystemTime) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(ActiveVersion { policy, generation: 1, since, origin })))
+        let waker = Arc::<OnceLock<Waker>>::default();
+        let trial = Trial::new(Arc::clone(&waker));
+        let first = ActiveVersion { policy, generation: 1, since, origin, trial };
+        Self { active: Arc::new(ArcSwap::from_pointee(first)), waker }
     }
 
     /// Creates a reader.
     #[must_use]
     pub fn reader(&self) -> ActivePolicy {
-        ActivePolicy(Arc::clone(&self.0))
+        ActivePolicy(Arc::clone(&self.active))
     }
 
     /// Replaces the active policy in one atomic store, and returns the one before. Every later call gets the new one.
     pub fn activate(&mut self, policy: Policy, origin: PolicyOrigin, since: SystemTime) -> Arc<ActiveVersion> {
-        let generation = self.0.load().generation.saturating_add(1);
-        self.0.swap(Arc::new(ActiveVersion { policy, generation, since, origin }))
+        let generation = self.active.load().generation.saturating_add(1);
+        let trial = Trial::new(Arc::clone(&self.waker));
+        self.active.swap(Arc::new(ActiveVersion { policy, generation, since, origin, trial }))
+    }
+
+    /// Sets what is woken when a version fails every call. Only the first one counts.
+    pub(super) fn set_waker(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
     }
 }

@@ -39,6 +39,20 @@ pub enum PolicyEvent<'a> {
     },
     /// After a rejection, the file holds the active policy again.
     Restored,
+    /// The active policy failed 20 calls in a row and never allowed anything. The component before becomes the active one.
+    Returned {
+        /// SHA-256 of the policy that failed.
+        from: Digest,
+        /// SHA-256 of the one before.
+        to: Digest,
+    },
+    /// As [`Self::Returned`], but there is no component to return to. The policy that fails stays.
+    CannotReturn {
+        /// SHA-256 of the policy that fails.
+        from: Digest,
+        /// Why the component before cannot be used, on one line. `None`: there was none, or it was returned from.
+        reason: Option<&'a str>,
+    },
     /// The policy file and its settings kept changing for two seconds.
     Unstable,
     /// The policy file could not be used at startup, and the last known good policy replaces it.

@@ -14,6 +14,8 @@ const MAX_EVENTS: usize = 32;
 pub struct History {
     /// Number of rejections.
     pub rejected: u64,
+    /// Number of returns from a policy that failed every call to the one before.
+    pub returned: u64,
     /// The last rejection.
     pub last_rejected: Option<Rejection>,
     /// The part of the files that is not active, for the reason of the last rejection.
@@ -44,7 +46,8 @@ pub enum HistoryEventKind {
         /// Whether its settings differ from those of the policy before; `false` for the first policy.
         settings_changed: bool,
     },
-    /// A candidate was rejected. The active policy stayed.
+    /// A candidate was rejected and the active policy stayed, or the active policy was rejected after it had failed every
+    /// call.
     Rejected(Rejection),
     /// After a rejection, the file holds the active policy again.
     Restored,
@@ -125,6 +128,14 @@ impl HistoryWriter {
 
     pub(super) fn set_on_hold(&mut self, part: Option<Part>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).on_hold = part;
+    }
+
+    /// Records that an active policy was rejected after all.
+    pub(super) fn push_return(&mut self, rejection: Rejection) {
+        self.push_rejection(rejection);
+        let mut history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        history.returned += 1;
+        history.on_hold = Some(Part::Component);
     }
 
     pub(super) fn push_rejection(&mut self, rejection: Rejection) {

@@ -43,14 +43,15 @@ impl LastKnownGood {
         sandbox: &Arc<Sandbox>,
         error: &LoadError,
         observer: &Observer,
-    ) -> Option<Policy> {
+    ) -> Option<(Candidate, Policy)> {
         if !error.is_of_component() {
             return None;
         }
-        let policy = list(&self.directory).into_iter().find_map(|path| load(&path, source, sandbox, observer))?;
+        let (candidate, policy) =
+            list(&self.directory).into_iter().find_map(|path| load(&path, source, sandbox, observer))?;
         let (directory, reason) = (self.directory.as_path(), sanitize::error_chain(error));
         observer(&PolicyEvent::FallbackUsed { digest: policy.digest(), directory, reason: &reason });
-        Some(policy)
+        Some((candidate, policy))
     }
 
     /// Writes a component under its digest, in one step, and removes the ones before.
@@ -90,14 +91,20 @@ fn digest_in_name(path: &Path) -> Option<&str> {
 }
 
 /// Loads a kept component if its digest fits its name and it works with the current settings.
-fn load(path: &Path, source: &PolicySource, sandbox: &Arc<Sandbox>, observer: &Observer) -> Option<Policy> {
+fn load(
+    path: &Path,
+    source: &PolicySource,
+    sandbox: &Arc<Sandbox>,
+    observer: &Observer,
+) -> Option<(Candidate, Policy)> {
     let component = read_file(path).ok()?;
     if digest_in_name(path) != Some(Digest::of(&component).to_string().as_str()) {
         observer(&PolicyEvent::FallbackRejected { path, reason: "its contents do not match the digest in its name" });
         return None;
     }
-    match source.with_component(component).and_then(|candidate| candidate.load(sandbox)) {
-        Ok(policy) => Some(policy),
+    let loaded = source.with_component(component).and_then(|candidate| Ok((candidate.load(sandbox)?, candidate)));
+    match loaded {
+        Ok((policy, candidate)) => Some((candidate, policy)),
         Err(error) => {
             observer(&PolicyEvent::FallbackRejected { path, reason: &sanitize::error_chain(&error) });
             None

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::policy::{LoadError, Policy, Sandbox};
-use crate::watch::{Reload, Reloadable, Watched};
+use crate::policy::{Digest, LoadError, Policy, Sandbox};
+use crate::util::sanitize;
+use crate::watch::{Reload, Reloadable, Waker, Watched};
 
 mod active;
 mod event;
@@ -13,9 +14,11 @@ mod history;
 mod last_known_good;
 mod persist;
 mod source;
+mod trial;
 
 use history::HistoryWriter;
 use persist::Persist;
+use trial::TrialState;
 
 pub use active::{ActivePolicy, ActivePolicyWriter, ActiveVersion, PolicyOrigin};
 pub use event::{Observer, PolicyEvent};
@@ -25,15 +28,30 @@ pub use source::{Candidate, PolicySource};
 
 /// Activates the policy of a source, and replaces it when the source changes.
 ///
-/// A candidate that fails changes nothing: the active policy stays.
+/// A candidate that fails changes nothing: the active policy stays. A policy that fails its first calls after it was
+/// activated makes room for the component before, with the current settings: former settings may hold a revoked key.
 pub struct PolicyReloader {
     source: PolicySource,
     sandbox: Arc<Sandbox>,
     active: ActivePolicyWriter,
+    /// What the active policy was loaded from.
+    candidate: Arc<Candidate>,
+    /// What the active component replaced. Absent: there was none, it was returned to, or the active one works.
+    before: Option<Before>,
+    /// Component that failed its first calls. It is not activated again until the file holds another one.
+    faulty: Option<Digest>,
+    /// Generation whose failure was handled last.
+    handled_failure: Option<u64>,
     history: HistoryWriter,
     /// Absent: the policy is embedded, or there is no state directory.
     persist: Option<Persist>,
     observer: Observer,
+}
+
+/// A version that was replaced, until the one after it works.
+struct Before {
+    version: Arc<ActiveVersion>,
+    candidate: Arc<Candidate>,
 }
 
 impl PolicyReloader {
@@ -51,20 +69,31 @@ impl PolicyReloader {
     ) -> Result<Self, LoadError> {
         let loaded = source.read().and_then(|candidate| Ok((candidate.load(&sandbox)?, candidate)));
         let (policy, origin, candidate) = match loaded {
-            Ok((policy, candidate)) => (policy, source.origin(), Some(candidate)),
+            Ok((policy, candidate)) => (policy, source.origin(), candidate),
             Err(error) => {
                 let fallback = last_known_good.as_ref();
                 match fallback.and_then(|it| it.load_fallback(&source, &sandbox, &error, &observer)) {
-                    Some(policy) => (policy, PolicyOrigin::LastKnownGood, None),
+                    Some((candidate, policy)) => (policy, PolicyOrigin::LastKnownGood, candidate),
                     None => return Err(error),
                 }
             }
         };
+        let candidate = Arc::new(candidate);
         let persist = last_known_good
             .filter(|_| source.origin() == PolicyOrigin::File)
-            .map(|last_known_good| Persist::new(last_known_good, candidate));
-        let active = ActivePolicyWriter::new(policy, origin, SystemTime::now());
-        let mut reloader = Self { source, sandbox, active, history: HistoryWriter::default(), persist, observer };
+            .map(|last_known_good| Persist::new(last_known_good, Some(Arc::clone(&candidate))));
+        let mut reloader = Self {
+            source,
+            sandbox,
+            active: ActivePolicyWriter::new(policy, origin, SystemTime::now()),
+            candidate,
+            before: None,
+            faulty: None,
+            handled_failure: None,
+            history: HistoryWriter::default(),
+            persist,
+            observer,
+        };
         let version = reloader.active().get();
         reloader.push_activation(&version, false);
         (reloader.observer)(&PolicyEvent::Loaded(&version));
@@ -94,7 +123,7 @@ impl PolicyReloader {
         let (active, settings) = (self.active().get(), self.source.read_settings()?);
         if *settings != *active.policy.settings() {
             let policy = active.policy.with_settings(settings)?;
-            self.swap(policy, active.origin);
+            self.swap(Arc::clone(&self.candidate), policy, active.origin);
             (self.observer)(&PolicyEvent::PartActivated { on_hold: Part::Component });
         }
         Ok(())
@@ -105,27 +134,71 @@ impl PolicyReloader {
         let active = self.active().get();
         let candidate = self.source.read_with_settings(active.policy.shared_settings())?;
         if !self.is_active(&candidate) {
-            let policy = candidate.load(&self.sandbox)?;
-            self.swap(policy, self.source.origin());
-            self.keep(candidate);
+            let policy = self.load(&candidate)?;
+            self.swap(Arc::new(candidate), policy, self.source.origin());
             (self.observer)(&PolicyEvent::PartActivated { on_hold: Part::Settings });
         }
         Ok(())
     }
 
-    fn swap(&mut self, policy: Policy, origin: PolicyOrigin) {
+    /// Makes a policy the active one, and keeps its component as the last known good one.
+    fn swap(&mut self, candidate: Arc<Candidate>, policy: Policy, origin: PolicyOrigin) {
         let settings_changed = *self.active().get().policy.settings() != *policy.settings();
         let before = self.active.activate(policy, origin, SystemTime::now());
         let active = self.active().get();
         self.push_activation(&active, settings_changed);
         (self.observer)(&PolicyEvent::Activated { before: &before, active: &active, settings_changed });
+        let candidate_before = std::mem::replace(&mut self.candidate, candidate);
+        if active.policy.digest() != before.policy.digest() {
+            let works = before.trial() != TrialState::Failed;
+            self.before = works.then_some(Before { version: before, candidate: candidate_before });
+        }
+        if let Some(persist) = &mut self.persist {
+            persist.schedule(Arc::clone(&self.candidate));
+            persist.poll(Instant::now(), &self.observer);
+        }
     }
 
-    /// Keeps a component as the last known good one.
-    fn keep(&mut self, candidate: Candidate) {
-        if let Some(persist) = &mut self.persist {
-            persist.schedule(candidate);
-            persist.poll(Instant::now(), &self.observer);
+    /// Ends the trial of the active policy, if it has passed or failed.
+    fn end_trial(&mut self) {
+        match self.active().get().trial() {
+            TrialState::Running => {}
+            TrialState::Passed => self.before = None,
+            TrialState::Failed => self.return_to_component_before(),
+        }
+        if let Some(before) = &self.before {
+            // Calls that ran during the swap have left their instances.
+            before.version.policy.release_idle_instances();
+        }
+    }
+
+    /// Replaces the active component, which fails every call, by the one before. There is no return from a return.
+    fn return_to_component_before(&mut self) {
+        let failed = self.active().get();
+        if self.handled_failure == Some(failed.generation) {
+            return;
+        }
+        self.handled_failure = Some(failed.generation);
+        let digest = failed.policy.digest();
+        let before = self.before.take();
+        let settings = failed.policy.shared_settings();
+        match before.map(|before| before.version.policy.with_settings(settings).map(|policy| (before, policy))) {
+            Some(Ok((before, policy))) => {
+                self.faulty = Some(digest);
+                (self.observer)(&PolicyEvent::Returned { from: digest, to: policy.digest() });
+                self.history.push_return(Rejection {
+                    digest: Some(digest),
+                    reason: LoadError::FailsEveryCall.to_string(),
+                    at: SystemTime::now(),
+                });
+                self.swap(before.candidate, policy, before.version.origin);
+                self.before = None;
+            }
+            Some(Err(error)) => {
+                let reason = sanitize::error_chain(&error);
+                (self.observer)(&PolicyEvent::CannotReturn { from: digest, reason: Some(&reason) });
+            }
+            None => (self.observer)(&PolicyEvent::CannotReturn { from: digest, reason: None }),
         }
     }
 
@@ -154,6 +227,9 @@ impl Reload for PolicyReloader {
     }
 
     fn load(&self, candidate: &Candidate) -> Result<Policy, LoadError> {
+        if self.faulty == Some(candidate.digest()) {
+            return Err(LoadError::FailsEveryCall);
+        }
         let active = self.active().get();
         if candidate.digest() == active.policy.digest() {
             return active.policy.with_settings(candidate.settings());
@@ -161,16 +237,18 @@ impl Reload for PolicyReloader {
         candidate.load(&self.sandbox)
     }
 
-    /// The last known good policy is never the one in the file, even if their bytes are equal.
+    /// The last known good policy is never the one in the file, nor is one that was returned to, even if their bytes are
+    /// equal.
     fn is_active(&self, candidate: &Candidate) -> bool {
         let active = self.active().get();
-        candidate.is_same_as(&active.policy) && active.origin != PolicyOrigin::LastKnownGood
+        let is_of_file = active.origin != PolicyOrigin::LastKnownGood && self.faulty.is_none();
+        is_of_file && candidate.is_same_as(&active.policy)
     }
 
     fn activate(&mut self, candidate: Candidate, policy: Policy) {
         self.history.set_on_hold(None);
-        self.swap(policy, self.source.origin());
-        self.keep(candidate);
+        self.faulty = None;
+        self.swap(Arc::new(candidate), policy, self.source.origin());
     }
 
     fn reject(&mut self, candidate: Option<&Candidate>, reason: &str) {
@@ -207,7 +285,12 @@ impl Reload for PolicyReloader {
         error.is_transient()
     }
 
+    fn set_waker(&mut self, waker: Waker) {
+        self.active.set_waker(waker);
+    }
+
     fn maintain(&mut self, now: Instant) {
+        self.end_trial();
         if let Some(persist) = &mut self.persist {
             persist.poll(now, &self.observer);
         }

@@ -1,5 +1,6 @@
 //! Writes the active policy as the last known good one, and tries again after a failure.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::{Observer, PolicyEvent};
@@ -12,19 +13,19 @@ const RETRY_WAIT: Duration = Duration::from_secs(2);
 /// The policy that is to be written.
 pub(super) struct Persist {
     last_known_good: LastKnownGood,
-    pending: Option<Candidate>,
+    pending: Option<Arc<Candidate>>,
     not_before: Option<Instant>,
     /// Whether the last write failed, so that it is reported once.
     is_failing: bool,
 }
 
 impl Persist {
-    pub(super) fn new(last_known_good: LastKnownGood, pending: Option<Candidate>) -> Self {
+    pub(super) fn new(last_known_good: LastKnownGood, pending: Option<Arc<Candidate>>) -> Self {
         Self { last_known_good, pending, not_before: None, is_failing: false }
     }
 
     /// Replaces the policy that is to be written.
-    pub(super) fn schedule(&mut self, candidate: Candidate) {
+    pub(super) fn schedule(&mut self, candidate: Arc<Candidate>) {
         self.pending = Some(candidate);
     }
 
@@ -50,7 +51,6 @@ impl Persist {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::*;
@@ -64,7 +64,7 @@ mod tests {
         // A file where the directory should be.
         fs::write(&state, "").unwrap();
         let candidate = PolicySource::embedded(b"component", SettingSources::default()).read().unwrap();
-        let mut persist = Persist::new(LastKnownGood::new(state.clone()), Some(candidate));
+        let mut persist = Persist::new(LastKnownGood::new(state.clone()), Some(Arc::new(candidate)));
         let failures = Arc::<AtomicU32>::default();
         let counter = Arc::clone(&failures);
         let observer: Observer = Box::new(move |event| {

@@ -33,12 +33,27 @@ pub trait Watched: Send {
 
     /// Looks at the files, and acts on what changed. Returns when to look again at the latest.
     fn poll(&mut self, now: Instant) -> Option<Instant>;
+
+    /// Takes what makes the thread poll at once. Called once, before the first poll.
+    fn set_waker(&mut self, _waker: Waker) {}
+}
+
+/// Makes a watch thread poll at once. Cheap to clone.
+#[derive(Clone)]
+pub struct Waker(SyncSender<()>);
+
+impl Waker {
+    /// Wakes the thread, and does not wait for it.
+    pub fn wake(&self) {
+        // One pending wake-up is as good as many.
+        let _ = self.0.try_send(());
+    }
 }
 
 /// A thread that polls everything [`Watched`]. It stops when this is dropped.
 pub struct WatchThread {
     is_stopped: Arc<AtomicBool>,
-    wake: SyncSender<()>,
+    waker: Waker,
     /// Disconnects when the thread ends.
     ended: Receiver<()>,
 }
@@ -51,15 +66,18 @@ impl WatchThread {
     /// # Errors
     /// The operating system refuses the thread.
     pub fn spawn(
-        watched: Vec<Box<dyn Watched>>,
+        mut watched: Vec<Box<dyn Watched>>,
         poll_interval: Duration,
         on_error: impl Fn(&WatchError) + Send + 'static,
     ) -> io::Result<Self> {
         let is_stopped = Arc::<AtomicBool>::default();
-        // One pending wake-up is as good as many.
         let (wake, woken) = sync_channel(1);
+        let waker = Waker(wake);
+        for it in &mut watched {
+            it.set_waker(waker.clone());
+        }
         let (ending, ended) = sync_channel(0);
-        let (stopped, events) = (Arc::clone(&is_stopped), wake.clone());
+        let (stopped, events) = (Arc::clone(&is_stopped), waker.clone());
         let run = move || {
             let files = watched.iter().flat_map(|it| it.files());
             let watcher = FileWatcher::new(files, events, on_error);
@@ -67,14 +85,14 @@ impl WatchThread {
             drop(ending);
         };
         thread::Builder::new().name("policy-watch".to_owned()).spawn(run)?;
-        Ok(Self { is_stopped, wake, ended })
+        Ok(Self { is_stopped, waker, ended })
     }
 }
 
 impl Drop for WatchThread {
     fn drop(&mut self) {
         self.is_stopped.store(true, Relaxed);
-        let _ = self.wake.try_send(());
+        self.waker.wake();
         let _ = self.ended.recv_timeout(STOP_TIMEOUT);
     }
 }

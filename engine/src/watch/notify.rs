@@ -1,8 +1,8 @@
 //! Events of the operating system that a file may have changed.
 
+use super::Waker;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -28,15 +28,15 @@ pub(super) struct FileWatcher {
 }
 
 impl FileWatcher {
-    /// Starts to watch. Each event sends to `wake`.
+    /// Starts to watch. Each event wakes the thread of `waker`.
     pub(super) fn new(
         files: impl Iterator<Item = PathBuf>,
-        wake: SyncSender<()>,
+        waker: Waker,
         on_error: impl Fn(&WatchError) + Send + 'static,
     ) -> Self {
         let on_event = move |event: notify::Result<Event>| {
             if event.map_or(true, |event| may_be_a_change(event.kind)) {
-                let _ = wake.try_send(());
+                waker.wake();
             }
         };
         let directories = files.map(|file| directory_of(&file)).collect();

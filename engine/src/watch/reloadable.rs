@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::Watched;
 use super::signature::Signature;
+use super::{Waker, Watched};
 use crate::util::sanitize;
 
 /// How long files must be unchanged before they are read. Two files that belong together are replaced one by one.
@@ -71,6 +71,9 @@ pub trait Reload: Send {
 
     /// Does work that is due besides. Called at each poll.
     fn maintain(&mut self, _now: Instant) {}
+
+    /// Takes what makes the thread poll at once.
+    fn set_waker(&mut self, _waker: Waker) {}
 }
 
 /// Reloads a value when its files change.
@@ -196,6 +199,10 @@ const PANICKED: &str = "reading or loading the files panicked; this is a fault o
 impl<R: Reload> Watched for Reloadable<R> {
     fn files(&self) -> Vec<PathBuf> {
         self.files.clone()
+    }
+
+    fn set_waker(&mut self, waker: Waker) {
+        self.reload.set_waker(waker);
     }
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {

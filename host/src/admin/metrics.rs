@@ -92,6 +92,8 @@ impl GateCollector {
             ([("result", "failure")], self.0.history.snapshot().rejected),
         ];
         encoder.counters("policy_reloads", "Swaps of the policy, and policies that failed preflight.", reloads)?;
+        let help = "Policies that failed 20 calls in a row and were replaced by the one before.";
+        encoder.counter("policy_returns", help, self.0.history.snapshot().returned)?;
         let on_hold = self.0.history.snapshot().on_hold;
         let is_on_hold = |part| u64::from(on_hold.is_some_and(|on_hold| on_hold == part || on_hold == Part::Any));
         let parts = [Part::Component, Part::Settings].map(|part| ([("part", part.name())], is_on_hold(part)));

@@ -31,10 +31,12 @@ pub(crate) fn router(state: AdminState) -> Router {
         .with_state(state)
 }
 
-/// The gate always has an active policy, so it is ready until it shuts down.
+/// The gate always has an active policy, so it is ready until it shuts down, unless the policy fails every call.
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
     if state.shutdown.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if state.active.load().fails_every_call() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the policy fails every call; the log says why\n")
     } else {
         (StatusCode::OK, "ready\n")
     }

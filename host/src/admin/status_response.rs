@@ -50,7 +50,7 @@ pub struct StatusResponse {
     /// Probable mistakes in the configuration of the brokers.
     #[serde(default)]
     pub config_warnings: Vec<ConfigWarningStatus>,
-    /// Policies that failed preflight.
+    /// Policies that were rejected.
     #[serde(default)]
     pub rejected: RejectedStatus,
     /// Certificates and secrets of both listeners.
@@ -176,7 +176,7 @@ pub struct ConfigWarningStatus {
     pub hint: String,
 }
 
-/// Policies that failed preflight.
+/// Policies that failed preflight, or every call.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RejectedStatus {
@@ -189,7 +189,7 @@ pub struct RejectedStatus {
     pub on_hold: Option<String>,
 }
 
-/// A policy that failed preflight.
+/// A policy that failed preflight, or every call.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RejectionStatus {
@@ -242,7 +242,7 @@ pub enum HistoryEvent {
         /// Whether the settings differ from those of the policy before.
         settings_changed: bool,
     },
-    /// A policy failed preflight. The active policy stayed.
+    /// A policy failed preflight and the active policy stayed, or the active policy failed every call and was replaced.
     Rejected(RejectionStatus),
     /// The file holds the active policy again.
     Restored {

@@ -5,13 +5,12 @@
 //! worker wait for one timeout at most, however many logins make the policy loop.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use brokers::{AuthorizeRequest, Authorizer, Credentials, Permission};
-use mqtt_gate_engine::{ActivePolicy, ActiveVersion, CallError, Digest, Policy, Verdict};
+use mqtt_gate_engine::{ActivePolicy, ActiveVersion, CallError, Digest, Verdict};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -95,13 +94,13 @@ impl From<&ActiveVersion> for PolicyRef {
 impl Evaluator for ActivePolicy {
     async fn authenticate(&self, credentials: Credentials, cost: &CallCost) -> Evaluation<Verdict> {
         let credentials = convert::credentials(credentials);
-        evaluate(self, cost, move |policy| policy.authenticate(&credentials)).await
+        evaluate(self, cost, move |version| version.authenticate(&credentials)).await
     }
 
     async fn authorize(&self, request: AuthorizeRequest, cost: &CallCost) -> Evaluation<Permission> {
         let request = convert::authorize_request(request);
-        evaluate(self, cost, move |policy| {
-            let permissions = policy.authorize(&request)?;
+        evaluate(self, cost, move |version| {
+            let permissions = version.authorize(&request)?;
             Ok(Permission::combine(permissions.into_iter().map(convert::permission)))
         })
         .await
@@ -112,13 +111,13 @@ impl Evaluator for ActivePolicy {
 async fn evaluate<T: Send + 'static>(
     active: &ActivePolicy,
     cost: &CallCost,
-    call: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
+    call: impl FnOnce(&ActiveVersion) -> Result<T, CallError> + Send + 'static,
 ) -> Evaluation<T> {
     let version = {
         let version = active.load();
         if cost.is_cheap() && !version.policy.is_slow() {
             let started = Instant::now();
-            let result = call_policy(&version, call);
+            let result = call(&version);
             cost.record(started.elapsed());
             return Evaluation { policy: version.as_ref().into(), result };
         }
@@ -129,21 +128,16 @@ async fn evaluate<T: Send + 'static>(
 
 async fn evaluate_on_blocking_pool<T: Send + 'static>(
     version: Arc<ActiveVersion>,
-    call: impl FnOnce(&Policy) -> Result<T, CallError> + Send + 'static,
+    call: impl FnOnce(&ActiveVersion) -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, CallError> {
     // One timeout to wait for a free thread, and one for the call.
     let max_wait = version.policy.timeout().saturating_mul(2);
     // Dropped with this future, for example when the connection ends: a call that still waits is then never made.
     let mut calls = JoinSet::new();
-    calls.spawn_blocking(move || call_policy(&version, call));
+    calls.spawn_blocking(move || call(&version));
     match timeout(max_wait, calls.join_next()).await {
         Ok(Some(Ok(result))) => result,
         Ok(_) => Err(CallError::HostPanic),
         Err(_) => Err(CallError::Deadline),
     }
-}
-
-/// Makes the call. A panic costs this client alone.
-fn call_policy<T>(version: &ActiveVersion, call: impl FnOnce(&Policy) -> Result<T, CallError>) -> Result<T, CallError> {
-    catch_unwind(AssertUnwindSafe(|| call(&version.policy))).unwrap_or(Err(CallError::HostPanic))
 }

@@ -53,7 +53,7 @@ fn loads_a_policy_judges_a_client_and_swaps() {
 
     let device = Device::valid();
     let device = credentials(&device.client_id, Some(&device.username), Some(&device.password));
-    let authenticate = |credentials: &Credentials| active.get().policy.authenticate(credentials);
+    let authenticate = |credentials: &Credentials| active.get().authenticate(credentials);
     assert!(matches!(authenticate(&device), Ok(Verdict::Allow(_))));
     let stranger = credentials("stranger", None, None);
     assert!(matches!(authenticate(&stranger), Ok(Verdict::Deny(DenyReason::ClientIdentifierNotValid))));

@@ -1,5 +1,6 @@
 //! Reloads: which changes of the policy file and of setting files take effect, and which are rejected.
 
+mod automatic_return;
 mod bombs;
 mod last_known_good;
 mod parts;
