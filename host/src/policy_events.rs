@@ -54,6 +54,9 @@ pub(crate) fn observe(event: &PolicyEvent) {
             hint = "put a working policy in the policy file; it is activated at once",
             "policy file rejected; using last known good policy"
         ),
+        PolicyEvent::StateInUse { directory, owner } => {
+            tracing::info!(directory = %directory.display(), owner, "waiting for another gate to stop");
+        }
         PolicyEvent::FallbackRejected { path, reason } => {
             tracing::error!(path = %path.display(), reason, "last known good policy rejected");
         }

@@ -7,7 +7,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use mqtt_gate_engine::watch::WatchThread;
-use mqtt_gate_engine::{ActivePolicy, LastKnownGood, LoadError, PolicyReloader, PolicySource, Sandbox, SandboxError};
+use mqtt_gate_engine::{
+    ActivePolicy, LastKnownGood, LoadError, Observer, PolicyReloader, PolicySource, Sandbox, SandboxError, StateInUse,
+    StateOwner,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,9 @@ pub enum ServeError {
     /// No policy works.
     #[error("cannot activate the policy")]
     Policy(#[from] LoadError),
+    /// Another gate uses the state directory.
+    #[error(transparent)]
+    StateInUse(#[from] StateInUse),
     /// The sandbox cannot be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -85,9 +91,9 @@ impl Server {
         let (auth_security, admin_security) =
             (ListenerSecurity::for_auth(&config)?, ListenerSecurity::for_admin(&config)?);
         let sandbox = Arc::new(Sandbox::new(config.limits.engine())?);
-        let last_known_good = config.state.directory.clone().map(LastKnownGood::new);
+        let observer: Observer = Box::new(policy_events::observe);
+        let last_known_good = last_known_good(&config, &observer)?;
         let source = policy_source(&config.policy);
-        let observer = Box::new(policy_events::observe);
         let reloader = PolicyReloader::start(source, Arc::clone(&sandbox), last_known_good, observer)?;
         let dropped_log_lines = Arc::default();
         let poll_interval = POLL_INTERVAL;
@@ -211,6 +217,14 @@ fn policy_source(config: &PolicyConfig) -> PolicySource {
         Some(path) => PolicySource::file(path.clone(), config.settings.clone()),
         None => PolicySource::embedded(DEFAULT_POLICY, config.settings.clone()),
     }
+}
+
+/// Opens the state directory. There is none for an embedded policy, which cannot be broken.
+fn last_known_good(config: &Config, observer: &Observer) -> Result<Option<LastKnownGood>, StateInUse> {
+    let (Some(file), Some(directory)) = (&config.policy.file, &config.state.directory) else { return Ok(None) };
+    let owner = StateOwner::new(file, &config.state.gate_id);
+    // A gate that stops answers its last requests that long.
+    LastKnownGood::open(directory.clone(), owner, config.limits.drain_timeout, observer).map(Some)
 }
 
 fn telemetry(config: &Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Telemetry, ServeError> {

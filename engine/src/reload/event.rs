@@ -64,6 +64,13 @@ pub enum PolicyEvent<'a> {
         /// Why the policy file could not be used.
         reason: &'a str,
     },
+    /// Another gate uses the state directory, and is waited for.
+    StateInUse {
+        /// The state directory.
+        directory: &'a Path,
+        /// The other gate.
+        owner: &'a str,
+    },
     /// A kept policy could not be used.
     FallbackRejected {
         /// Its file.

@@ -14,6 +14,7 @@ mod history;
 mod last_known_good;
 mod persist;
 mod source;
+mod state_lock;
 mod trial;
 
 use history::HistoryWriter;
@@ -23,8 +24,9 @@ use trial::TrialState;
 pub use active::{ActivePolicy, ActivePolicyWriter, ActiveVersion, PolicyOrigin};
 pub use event::{Observer, PolicyEvent};
 pub use history::{History, HistoryEvent, HistoryEventKind, HistoryReader, Part, Rejection};
-pub use last_known_good::LastKnownGood;
+pub use last_known_good::{LastKnownGood, StateOwner};
 pub use source::{Candidate, PolicySource};
+pub use state_lock::StateInUse;
 
 /// Activates the policy of a source, and replaces it when the source changes.
 ///

@@ -54,7 +54,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::*;
-    use crate::reload::PolicySource;
+    use crate::reload::{PolicySource, StateOwner};
     use crate::settings::SettingSources;
 
     #[test]
@@ -63,8 +63,11 @@ mod tests {
         let state = directory.path().join("state");
         // A file where the directory should be.
         fs::write(&state, "").unwrap();
+        let owner = StateOwner::new(&directory.path().join("policy.wasm"), "");
+        let observer: Observer = Box::new(|_| {});
+        let last_known_good = LastKnownGood::open(state.clone(), owner, Duration::ZERO, &observer).unwrap();
         let candidate = PolicySource::embedded(b"component", SettingSources::default()).read().unwrap();
-        let mut persist = Persist::new(LastKnownGood::new(state.clone()), Some(Arc::new(candidate)));
+        let mut persist = Persist::new(last_known_good, Some(Arc::new(candidate)));
         let failures = Arc::<AtomicU32>::default();
         let counter = Arc::clone(&failures);
         let observer: Observer = Box::new(move |event| {
@@ -79,6 +82,7 @@ mod tests {
         persist.poll(start + RETRY_WAIT, &observer);
         assert!(!state.exists(), "too early");
         persist.poll(start + 2 * RETRY_WAIT, &observer);
-        assert_eq!(fs::read_dir(&state).unwrap().count(), 1);
+        let kept = fs::read_dir(&state).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "lock");
+        assert_eq!(kept.count(), 1);
     }
 }

@@ -87,6 +87,7 @@ impl From<ServeError> for CliError {
             ServeError::Bind(_)
             | ServeError::InheritedSockets(_)
             | ServeError::Policy(_)
+            | ServeError::StateInUse(_)
             | ServeError::DecisionLog(_)
             | ServeError::Traces(_)
             | ServeError::Security(_) => Self::Usage(error.into()),

@@ -180,6 +180,7 @@ impl Config {
         }
         self.check_paths()?;
         self.limits.check()?;
+        self.state.check()?;
         self.traces.check()
     }
 
@@ -335,6 +336,7 @@ mod tests {
             ("tls = { certificate = \"\", key = \"k\" }", "tls: "),
             ("admin_tls = { certificate = \"c\", key = \"k\", client_ca = \"\" }", "admin_tls: "),
             ("state.directory = \"\"", "state.directory: "),
+            ("state.gate_id = \"gate 1\"", "state.gate_id: "),
             ("decision_log.file = \"\"", "decision_log.file: "),
             ("decision_log.salt_file = \"\"", "decision_log.salt_file: "),
         ] {
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn the_state_directory_of_systemd_is_the_default() {
         let directory = |configured: Option<&str>, variable: &'static str| {
-            let mut state = StateConfig { directory: configured.map(PathBuf::from) };
+            let mut state = StateConfig { directory: configured.map(PathBuf::from), ..StateConfig::default() };
             state.resolve_env(|name| (name == "STATE_DIRECTORY").then(|| variable.to_owned()));
             state.directory.unwrap()
         };

@@ -43,7 +43,12 @@ impl Site {
 
     /// `mqtt-gate serve` with the state directory from the environment, as systemd sets it. The first path counts.
     fn serve_command(&self, key: &str) -> Command {
-        let config = write_config(self.directory.path(), &format!("policy.file = {:?}", self.policy()));
+        self.serve_command_with(key, "")
+    }
+
+    /// As [`Self::serve_command`], with more lines of the configuration.
+    fn serve_command_with(&self, key: &str, lines: &str) -> Command {
+        let config = write_config(self.directory.path(), &format!("policy.file = {:?}\n{lines}", self.policy()));
         let mut command = serve_command(&config);
         command.env("STATE_DIRECTORY", format!("{}:/nowhere", self.state().display()));
         command.env("MQTT_SIGNATURE_KEY", key);
@@ -62,7 +67,8 @@ impl Site {
     async fn wait_until_kept(&self, component: &str) -> PathBuf {
         let component = fs::read(component).unwrap();
         poll_until("the policy is kept", async || {
-            let files = files(&self.state());
+            let files: Vec<_> =
+                files(&self.state()).into_iter().filter(|file| file.file_name().unwrap() != "lock").collect();
             let is_complete = |file: &Path| file.file_name().unwrap().to_str().unwrap().starts_with("policy-");
             match &files[..] {
                 [file] if is_complete(file) && fs::read(file).is_ok_and(|kept| kept == component) => Some(file.clone()),
@@ -101,7 +107,7 @@ async fn active_policy_is_kept_under_its_digest_after_each_swap() {
     fs::copy(LOCKDOWN, site.policy()).unwrap();
     let digest = gate.wait_for_generation(2).await["policy"]["sha256"].clone();
     let kept = site.wait_until_kept(LOCKDOWN).await;
-    assert_eq!(json!(kept.file_stem().unwrap().to_str().unwrap().trim_start_matches("policy-")), digest);
+    assert!(kept.to_str().unwrap().contains(&format!("/policy-{}-", digest.as_str().unwrap())), "{kept:?}");
     gate.stop().await;
 }
 
@@ -192,4 +198,38 @@ async fn policy_is_kept_once_the_state_directory_can_be_created() {
     fs::remove_file(site.state()).unwrap();
     site.wait_until_kept(LOCKDOWN).await;
     gate.stop().await;
+}
+
+/// Two gates that are given the same state directory by mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_serves_one_gate_at_a_time() {
+    let (first, second) = (Site::new(AUTH_CORE), Site::new(LOCKDOWN));
+    let gate = GateProcess::start(&mut first.serve_command(KEY)).await;
+    let config = "limits.drain_timeout = \"50ms\"";
+    let mut command = second.serve_command_with(KEY, config);
+    let (code, error) = run_rejected(command.env("STATE_DIRECTORY", first.state())).await;
+    assert_eq!(code, Some(64), "{error}");
+    for part in ["is in use by process ", first.policy().to_str().unwrap(), "state.directory"] {
+        assert!(error.contains(part), "{error}");
+    }
+    gate.stop().await;
+}
+
+/// A gate that starts with a broken policy file must not serve the policy of another gate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_policy_serves_only_the_gate_that_kept_it() {
+    let (first, second) = (Site::new(AUTH_CORE), Site::new(LOCKDOWN));
+    let kept = first.serve_once(AUTH_CORE).await;
+    fs::write(second.policy(), "garbage").unwrap();
+    let mut command = second.serve_command(KEY);
+    let (code, error) = run_rejected(command.env("STATE_DIRECTORY", first.state())).await;
+    assert_eq!(code, Some(64), "{error}");
+    assert!(error.contains("kept for another policy file or state.gate_id"), "{error}");
+
+    // The same path, in another container.
+    fs::write(first.policy(), "garbage").unwrap();
+    let (code, error) = run_rejected(&mut first.serve_command_with(KEY, "state.gate_id = \"gate-2\"")).await;
+    assert_eq!(code, Some(64), "{error}");
+    assert!(kept.exists(), "a start that fails changes nothing");
+    GateProcess::start(&mut first.serve_command(KEY)).await.stop().await;
 }
