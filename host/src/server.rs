@@ -15,7 +15,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::auth::require_token;
 use crate::admin::state::AdminState;
 use crate::admin::thread::AdminThread;
 use crate::config::{Config, PolicyConfig};
@@ -152,8 +151,7 @@ impl Server {
             denials: Arc::default(),
             shutdown,
         };
-        let denials = Arc::clone(&state.denials);
-        let routes = require_token(admin::router(state), self.admin_security.secret(), denials);
+        let routes = admin::protected_router(state, self.admin_security.secret(), &self.config.access.admin_hosts);
         let admin_thread = AdminThread::start(listeners.admin, admin_tls, limits.request_timeout, routes)?;
 
         let watched = [self.reloader.into_watched()];

@@ -50,15 +50,20 @@ impl Denials {
     }
 }
 
+/// Whether a request needs no token.
+pub(super) fn is_public(request: &Request) -> bool {
+    PUBLIC_PATHS.contains(&request.uri().path())
+}
+
 /// Requires the token on all routes except the public ones. Without a configured token the routes stay open.
-pub(crate) fn require_token(routes: Router, verifier: SecretVerifier, denials: Arc<Denials>) -> Router {
+pub(super) fn require_token(routes: Router, verifier: SecretVerifier, denials: Arc<Denials>) -> Router {
     if !verifier.is_enabled() {
         return routes;
     }
     routes.layer(from_fn(move |request: Request, next: Next| {
         let (verifier, denials) = (verifier.clone(), Arc::clone(&denials));
         async move {
-            if PUBLIC_PATHS.contains(&request.uri().path()) {
+            if is_public(&request) {
                 return next.run(request).await;
             }
             let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);

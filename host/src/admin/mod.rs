@@ -1,5 +1,6 @@
 //! Routes for operators, on their own listener. All of them are read-only.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::State;
@@ -10,6 +11,7 @@ use axum::{Json, Router, routing};
 pub(crate) mod auth;
 mod dashboard;
 mod evictable;
+mod host;
 pub(crate) mod listener;
 mod metrics;
 pub(crate) mod state;
@@ -20,8 +22,20 @@ pub(crate) mod thread;
 use state::AdminState;
 use status_response::StatusResponse;
 
-/// The routes, without authentication.
-pub(crate) fn router(state: AdminState) -> Router {
+use crate::security::SecretVerifier;
+
+/// The routes, for operators with the token. Without a token, `allowed_hosts` are the public names of this address.
+pub(crate) fn protected_router(state: AdminState, token: SecretVerifier, allowed_hosts: &[String]) -> Router {
+    let denials = Arc::clone(&state.denials);
+    let routes = router(state);
+    if token.is_enabled() {
+        auth::require_token(routes, token, denials)
+    } else {
+        host::require_known_host(routes, allowed_hosts)
+    }
+}
+
+fn router(state: AdminState) -> Router {
     Router::new()
         .route("/livez", routing::get(|| async { "alive\n" }))
         .route("/readyz", routing::get(readyz))

@@ -180,6 +180,7 @@ impl Config {
         }
         self.check_paths()?;
         self.limits.check()?;
+        self.access.check()?;
         self.state.check()?;
         self.traces.check()
     }
@@ -337,6 +338,9 @@ mod tests {
             ("admin_tls = { certificate = \"c\", key = \"k\", client_ca = \"\" }", "admin_tls: "),
             ("state.directory = \"\"", "state.directory: "),
             ("state.gate_id = \"gate 1\"", "state.gate_id: "),
+            ("access.admin_hosts = [\"http://gate.example.com\"]", "access.admin_hosts: "),
+            ("access.admin_hosts = [\"gate.example.com:8004\"]", "access.admin_hosts: "),
+            ("access.admin_hosts = [\"*.example.com\"]", "access.admin_hosts: "),
             ("decision_log.file = \"\"", "decision_log.file: "),
             ("decision_log.salt_file = \"\"", "decision_log.salt_file: "),
         ] {

@@ -3,6 +3,7 @@
 mod auth;
 mod dashboard;
 mod external;
+mod hosts;
 mod listener;
 mod metrics;
 mod status;
