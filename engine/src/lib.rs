@@ -64,9 +64,9 @@ pub mod watch;
 
 pub use limits::Limits;
 pub use policy::{
-    AUTHENTICATOR, AUTHORIZER, Access, Action, AuthorizeRequest, CallError, ComponentInfo, Credentials, DenyReason,
-    Digest, Grant, Import, InstanceCounter, LoadError, Permission, Policy, Producer, Sandbox, SandboxError, Topics,
-    Verdict, validate,
+    AUTHENTICATOR, AUTHORIZER, Access, Action, AddressSpace, AuthorizeRequest, CallError, ComponentInfo, Credentials,
+    DenyReason, Digest, Grant, Import, InstanceCounter, LoadError, MemoryBudget, Permission, Policy, Producer, Sandbox,
+    SandboxError, Topics, Verdict, validate,
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,

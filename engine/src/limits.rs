@@ -10,6 +10,8 @@ pub struct Limits {
     pub policy_timeout: Duration,
     /// Linear memory of one instance, in bytes.
     pub max_memory: u64,
+    /// Linear memory of the instances of all policies together, in bytes.
+    pub max_total_memory: u64,
     /// Bytes that a policy may return from one call, and pass to the host at once.
     pub max_policy_output: u64,
     /// Calls after which an instance is replaced. 1: each call gets a fresh instance.
@@ -21,6 +23,7 @@ impl Default for Limits {
         Self {
             policy_timeout: Duration::from_millis(200),
             max_memory: 16 << 20,
+            max_total_memory: 1 << 30,
             max_policy_output: 64 << 10,
             max_calls_per_instance: NonZero::new(100_000).unwrap_or(NonZero::<u32>::MIN),
         }

@@ -90,6 +90,7 @@ impl Server {
         let (auth_security, admin_security) =
             (ListenerSecurity::for_auth(&config)?, ListenerSecurity::for_admin(&config)?);
         let sandbox = Arc::new(Sandbox::new(config.limits.engine())?);
+        warn_about_address_space(&sandbox);
         let observer: Observer = Box::new(policy_events::observe);
         let last_known_good = last_known_good(&config, &observer)?;
         let source = policy_source(&config.policy);
@@ -147,6 +148,7 @@ impl Server {
             connections: connections.clone(),
             buffer_limit,
             instances: self.sandbox.instance_counter(),
+            policy_memory: self.sandbox.memory_budget(),
             credentials: credentials.clone(),
             denials: Arc::default(),
             shutdown,
@@ -239,6 +241,15 @@ async fn reopen_on_hangup(mut hangup: Signal, log: Weak<DecisionLog>) {
     while hangup.recv().await.is_some() {
         let Some(log) = log.upgrade() else { return };
         log.reopen();
+    }
+}
+
+fn warn_about_address_space(sandbox: &Sandbox) {
+    let space = sandbox.address_space();
+    if space.is_reduced(sandbox.limits()) {
+        let hint = "raise the limit of virtual memory (ulimit -v), or use a system with 48-bit addresses";
+        let (max_instances, guard_regions) = (space.max_instances, space.has_guards);
+        tracing::warn!(max_instances, guard_regions, hint, "little address space; policies check their own bounds");
     }
 }
 

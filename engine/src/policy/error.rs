@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::component::AUTHENTICATOR;
+use super::memory_budget::MemoryBudgetExceeded;
 use crate::settings::SettingsError;
 
 /// A policy that cannot be activated. The active policy stays.
@@ -98,7 +99,7 @@ pub enum CallError {
     /// The call exceeded its timeout.
     #[error("the policy exceeded limits.policy_timeout")]
     Deadline,
-    /// All instances are at work.
+    /// All instances are at work, or have all the memory that instances may have together.
     #[error("no policy instance is free")]
     PoolExhausted,
     /// The policy returned an error. Its text may repeat what an earlier client sent to the same instance, so it is not
@@ -121,7 +122,7 @@ impl CallError {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Deadline,
             Some(trap) => Self::Trap(*trap),
-            None if error.is::<PoolConcurrencyLimitError>() => Self::PoolExhausted,
+            None if is_pool_exhausted(&error) => Self::PoolExhausted,
             None => Self::CallFailed(error),
         }
     }
@@ -147,4 +148,9 @@ impl CallError {
             Self::CallFailed(_) => "call-failed",
         }
     }
+}
+
+/// Whether a call failed because of the instances at work.
+pub(super) fn is_pool_exhausted(error: &wasmtime::Error) -> bool {
+    error.is::<PoolConcurrencyLimitError>() || error.is::<MemoryBudgetExceeded>()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
+use super::error::is_pool_exhausted;
 use super::instance_count::{InstanceCounter, InstanceGuard};
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::sandbox::{HostState, Sandbox, epoch_ticks};
@@ -65,6 +66,8 @@ struct Instance {
     store: Store<HostState>,
     exports: Exports,
     calls_left: u32,
+    /// Whether a call has run on it since the last [`InstancePool::clear_unused`].
+    is_used: bool,
     _counted: InstanceGuard,
 }
 
@@ -96,15 +99,27 @@ impl InstancePool {
         let ticks = epoch_ticks(timeout);
         let mut instance = match self.checkout() {
             Some(instance) => instance,
-            None => self.instantiate(ticks)?,
+            None => self.instantiate_in_place(ticks)?,
         };
         instance.store.set_epoch_deadline(ticks);
         let result = call((&instance.exports, &mut instance.store));
         instance.calls_left = instance.calls_left.saturating_sub(1);
+        instance.is_used = true;
         if matches!(result, Ok(Ok(_))) && instance.calls_left > 0 {
             self.checkin(instance);
         }
         result
+    }
+
+    /// Creates an instance, in place of the idle ones of other threads if there is no room for it.
+    fn instantiate_in_place(&self, ticks: u64) -> wasmtime::Result<Instance> {
+        match self.instantiate(ticks) {
+            Err(error) if is_pool_exhausted(&error) => {
+                self.clear();
+                self.instantiate(ticks)
+            }
+            result => result,
+        }
     }
 
     fn instantiate(&self, ticks: u64) -> wasmtime::Result<Instance> {
@@ -116,7 +131,13 @@ impl InstancePool {
             authorizer: self.policy.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
         };
         let calls_left = self.sandbox.limits().max_calls_per_instance.get();
-        Ok(Instance { store, exports, calls_left, _counted: InstanceCounter::track(self.sandbox.instances()) })
+        Ok(Instance {
+            store,
+            exports,
+            calls_left,
+            is_used: false,
+            _counted: InstanceCounter::track(self.sandbox.instances()),
+        })
     }
 
     /// Drops the idle instances of this thread. The thread that loads a policy never calls it again.
@@ -130,6 +151,14 @@ impl InstancePool {
     pub(super) fn clear(&self) {
         for shard in &self.idle {
             shard.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Drops the idle instances that no call has run on since the last time.
+    pub(super) fn clear_unused(&self) {
+        for shard in &self.idle {
+            let mut shard = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain_mut(|instance| std::mem::take(&mut instance.is_used));
         }
     }
 

@@ -10,10 +10,12 @@ use crate::util::sanitize;
 
 mod compile_pool;
 mod component;
+mod engine_config;
 mod error;
 mod inspect;
 mod instance_count;
 mod instance_pool;
+mod memory_budget;
 mod preflight;
 mod prescreen;
 mod sandbox;
@@ -25,9 +27,11 @@ use sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 pub use authenticator::{Access, Credentials, Grant, Reason as DenyReason, Topics, Verdict};
 pub use authorizer::{Action, Permission};
 pub use component::{AUTHENTICATOR, AUTHORIZER, Digest};
+pub use engine_config::AddressSpace;
 pub use error::{CallError, LoadError};
 pub use inspect::{ComponentInfo, Import, Producer};
 pub use instance_count::InstanceCounter;
+pub use memory_budget::MemoryBudget;
 pub use sandbox::{Sandbox, SandboxError};
 
 /// Maximum number of characters of an error that a policy returns.
@@ -217,6 +221,11 @@ impl Policy {
     /// Drops the instances that no call runs on.
     pub(crate) fn release_idle_instances(&self) {
         self.instances.clear();
+    }
+
+    /// Drops the instances that no call has run on since the last time.
+    pub(crate) fn release_unused_instances(&self) {
+        self.instances.clear_unused();
     }
 
     /// Timeout of one call.

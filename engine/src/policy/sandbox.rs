@@ -1,18 +1,18 @@
 //! The sandbox that all policies run in: engine, imports, limits, and the epoch clock that enforces timeouts.
 
 use std::collections::BTreeSet;
-use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Engine, EngineWeak, Store};
 
 use super::compile_pool::CompilePool;
+use super::engine_config::{AddressSpace, create_engine};
 use super::instance_count::InstanceCounter;
-use super::prescreen::MAX_CORE_INSTANCES;
+use super::memory_budget::{MemoryBudget, MemoryUse};
 use crate::limits::Limits;
 use crate::settings::Settings;
 
@@ -27,30 +27,6 @@ use bindings::wasi::config::store;
 /// Interval of the epoch clock, and so the resolution of every timeout.
 const EPOCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Maximum number of live instances of all policies.
-///
-/// A pool keeps at most 4 idle instances for each of 64 threads, which is 256. During a swap two pools are full; the
-/// other half is for instances at work and for a policy in preflight.
-const MAX_INSTANCES: u32 = 1024;
-
-/// Core instances of an ordinary component. `wit-component` makes up to four: the module, its adapter, a shim and a
-/// fix-up.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
-
-/// Tables of an ordinary component: one of the module, one of the shim.
-const TABLES_PER_COMPONENT: u32 = 2;
-
-/// Memories that a component may have. A composition of policies has one for each. With this many, the pool still has
-/// 256 instances.
-const MAX_MEMORIES: u32 = 4;
-
-/// Tables that a component may have.
-const MAX_TABLES: u32 = 2 * MAX_MEMORIES;
-
-/// Stack of the calling thread that a policy may use, in bytes. A quarter of a thread's 2 MiB, so that recursion in a
-/// policy traps and leaves room for the host.
-const MAX_WASM_STACK: usize = 512 << 10;
-
 /// The sandbox that policies run in.
 ///
 /// A policy has no file, no network, no environment and no settings but its own. It cannot use more memory, time or
@@ -59,6 +35,8 @@ pub struct Sandbox {
     engine: Engine,
     linker: Linker<HostState>,
     limits: Limits,
+    address_space: AddressSpace,
+    memory: Arc<MemoryBudget>,
     instances: Arc<InstanceCounter>,
     compile_pool: CompilePool,
     _epoch_ticker: EpochTicker,
@@ -75,19 +53,40 @@ impl Sandbox {
     /// # Errors
     /// The machine cannot reserve the memory, or refuses a thread.
     pub fn new(limits: Limits) -> Result<Self, SandboxError> {
-        let engine = Engine::new(&engine_config(&limits))?;
+        let (engine, address_space) = create_engine(&limits)?;
         let mut linker = Linker::new(&engine);
         wall_clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state)?;
         store::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state)?;
         let epoch_ticker = EpochTicker::start(engine.weak()).map_err(wasmtime::Error::from)?;
         let compile_pool = CompilePool::new().map_err(wasmtime::Error::from)?;
-        Ok(Self { engine, linker, limits, instances: Arc::default(), compile_pool, _epoch_ticker: epoch_ticker })
+        Ok(Self {
+            engine,
+            linker,
+            limits,
+            address_space,
+            memory: Arc::new(MemoryBudget::new(limits.max_total_memory)),
+            instances: Arc::default(),
+            compile_pool,
+            _epoch_ticker: epoch_ticker,
+        })
     }
 
     /// Limits of every policy in this sandbox.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Address space that the engine has for instances.
+    #[must_use]
+    pub fn address_space(&self) -> AddressSpace {
+        self.address_space
+    }
+
+    /// Memory of the instances of all policies in this sandbox.
+    #[must_use]
+    pub fn memory_budget(&self) -> Arc<MemoryBudget> {
+        Arc::clone(&self.memory)
     }
 
     /// Counter of the instances of all policies in this sandbox.
@@ -128,39 +127,14 @@ impl Sandbox {
 
     /// Creates the store of one instance, with these settings and no others.
     pub(super) fn store(&self, settings: Arc<Settings>) -> Store<HostState> {
-        let mut store = Store::new(&self.engine, HostState { settings, read: SettingsRead::default() });
+        let memory = MemoryUse::new(Arc::clone(&self.memory));
+        let mut store = Store::new(&self.engine, HostState { settings, read: SettingsRead::default(), memory });
+        store.limiter(|state| &mut state.memory);
         store.epoch_deadline_trap();
         // Bounds what the host copies out of the guest, which no timeout interrupts.
         store.set_hostcall_fuel(usize::try_from(self.limits.max_policy_output).unwrap_or(usize::MAX));
         store
     }
-}
-
-/// Configures the engine for short-lived or for reused instances (docs/ARCHITECTURE.md, "Two engines").
-fn engine_config(limits: &Limits) -> Config {
-    let memory = usize::try_from(limits.max_memory).unwrap_or(usize::MAX);
-    let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(MAX_INSTANCES)
-        .total_core_instances(CORE_INSTANCES_PER_COMPONENT * MAX_INSTANCES)
-        .total_memories(MAX_INSTANCES)
-        .total_tables(TABLES_PER_COMPONENT * MAX_INSTANCES)
-        .max_core_instances_per_component(MAX_CORE_INSTANCES as u32)
-        .max_memories_per_component(MAX_MEMORIES)
-        .max_tables_per_component(MAX_TABLES)
-        .max_memory_size(memory)
-        .max_unused_warm_slots(MAX_INSTANCES);
-    let mut config = Config::new();
-    config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(MAX_WASM_STACK);
-    if limits.max_calls_per_instance == NonZero::<u32>::MIN {
-        pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10);
-        config
-            .signals_based_traps(false)
-            .memory_guard_size(0)
-            .memory_reservation(limits.max_memory)
-            .guard_before_linear_memory(false);
-    }
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
 }
 
 /// Returns the number of epoch ticks after which `time` has certainly passed.
@@ -172,6 +146,7 @@ pub(super) fn epoch_ticks(time: Duration) -> u64 {
 pub(crate) struct HostState {
     settings: Arc<Settings>,
     read: SettingsRead,
+    memory: MemoryUse,
 }
 
 /// Settings that a policy has read.

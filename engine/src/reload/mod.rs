@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::policy::{Digest, LoadError, Policy, Sandbox};
 use crate::util::sanitize;
@@ -28,6 +28,9 @@ pub use last_known_good::{LastKnownGood, StateOwner};
 pub use source::{Candidate, PolicySource};
 pub use state_lock::StateInUse;
 
+/// How long an instance may be idle, at least. A reconnect storm makes more instances than an ordinary hour needs.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Activates the policy of a source, and replaces it when the source changes.
 ///
 /// A candidate that fails changes nothing: the active policy stays. A policy that fails its first calls after it was
@@ -44,6 +47,8 @@ pub struct PolicyReloader {
     faulty: Option<Digest>,
     /// Generation whose failure was handled last.
     handled_failure: Option<u64>,
+    /// When unused instances are dropped next.
+    next_release: Instant,
     history: HistoryWriter,
     /// Absent: the policy is embedded, or there is no state directory.
     persist: Option<Persist>,
@@ -92,6 +97,7 @@ impl PolicyReloader {
             before: None,
             faulty: None,
             handled_failure: None,
+            next_release: Instant::now() + RELEASE_INTERVAL,
             history: HistoryWriter::default(),
             persist,
             observer,
@@ -233,6 +239,8 @@ impl Reload for PolicyReloader {
             return Err(LoadError::FailsEveryCall);
         }
         let active = self.active().get();
+        // Room for the instances of preflight.
+        active.policy.release_idle_instances();
         if candidate.digest() == active.policy.digest() {
             return active.policy.with_settings(candidate.settings());
         }
@@ -293,6 +301,10 @@ impl Reload for PolicyReloader {
 
     fn maintain(&mut self, now: Instant) {
         self.end_trial();
+        if self.next_release <= now {
+            self.active().get().policy.release_unused_instances();
+            self.next_release = now + RELEASE_INTERVAL;
+        }
         if let Some(persist) = &mut self.persist {
             persist.poll(now, &self.observer);
         }

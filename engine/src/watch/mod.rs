@@ -104,7 +104,6 @@ fn poll_all(
     is_stopped: &AtomicBool,
     poll_interval: Duration,
 ) {
-    watched.retain(|it| !it.files().is_empty());
     while !is_stopped.load(Relaxed) {
         let now = Instant::now();
         let due = watched.iter_mut().filter_map(|it| it.poll(now)).min();

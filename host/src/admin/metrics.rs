@@ -101,6 +101,10 @@ impl GateCollector {
         encoder.gauges("policy_on_hold", help, parts)?;
         let (created, destroyed) = self.0.instances.counts();
         encoder.gauge("instances", "Instances of all policies.", created.saturating_sub(destroyed))?;
+        let memory = &self.0.policy_memory;
+        encoder.gauge("policy_memory_bytes", "Memory of the instances of all policies.", memory.used())?;
+        let help = "Limit of this memory, limits.max_total_policy_memory.";
+        encoder.gauge("policy_memory_bytes_limit", help, memory.max())?;
         encoder.counter("instances_created", "Instances that were created.", created)?;
         encoder.counter("instances_destroyed", "Instances that were destroyed: used up, failed or replaced.", destroyed)
     }

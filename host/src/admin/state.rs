@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter};
+use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter, MemoryBudget};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Denials;
@@ -20,6 +20,7 @@ pub(crate) struct AdminState {
     pub(crate) connections: ConnectionLimit,
     pub(crate) buffer_limit: BufferLimit,
     pub(crate) instances: Arc<InstanceCounter>,
+    pub(crate) policy_memory: Arc<MemoryBudget>,
     /// Credentials of both listeners.
     pub(crate) credentials: Vec<CredentialHandle>,
     pub(crate) denials: Arc<Denials>,

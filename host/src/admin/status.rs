@@ -45,7 +45,12 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             buffered_limit: state.buffer_limit.max(),
             evicted: state.buffer_limit.evicted(),
         },
-        instances: InstanceStatus { alive: created.saturating_sub(destroyed), created },
+        instances: InstanceStatus {
+            alive: created.saturating_sub(destroyed),
+            created,
+            memory: state.policy_memory.used(),
+            memory_limit: state.policy_memory.max(),
+        },
         config_warnings: state.telemetry.warnings.snapshot().into_iter().map(config_warning).collect(),
         rejected: RejectedStatus {
             count: history.rejected,

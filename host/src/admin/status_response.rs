@@ -154,6 +154,10 @@ pub struct InstanceStatus {
     pub alive: u64,
     /// Created since the gate started.
     pub created: u64,
+    /// Bytes of memory that they have.
+    pub memory: u64,
+    /// `limits.max_total_policy_memory`, in bytes.
+    pub memory_limit: u64,
 }
 
 /// A probable mistake in the configuration of a broker.

@@ -9,9 +9,13 @@ use mqtt_gate_engine as engine;
 use serde::Deserialize;
 
 use super::{ConfigError, check_range};
+use crate::util::cgroup::memory_limit;
 
 /// More connections than a process may open on the systems that we know.
 const MAX_CONNECTIONS: usize = 1_000_000;
+
+/// Instances for which there must be memory: one at work, one in preflight, and one more of each.
+const MIN_INSTANCES: u64 = 4;
 
 /// Limits of requests, connections and policies.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -22,6 +26,9 @@ pub struct Limits {
     pub policy_timeout: Duration,
     /// Memory of one instance of a policy.
     pub max_memory: ByteSize,
+    /// Memory of the instances of all policies together. Beyond it, calls are denied until instances are free. Absent: half
+    /// of the memory limit of the container or service, at most 1 GiB, at least four instances.
+    pub max_total_policy_memory: Option<ByteSize>,
     /// Size of what a policy may return from one call, and pass to the host at once.
     pub max_policy_output: ByteSize,
     /// Calls after which an instance is replaced. 1: each call gets a fresh instance.
@@ -43,11 +50,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let engine::Limits { policy_timeout, max_memory, max_policy_output, max_calls_per_instance } =
+        let engine::Limits { policy_timeout, max_memory, max_policy_output, max_calls_per_instance, .. } =
             engine::Limits::default();
         Self {
             policy_timeout,
             max_memory: ByteSize(max_memory),
+            max_total_policy_memory: None,
             max_policy_output: ByteSize(max_policy_output),
             max_calls_per_instance,
             max_body: ByteSize::kib(64),
@@ -66,9 +74,18 @@ impl Limits {
         engine::Limits {
             policy_timeout: self.policy_timeout,
             max_memory: self.max_memory.as_u64(),
+            max_total_memory: self.max_total_policy_memory().as_u64(),
             max_policy_output: self.max_policy_output.as_u64(),
             max_calls_per_instance: self.max_calls_per_instance,
         }
+    }
+
+    /// `max_total_policy_memory`, or its default on this machine.
+    fn max_total_policy_memory(&self) -> ByteSize {
+        self.max_total_policy_memory.unwrap_or_else(|| {
+            let half = memory_limit().map_or(u64::MAX, |limit| limit / 2);
+            ByteSize(half.min(engine::Limits::default().max_total_memory).max(MIN_INSTANCES * self.max_memory.as_u64()))
+        })
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -77,6 +94,10 @@ impl Limits {
         check_time("limits.policy_timeout", self.policy_timeout, Duration::from_millis(10)..=seconds(60))?;
         // A page of WebAssembly is 64 KiB. 32-bit memories end at 4 GiB.
         check_size("limits.max_memory", self.max_memory, ByteSize::kib(64)..=ByteSize::gib(4))?;
+        if let Some(total) = self.max_total_policy_memory {
+            let min = ByteSize(MIN_INSTANCES * self.max_memory.as_u64());
+            check_size("limits.max_total_policy_memory", total, min..=ByteSize::tib(1))?;
+        }
         check_size("limits.max_policy_output", self.max_policy_output, ByteSize::kib(1)..=ByteSize::mib(16))?;
         check_size("limits.max_body", self.max_body, ByteSize::kib(1)..=ByteSize::mib(16))?;
         // A request is a head of up to 128 KiB and a body.

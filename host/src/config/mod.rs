@@ -302,6 +302,10 @@ mod tests {
             ("limits.policy_timeout = \"9ms\"", "limits.policy_timeout: must be from 10ms to 1m"),
             ("limits.policy_timeout = \"61s\"", "limits.policy_timeout: must be from 10ms to 1m"),
             ("limits.max_memory = \"63KiB\"", "limits.max_memory: must be from 64 KiB to 4 GiB"),
+            (
+                "limits.max_total_policy_memory = \"32MiB\"",
+                "limits.max_total_policy_memory: must be from 64 MiB to 1 TiB",
+            ),
             ("limits.max_policy_output = \"17MiB\"", "limits.max_policy_output: must be from 1 KiB to 16 MiB"),
             ("limits.max_body = 0", "limits.max_body: must be from 1 KiB to 16 MiB"),
             ("limits.max_connections = 1000001", "limits.max_connections: must be from 1 to 1000000"),

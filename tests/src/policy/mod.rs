@@ -4,3 +4,4 @@ mod default_policy;
 mod embedding;
 mod lockdown;
 mod sandbox;
+mod small_machines;

@@ -83,6 +83,8 @@ pub(crate) struct GateProcess {
     /// Reads the log all the time, so that the program never blocks on a full pipe.
     log_reader: JoinHandle<()>,
     log: Arc<Mutex<String>>,
+    /// The log before `serving`.
+    pub(crate) startup_log: String,
     pub(crate) auth: SocketAddr,
     pub(crate) admin: SocketAddr,
     _directory: TempDir,
@@ -109,9 +111,11 @@ impl GateProcess {
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut startup_log = String::new();
         let serving = within_timeout("the gate to serve", async {
             loop {
                 let line = lines.next_line().await.unwrap().expect("the gate serves");
+                startup_log += &format!("{line}\n");
                 let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a log line: {line}"));
                 if line["message"] == "serving" {
                     return line;
@@ -123,7 +127,7 @@ impl GateProcess {
         let (auth, admin) = (address("listen"), address("admin"));
         let log = Arc::default();
         let log_reader = tokio::spawn(capture(lines, Arc::clone(&log)));
-        Self { child, log_reader, log, auth, admin, _directory: directory }
+        Self { child, log_reader, log, startup_log, auth, admin, _directory: directory }
     }
 
     pub(crate) fn terminate(&self) {

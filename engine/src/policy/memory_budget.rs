@@ -1,0 +1,107 @@
+//! Memory of all instances together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use wasmtime::{ResourceLimiter, Result};
+
+/// Linear memory that the instances of all policies may have together.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    max: u64,
+    used: AtomicU64,
+}
+
+/// The instances of all policies have reached `limits.max_total_policy_memory`.
+#[derive(Debug, thiserror::Error)]
+#[error("the instances of all policies have reached limits.max_total_policy_memory")]
+pub(super) struct MemoryBudgetExceeded;
+
+impl MemoryBudget {
+    pub(super) fn new(max: u64) -> Self {
+        Self { max, used: AtomicU64::new(0) }
+    }
+
+    /// Bytes that instances have now.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// Limit of these bytes.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), MemoryBudgetExceeded> {
+        let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.max);
+        self.used.try_update(Relaxed, Relaxed, take).map(drop).map_err(|_| MemoryBudgetExceeded)
+    }
+}
+
+/// What the memories of one instance take from the budget. Returned when this is dropped.
+pub(super) struct MemoryUse {
+    budget: Arc<MemoryBudget>,
+    used: u64,
+    /// The last growth, which may still fail.
+    last_growth: u64,
+}
+
+impl MemoryUse {
+    pub(super) fn new(budget: Arc<MemoryBudget>) -> Self {
+        Self { budget, used: 0, last_growth: 0 }
+    }
+}
+
+impl ResourceLimiter for MemoryUse {
+    /// Called for the first pages of a memory too.
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let growth = desired.saturating_sub(current) as u64;
+        self.last_growth = 0;
+        self.budget.take(growth)?;
+        self.used += growth;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        let growth = std::mem::take(&mut self.last_growth);
+        self.used -= growth;
+        self.budget.used.fetch_sub(growth, Relaxed);
+        Ok(())
+    }
+
+    /// The pool bounds tables.
+    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+impl Drop for MemoryUse {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.used, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_share_the_budget_and_return_it() {
+        let budget = Arc::new(MemoryBudget::new(100));
+        let mut first = MemoryUse::new(Arc::clone(&budget));
+        let mut second = MemoryUse::new(Arc::clone(&budget));
+        assert!(first.memory_growing(0, 60, None).unwrap());
+        assert!(second.memory_growing(0, 41, None).unwrap_err().is::<MemoryBudgetExceeded>());
+        assert!(second.memory_growing(0, 40, None).unwrap());
+        assert_eq!(budget.used(), 100);
+        second.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert_eq!(budget.used(), 60);
+        drop(first);
+        assert!(second.memory_growing(0, 100, None).unwrap());
+        drop(second);
+        assert_eq!(budget.used(), 0);
+    }
+}
