@@ -6,8 +6,10 @@ use std::time::Duration;
 /// Limits of every policy that runs in one sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Wall time that one call may take, enforced in steps of 10 ms.
+    /// Processor time that one call may use, enforced in steps of 10 ms.
     pub policy_timeout: Duration,
+    /// Wall time that one request may take, on a machine that is too busy to give its call that processor time.
+    pub policy_wall_timeout: Duration,
     /// Linear memory of one instance, in bytes.
     pub max_memory: u64,
     /// Linear memory of the instances of all policies together, in bytes.
@@ -22,6 +24,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             policy_timeout: Duration::from_millis(200),
+            policy_wall_timeout: Duration::from_secs(2),
             max_memory: 16 << 20,
             max_total_memory: 1 << 30,
             max_policy_output: 64 << 10,

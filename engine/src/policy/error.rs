@@ -86,7 +86,10 @@ impl LoadError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Preflight { source, .. } => matches!(source, CallError::Deadline | CallError::PoolExhausted),
+            Self::Preflight { source, .. } => {
+                matches!(source, CallError::Deadline | CallError::Overloaded | CallError::PoolExhausted)
+            }
+
             Self::Read { .. } | Self::Settings(_) => true,
             _ => false,
         }
@@ -96,9 +99,12 @@ impl LoadError {
 /// A call without a verdict. The client must be denied.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The call exceeded its timeout.
+    /// The call used more processor time than its timeout.
     #[error("the policy exceeded limits.policy_timeout")]
     Deadline,
+    /// The machine was too busy to finish the call in time. The policy has not used up its timeout.
+    #[error("the machine is too busy: the call took longer than limits.policy_wall_timeout")]
+    Overloaded,
     /// All instances are at work, or have all the memory that instances may have together.
     #[error("no policy instance is free")]
     PoolExhausted,
@@ -122,6 +128,7 @@ impl CallError {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Deadline,
             Some(trap) => Self::Trap(*trap),
+            None if error.is::<Overloaded>() => Self::Overloaded,
             None if is_pool_exhausted(&error) => Self::PoolExhausted,
             None => Self::CallFailed(error),
         }
@@ -141,6 +148,7 @@ impl CallError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
+            Self::Overloaded => "overloaded",
             Self::PoolExhausted => "pool-exhausted",
             Self::NoVerdict(_) => "no-verdict",
             Self::Trap(_) => "trap",
@@ -149,6 +157,11 @@ impl CallError {
         }
     }
 }
+
+/// Ends a call whose wall time is over.
+#[derive(Debug, thiserror::Error)]
+#[error("the wall time of the call is over")]
+pub(super) struct Overloaded;
 
 /// Whether a call failed because of the instances at work.
 pub(super) fn is_pool_exhausted(error: &wasmtime::Error) -> bool {

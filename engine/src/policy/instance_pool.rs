@@ -1,15 +1,15 @@
 //! Warm instances of one policy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
+use super::call_clock::{CallClock, CallTimeout};
 use super::error::is_pool_exhausted;
 use super::instance_count::{InstanceCounter, InstanceGuard};
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
-use super::sandbox::{HostState, Sandbox, epoch_ticks};
+use super::sandbox::{HostState, Sandbox, start_call};
 use crate::settings::Settings;
 use crate::util::thread_index::{self, THREADS};
 
@@ -93,15 +93,15 @@ impl InstancePool {
     /// `Ok(Err(_))` is an error that the policy returned. The instance is kept only if the call returned a value.
     pub(super) fn call<T>(
         &self,
-        timeout: Duration,
+        timeout: CallTimeout,
         call: impl FnOnce(Call) -> wasmtime::Result<Result<T, String>>,
     ) -> wasmtime::Result<Result<T, String>> {
-        let ticks = epoch_ticks(timeout);
+        let clock = CallClock::start(timeout);
         let mut instance = match self.checkout() {
             Some(instance) => instance,
-            None => self.instantiate_in_place(ticks)?,
+            None => self.instantiate_in_place(clock)?,
         };
-        instance.store.set_epoch_deadline(ticks);
+        start_call(&mut instance.store, clock);
         let result = call((&instance.exports, &mut instance.store));
         instance.calls_left = instance.calls_left.saturating_sub(1);
         instance.is_used = true;
@@ -112,19 +112,19 @@ impl InstancePool {
     }
 
     /// Creates an instance, in place of the idle ones of other threads if there is no room for it.
-    fn instantiate_in_place(&self, ticks: u64) -> wasmtime::Result<Instance> {
-        match self.instantiate(ticks) {
+    fn instantiate_in_place(&self, clock: CallClock) -> wasmtime::Result<Instance> {
+        match self.instantiate(clock) {
             Err(error) if is_pool_exhausted(&error) => {
                 self.clear();
-                self.instantiate(ticks)
+                self.instantiate(clock)
             }
             result => result,
         }
     }
 
-    fn instantiate(&self, ticks: u64) -> wasmtime::Result<Instance> {
-        let mut store = self.sandbox.store(Arc::clone(&self.settings));
-        store.set_epoch_deadline(ticks);
+    fn instantiate(&self, clock: CallClock) -> wasmtime::Result<Instance> {
+        let mut store = self.sandbox.store(Arc::clone(&self.settings), clock);
+        start_call(&mut store, clock);
         let instance = self.policy.component.instantiate(&mut store)?;
         let exports = Exports {
             authenticator: self.policy.authenticator.load(&mut store, &instance)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::settings::Settings;
 use crate::util::sanitize;
 
+mod call_clock;
 mod compile_pool;
 mod component;
 mod engine_config;
@@ -20,6 +21,7 @@ mod preflight;
 mod prescreen;
 mod sandbox;
 
+use call_clock::CallTimeout;
 use component::link;
 use instance_pool::{Call, InstancePool};
 use sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
@@ -37,7 +39,7 @@ pub use sandbox::{Sandbox, SandboxError};
 /// Maximum number of characters of an error that a policy returns.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// Calls for which a policy counts as slow after one that exceeded its timeout.
+/// Calls for which a policy counts as slow after one that exceeded a timeout.
 const SLOW_CALLS: u32 = 1_000;
 
 /// Checks that a component is a policy, whatever its settings. Returns whether it has an authorizer.
@@ -60,7 +62,8 @@ pub struct Policy {
     /// Key ids that may be shown.
     key_ids: BTreeSet<String>,
     instances: InstancePool,
-    timeout: Duration,
+    /// Processor time of one call, and wall time of one request.
+    timeout: CallTimeout,
     slow_calls_left: AtomicU32,
 }
 
@@ -97,7 +100,8 @@ impl Policy {
     ) -> Result<Self, LoadError> {
         let linked = link(&sandbox, component)?;
         let name = inspect::component_name(component).unwrap_or_else(|| "unnamed".to_owned());
-        let timeout = sandbox.limits().policy_timeout;
+        let limits = sandbox.limits();
+        let timeout = CallTimeout { cpu: limits.policy_timeout, wall: limits.policy_wall_timeout };
         let instances = InstancePool::new(sandbox, linked, Arc::clone(&settings));
         Self::preflight(name, digest, settings, instances, timeout)
     }
@@ -116,7 +120,7 @@ impl Policy {
         digest: Digest,
         settings: Arc<Settings>,
         instances: InstancePool,
-        timeout: Duration,
+        timeout: CallTimeout,
     ) -> Result<Self, LoadError> {
         let (settings_read, slow_calls_left) = (BTreeSet::new(), AtomicU32::new(0));
         let key_ids = settings.key_ids();
@@ -127,32 +131,50 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Judges a login.
+    /// Judges a login, within [`Self::wall_timeout`].
     ///
     /// # Errors
     /// There is no verdict. The caller must deny the client.
     pub fn authenticate(&self, credentials: &Credentials) -> Result<Verdict, CallError> {
+        self.authenticate_within(credentials, self.timeout.wall)
+    }
+
+    /// As [`Self::authenticate`], within this wall time.
+    pub(crate) fn authenticate_within(
+        &self,
+        credentials: &Credentials,
+        max_wall: Duration,
+    ) -> Result<Verdict, CallError> {
         let secrets = || {
             let password = credentials.password.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
             let username = credentials.username.as_deref();
             username.into_iter().chain(password).chain(values(&credentials.attributes)).collect()
         };
         let call = |(exports, store): Call| exports.authenticator.call_authenticate(store, credentials);
-        Ok(self.without_unknown_key_id(self.call(secrets, call)?))
+        Ok(self.without_unknown_key_id(self.call(max_wall, secrets, call)?))
     }
 
-    /// Judges every access of a connected client within one timeout, and returns a permission for each in order.
+    /// Judges every access of a connected client within one timeout and [`Self::wall_timeout`], and returns a permission for each in order.
     ///
     /// A policy without an authorizer answers *ignore*: the broker's own rules decide.
     ///
     /// # Errors
     /// There is no permission for one of them. The caller must deny the client.
     pub fn authorize(&self, request: &AuthorizeRequest) -> Result<Vec<Permission>, CallError> {
+        self.authorize_within(request, self.timeout.wall)
+    }
+
+    /// As [`Self::authorize`], within this wall time.
+    pub(crate) fn authorize_within(
+        &self,
+        request: &AuthorizeRequest,
+        max_wall: Duration,
+    ) -> Result<Vec<Permission>, CallError> {
         if !self.has_authorizer() {
             return Ok(vec![Permission::Ignore; request.accesses.len()]);
         }
         let secrets = || request.username.as_deref().into_iter().chain(values(&request.attributes)).collect();
-        self.call(secrets, |(exports, store)| {
+        self.call(max_wall, secrets, |(exports, store)| {
             let mut access = authorizer::Request {
                 client_id: request.client_id.clone(),
                 username: request.username.clone(),
@@ -173,14 +195,15 @@ impl Policy {
         })
     }
 
-    /// Calls the policy within its timeout. `secrets` are redacted from the error that it may return.
+    /// Calls the policy within its timeout and this wall time. `secrets` are redacted from the error that it may return.
     fn call<'a, T>(
         &self,
+        max_wall: Duration,
         secrets: impl FnOnce() -> Vec<&'a str>,
         call: impl FnOnce(Call) -> wasmtime::Result<Result<T, String>>,
     ) -> Result<T, CallError> {
         self.instances
-            .call(self.timeout, call)
+            .call(CallTimeout { wall: max_wall, ..self.timeout }, call)
             .map_err(|error| self.mark_slow(CallError::new(error)))?
             .map_err(|error| CallError::NoVerdict(self.redact(&error, secrets())))
     }
@@ -203,7 +226,7 @@ impl Policy {
         sanitize::escape(&sanitize::redact(text, settings.chain(secrets)), MAX_ERROR_CHARS)
     }
 
-    /// Whether a recent call exceeded the timeout, so that the next one may too. Counts as one call.
+    /// Whether a recent call exceeded a timeout, so that the next one may too. Counts as one call.
     ///
     /// A host should then call the policy where no other client waits for it.
     #[must_use]
@@ -212,7 +235,7 @@ impl Policy {
     }
 
     fn mark_slow(&self, error: CallError) -> CallError {
-        if matches!(error, CallError::Deadline) {
+        if matches!(error, CallError::Deadline | CallError::Overloaded) {
             self.slow_calls_left.store(SLOW_CALLS, Relaxed);
         }
         error
@@ -228,10 +251,16 @@ impl Policy {
         self.instances.clear_unused();
     }
 
-    /// Timeout of one call.
+    /// Processor time that one call may use.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    pub fn cpu_timeout(&self) -> Duration {
+        self.timeout.cpu
+    }
+
+    /// Wall time that one request may take, whatever the number of its calls.
+    #[must_use]
+    pub fn wall_timeout(&self) -> Duration {
+        self.timeout.wall
     }
 
     /// Name in the component's name section, or `unnamed`.

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::call_clock::CallTimeout;
 use super::instance_pool::Call;
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::{CallError, LoadError, Policy};
 
 /// Timeout of preflight calls. It is generous so that a loaded machine does not reject a good policy.
-const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(5);
+const PREFLIGHT_TIMEOUT: CallTimeout = CallTimeout { cpu: Duration::from_secs(5), wall: Duration::from_secs(10) };
 
 /// Probe logins within `policy_timeout` before a policy is rejected as too slow. On a loaded machine single calls may
 /// exceed it.
@@ -37,7 +38,7 @@ impl Policy {
     pub(super) fn probe(&self) -> Result<(), LoadError> {
         let mut result = self.probe_login(PREFLIGHT_TIMEOUT);
         for _ in 0..MAX_TIMED_PROBES {
-            if !matches!(result, Ok(()) | Err(CallError::Deadline)) {
+            if !matches!(result, Ok(()) | Err(CallError::Deadline | CallError::Overloaded)) {
                 break;
             }
             result = self.probe_login(self.timeout);
@@ -49,7 +50,7 @@ impl Policy {
         self.probe_action().map_err(|source| LoadError::Preflight { call: "first action", source })
     }
 
-    fn probe_login(&self, timeout: Duration) -> Result<(), CallError> {
+    fn probe_login(&self, timeout: CallTimeout) -> Result<(), CallError> {
         let credentials = authenticator::Credentials {
             client_id: PROBE_CLIENT_ID.into(),
             username: None,

@@ -7,10 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Engine, EngineWeak, Store};
+use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
 
+use super::call_clock::{CallClock, Tick};
 use super::compile_pool::CompilePool;
 use super::engine_config::{AddressSpace, create_engine};
+use super::error::Overloaded;
 use super::instance_count::InstanceCounter;
 use super::memory_budget::{MemoryBudget, MemoryUse};
 use crate::limits::Limits;
@@ -125,20 +127,30 @@ impl Sandbox {
         self.compile_pool.run(|| Component::from_binary(&self.engine, component))
     }
 
-    /// Creates the store of one instance, with these settings and no others.
-    pub(super) fn store(&self, settings: Arc<Settings>) -> Store<HostState> {
+    /// Creates the store of one instance, with these settings and no others, for calls that [`start_call`] begins.
+    pub(super) fn store(&self, settings: Arc<Settings>, clock: CallClock) -> Store<HostState> {
         let memory = MemoryUse::new(Arc::clone(&self.memory));
-        let mut store = Store::new(&self.engine, HostState { settings, read: SettingsRead::default(), memory });
+        let mut store = Store::new(&self.engine, HostState { settings, read: SettingsRead::default(), memory, clock });
         store.limiter(|state| &mut state.memory);
-        store.epoch_deadline_trap();
+        store.epoch_deadline_callback(|store| match store.data().clock.tick() {
+            Tick::Continue(time) => Ok(UpdateDeadline::Continue(epoch_ticks(time))),
+            Tick::Deadline => Ok(UpdateDeadline::Interrupt),
+            Tick::Overloaded => Err(Overloaded.into()),
+        });
         // Bounds what the host copies out of the guest, which no timeout interrupts.
         store.set_hostcall_fuel(usize::try_from(self.limits.max_policy_output).unwrap_or(usize::MAX));
         store
     }
 }
 
+/// Begins a call with this clock.
+pub(super) fn start_call(store: &mut Store<HostState>, clock: CallClock) {
+    store.data_mut().clock = clock;
+    store.set_epoch_deadline(epoch_ticks(clock.first_tick()));
+}
+
 /// Returns the number of epoch ticks after which `time` has certainly passed.
-pub(super) fn epoch_ticks(time: Duration) -> u64 {
+fn epoch_ticks(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(EPOCH_INTERVAL.as_nanos())).unwrap_or(u64::MAX).saturating_add(1)
 }
 
@@ -147,6 +159,7 @@ pub(crate) struct HostState {
     settings: Arc<Settings>,
     read: SettingsRead,
     memory: MemoryUse,
+    clock: CallClock,
 }
 
 /// Settings that a policy has read.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -29,7 +29,16 @@ impl ActiveVersion {
     /// # Errors
     /// There is no verdict. The caller must deny the client.
     pub fn authenticate(&self, credentials: &Credentials) -> Result<Verdict, CallError> {
-        let result = caught(|| self.policy.authenticate(credentials));
+        self.authenticate_within(credentials, self.policy.wall_timeout())
+    }
+
+    /// As [`Self::authenticate`], within this wall time.
+    ///
+    /// # Errors
+    /// There is no verdict. [`CallError::Overloaded`]: the call may be made once more. Otherwise the caller must deny the
+    /// client.
+    pub fn authenticate_within(&self, credentials: &Credentials, max_wall: Duration) -> Result<Verdict, CallError> {
+        let result = caught(|| self.policy.authenticate_within(credentials, max_wall));
         self.trial.record(CallResult::of_login(&result));
         result
     }
@@ -39,7 +48,19 @@ impl ActiveVersion {
     /// # Errors
     /// There is no permission for one of the accesses. The caller must deny the client.
     pub fn authorize(&self, request: &AuthorizeRequest) -> Result<Vec<Permission>, CallError> {
-        let result = caught(|| self.policy.authorize(request));
+        self.authorize_within(request, self.policy.wall_timeout())
+    }
+
+    /// As [`Self::authorize`], within this wall time.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate_within`].
+    pub fn authorize_within(
+        &self,
+        request: &AuthorizeRequest,
+        max_wall: Duration,
+    ) -> Result<Vec<Permission>, CallError> {
+        let result = caught(|| self.policy.authorize_within(request, max_wall));
         if self.policy.has_authorizer() {
             self.trial.record(CallResult::of_actions(&result));
         }

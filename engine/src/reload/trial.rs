@@ -103,7 +103,7 @@ impl CallResult {
     fn of_error(error: &CallError) -> Self {
         match error {
             // The gate is too busy.
-            CallError::PoolExhausted => Self::Nothing,
+            CallError::PoolExhausted | CallError::Overloaded => Self::Nothing,
             CallError::Deadline
             | CallError::NoVerdict(_)
             | CallError::Trap(_)
@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn a_busy_gate_is_no_fault_of_the_policy() {
-        assert_eq!(CallResult::of_login(&Err(CallError::PoolExhausted)), CallResult::Nothing);
+        for error in [CallError::PoolExhausted, CallError::Overloaded] {
+            assert_eq!(CallResult::of_login(&Err(error)), CallResult::Nothing);
+        }
         assert_eq!(CallResult::of_login(&Err(CallError::Deadline)), CallResult::Fault);
         assert_eq!(CallResult::of_login(&Ok(Verdict::Ignore)), CallResult::Denied);
         let mixed = Ok(vec![Permission::Deny, Permission::Allow]);

@@ -21,9 +21,13 @@ const MIN_INSTANCES: u64 = 4;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "the table [limits]")]
 pub struct Limits {
-    /// Wall time that one call of a policy may take, enforced in steps of 10 ms.
+    /// Processor time that one call of a policy may use, enforced in steps of 10 ms.
     #[serde(with = "humantime_serde")]
     pub policy_timeout: Duration,
+    /// Wall time that one request may take, on a machine that is too busy to give its call `policy_timeout`. Absent: 2 s,
+    /// which is well below the 5 s that EMQX waits, or `policy_timeout` if that is longer.
+    #[serde(with = "humantime_serde")]
+    pub policy_wall_timeout: Option<Duration>,
     /// Memory of one instance of a policy.
     pub max_memory: ByteSize,
     /// Memory of the instances of all policies together. Beyond it, calls are denied until instances are free. Absent: half
@@ -54,6 +58,7 @@ impl Default for Limits {
             engine::Limits::default();
         Self {
             policy_timeout,
+            policy_wall_timeout: None,
             max_memory: ByteSize(max_memory),
             max_total_policy_memory: None,
             max_policy_output: ByteSize(max_policy_output),
@@ -73,11 +78,18 @@ impl Limits {
     pub fn engine(&self) -> engine::Limits {
         engine::Limits {
             policy_timeout: self.policy_timeout,
+            policy_wall_timeout: self.policy_wall_timeout(),
             max_memory: self.max_memory.as_u64(),
             max_total_memory: self.max_total_policy_memory().as_u64(),
             max_policy_output: self.max_policy_output.as_u64(),
             max_calls_per_instance: self.max_calls_per_instance,
         }
+    }
+
+    /// `policy_wall_timeout`, or its default.
+    fn policy_wall_timeout(&self) -> Duration {
+        self.policy_wall_timeout
+            .unwrap_or_else(|| engine::Limits::default().policy_wall_timeout.max(self.policy_timeout))
     }
 
     /// `max_total_policy_memory`, or its default on this machine.
@@ -92,6 +104,9 @@ impl Limits {
         let seconds = Duration::from_secs;
         // The epoch of the sandbox advances every 10 ms. A broker gives up on a login within a minute.
         check_time("limits.policy_timeout", self.policy_timeout, Duration::from_millis(10)..=seconds(60))?;
+        if let Some(wall_timeout) = self.policy_wall_timeout {
+            check_time("limits.policy_wall_timeout", wall_timeout, self.policy_timeout..=seconds(60))?;
+        }
         // A page of WebAssembly is 64 KiB. 32-bit memories end at 4 GiB.
         check_size("limits.max_memory", self.max_memory, ByteSize::kib(64)..=ByteSize::gib(4))?;
         if let Some(total) = self.max_total_policy_memory {

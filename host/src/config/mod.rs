@@ -301,6 +301,7 @@ mod tests {
             ("workers = 257", "workers: must be from 1 to 256"),
             ("limits.policy_timeout = \"9ms\"", "limits.policy_timeout: must be from 10ms to 1m"),
             ("limits.policy_timeout = \"61s\"", "limits.policy_timeout: must be from 10ms to 1m"),
+            ("limits.policy_wall_timeout = \"100ms\"", "limits.policy_wall_timeout: must be from 200ms to 1m"),
             ("limits.max_memory = \"63KiB\"", "limits.max_memory: must be from 64 KiB to 4 GiB"),
             (
                 "limits.max_total_policy_memory = \"32MiB\"",

@@ -21,6 +21,8 @@ pub(crate) enum DecisionCode {
     Ignore,
     /// Error: the call exceeded its timeout.
     Deadline,
+    /// Error: the machine was too busy to finish the call in time.
+    Overloaded,
     /// Error: no instance was free.
     PoolExhausted,
     /// Error: the policy returned one.
@@ -39,7 +41,7 @@ pub(crate) enum DecisionCode {
 
 impl DecisionCode {
     /// All codes, each at its [`Self::index`].
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Allow,
         Self::ClientIdentifierNotValid,
         Self::BadUserNameOrPassword,
@@ -48,6 +50,7 @@ impl DecisionCode {
         Self::ActionDenied,
         Self::Ignore,
         Self::Deadline,
+        Self::Overloaded,
         Self::PoolExhausted,
         Self::NoVerdict,
         Self::Trap,
@@ -81,6 +84,7 @@ impl DecisionCode {
             Self::Banned => DenyReason::Banned.name(),
             Self::ActionDenied => "action-not-allowed",
             Self::Deadline => "deadline",
+            Self::Overloaded => "overloaded",
             Self::PoolExhausted => "pool-exhausted",
             Self::NoVerdict => "no-verdict",
             Self::Trap => "trap",
@@ -96,6 +100,7 @@ impl DecisionCode {
         matches!(
             self,
             Self::Deadline
+                | Self::Overloaded
                 | Self::PoolExhausted
                 | Self::NoVerdict
                 | Self::Trap
@@ -121,6 +126,7 @@ impl From<&CallError> for DecisionCode {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Deadline => Self::Deadline,
+            CallError::Overloaded => Self::Overloaded,
             CallError::PoolExhausted => Self::PoolExhausted,
             CallError::NoVerdict(_) => Self::NoVerdict,
             CallError::Trap(_) => Self::Trap,
@@ -146,7 +152,9 @@ mod tests {
 
     #[test]
     fn call_errors_have_the_same_code_everywhere() {
-        for error in [CallError::Deadline, CallError::PoolExhausted, CallError::NoVerdict(String::new())] {
+        for error in
+            [CallError::Deadline, CallError::Overloaded, CallError::PoolExhausted, CallError::NoVerdict(String::new())]
+        {
             assert_eq!(DecisionCode::from(&error).reason(), error.code());
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A call takes a few microseconds, so a worker makes it in place, and its other connections wait that long. After a call
 //! that exceeded its timeout the policy counts as slow: its next calls run on the blocking pool. So the connections of a
-//! worker wait for one timeout at most, however many logins make the policy loop.
+//! worker wait for two timeouts at most, however many logins make the policy loop.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use brokers::{AuthorizeRequest, Authorizer, Credentials, Permission};
 use mqtt_gate_engine::{ActivePolicy, ActiveVersion, CallError, Digest, Verdict};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::convert;
 
@@ -94,13 +94,13 @@ impl From<&ActiveVersion> for PolicyRef {
 impl Evaluator for ActivePolicy {
     async fn authenticate(&self, credentials: Credentials, cost: &CallCost) -> Evaluation<Verdict> {
         let credentials = convert::credentials(credentials);
-        evaluate(self, cost, move |version| version.authenticate(&credentials)).await
+        evaluate(self, cost, move |version, max_wall| version.authenticate_within(&credentials, max_wall)).await
     }
 
     async fn authorize(&self, request: AuthorizeRequest, cost: &CallCost) -> Evaluation<Permission> {
         let request = convert::authorize_request(request);
-        evaluate(self, cost, move |version| {
-            let permissions = version.authorize(&request)?;
+        evaluate(self, cost, move |version, max_wall| {
+            let permissions = version.authorize_within(&request, max_wall)?;
             Ok(Permission::combine(permissions.into_iter().map(convert::permission)))
         })
         .await
@@ -108,36 +108,89 @@ impl Evaluator for ActivePolicy {
 }
 
 /// Calls the policy that is active now. It gives the result, whatever is swapped meanwhile.
+///
+/// A call that a busy machine holds up on a worker ends after a second timeout, and is made once more aside. The request
+/// takes at most `limits.policy_wall_timeout` in all.
 async fn evaluate<T: Send + 'static>(
     active: &ActivePolicy,
     cost: &CallCost,
-    call: impl FnOnce(&ActiveVersion) -> Result<T, CallError> + Send + 'static,
+    call: impl Fn(&ActiveVersion, Duration) -> Result<T, CallError> + Send + 'static,
 ) -> Evaluation<T> {
+    let started = Instant::now();
     let version = {
         let version = active.load();
         if cost.is_cheap() && !version.policy.is_slow() {
-            let started = Instant::now();
-            let result = call(&version);
-            cost.record(started.elapsed());
-            return Evaluation { policy: version.as_ref().into(), result };
+            let max_wall = version.policy.cpu_timeout().saturating_mul(2).min(version.policy.wall_timeout());
+            let result = call(&version, max_wall);
+            let duration = started.elapsed();
+            cost.record(duration);
+            if !matches!(result, Err(CallError::Overloaded)) || duration >= version.policy.wall_timeout() {
+                return Evaluation { policy: version.as_ref().into(), result };
+            }
         }
         Arc::clone(&version)
     };
-    Evaluation { policy: version.as_ref().into(), result: evaluate_on_blocking_pool(version, call).await }
+    let deadline = started + version.policy.wall_timeout();
+    Evaluation { policy: version.as_ref().into(), result: evaluate_on_blocking_pool(version, deadline, call).await }
 }
 
 async fn evaluate_on_blocking_pool<T: Send + 'static>(
     version: Arc<ActiveVersion>,
-    call: impl FnOnce(&ActiveVersion) -> Result<T, CallError> + Send + 'static,
+    deadline: Instant,
+    call: impl Fn(&ActiveVersion, Duration) -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, CallError> {
-    // One timeout to wait for a free thread, and one for the call.
-    let max_wait = version.policy.timeout().saturating_mul(2);
     // Dropped with this future, for example when the connection ends: a call that still waits is then never made.
     let mut calls = JoinSet::new();
-    calls.spawn_blocking(move || call(&version));
-    match timeout(max_wait, calls.join_next()).await {
+    calls.spawn_blocking(move || call(&version, deadline.saturating_duration_since(Instant::now())));
+    match timeout_at(deadline.into(), calls.join_next()).await {
         Ok(Some(Ok(result))) => result,
         Ok(_) => Err(CallError::HostPanic),
-        Err(_) => Err(CallError::Deadline),
+        Err(_) => Err(CallError::Overloaded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use mqtt_gate_engine::{Limits, PolicyReloader, PolicySource, Sandbox, SettingSources};
+
+    use super::*;
+
+    /// The default policy, with this wall timeout.
+    fn active_policy(policy_wall_timeout: Duration) -> (ActivePolicy, PolicyReloader) {
+        let mut settings = SettingSources::default();
+        settings.set("signature-keys", "a key of these tests, 32 bytes..".to_owned());
+        let limits = Limits { policy_timeout: Duration::from_secs(20), policy_wall_timeout, ..Limits::default() };
+        let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+        let source = PolicySource::embedded(crate::server::DEFAULT_POLICY, settings);
+        let reloader = PolicyReloader::start(source, sandbox, None, Box::new(|_| {})).unwrap();
+        (reloader.active(), reloader)
+    }
+
+    #[tokio::test]
+    async fn a_call_that_a_busy_machine_holds_up_is_made_once_more_aside() {
+        let (active, _reloader) = active_policy(Duration::from_secs(3600));
+        let worker = thread::current().id();
+        let call = move |_: &ActiveVersion, max_wall: Duration| {
+            if thread::current().id() == worker {
+                assert_eq!(max_wall, Duration::from_secs(40), "a second timeout on the worker");
+                return Err(CallError::Overloaded);
+            }
+            Ok(max_wall)
+        };
+        let evaluation = evaluate(&active, &CallCost::default(), call).await;
+        assert!(evaluation.result.unwrap() > Duration::from_secs(3000), "the rest of the time aside");
+    }
+
+    #[tokio::test]
+    async fn no_request_takes_longer_than_the_wall_timeout() {
+        let (active, _reloader) = active_policy(Duration::from_millis(1));
+        let call = |_: &ActiveVersion, max_wall: Duration| {
+            thread::sleep(max_wall);
+            Err::<(), _>(CallError::Overloaded)
+        };
+        let evaluation = evaluate(&active, &CallCost::default(), call).await;
+        assert!(matches!(evaluation.result, Err(CallError::Overloaded)));
     }
 }

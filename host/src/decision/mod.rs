@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn every_error_denies_on_every_route() {
         for route in Route::ALL {
-            for error in [CallError::Deadline, CallError::PoolExhausted, CallError::HostPanic] {
+            for error in [CallError::Deadline, CallError::Overloaded, CallError::PoolExhausted, CallError::HostPanic] {
                 let code = error.code();
                 let decision = login(route, Err(error));
                 assert_eq!((&decision.outcome, decision.code.reason()), (&Outcome::Error, code));

@@ -1,8 +1,11 @@
 //! The engine without the gate, as a proxy module or a broker plugin embeds it.
 
 use std::fs;
+use std::hint::spin_loop;
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mqtt_gate_engine::watch::WatchThread;
@@ -70,7 +73,8 @@ fn loads_a_policy_judges_a_client_and_swaps() {
 
 #[test]
 fn a_call_that_never_returns_ends_at_the_timeout() {
-    let limits = Limits { policy_timeout: Duration::from_millis(50), ..Limits::default() };
+    let (policy_timeout, policy_wall_timeout) = (Duration::from_millis(50), Duration::from_secs(60));
+    let limits = Limits { policy_timeout, policy_wall_timeout, ..Limits::default() };
     let sandbox = Arc::new(Sandbox::new(limits).unwrap());
     let component = fs::read(MISBEHAVING).unwrap();
     let settings = Arc::new(settings().read().unwrap());
@@ -80,6 +84,51 @@ fn a_call_that_never_returns_ends_at_the_timeout() {
     assert!(matches!(policy.authenticate(&credentials("c", Some("loop"), None)), Err(CallError::Deadline)));
     assert!(started.elapsed() >= limits.policy_timeout);
     assert!(policy.is_slow(), "the next calls belong on another thread");
+}
+
+/// Threads of the normal priority that leave little of the machine to one of the lowest.
+fn while_the_machine_is_busy<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let is_over = AtomicBool::new(false);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get) * 4;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    spin_loop()
+                }
+            });
+        }
+        let working = scope.spawn(|| {
+            rustix::process::nice(19).unwrap();
+            work()
+        });
+        let result = working.join();
+        is_over.store(true, Relaxed);
+        result.unwrap()
+    })
+}
+
+/// The call takes some milliseconds of processor time, and on a busy machine much more wall time than its timeout.
+#[test]
+fn a_busy_machine_does_not_use_up_the_timeout_of_a_call() {
+    let (policy_timeout, policy_wall_timeout) = (Duration::from_millis(150), Duration::from_secs(120));
+    let limits = Limits { policy_timeout, policy_wall_timeout, ..Limits::default() };
+    let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+    let settings = Arc::new(settings().read().unwrap());
+    let policy = Policy::load(sandbox, &fs::read(MISBEHAVING).unwrap(), settings).unwrap();
+    let result = while_the_machine_is_busy(|| policy.authenticate(&credentials("c", Some("busy"), None)));
+    assert!(matches!(result, Ok(Verdict::Allow(_))), "{result:?}");
+}
+
+#[test]
+fn a_call_ends_when_its_wall_time_is_over() {
+    let (policy_timeout, policy_wall_timeout) = (Duration::from_secs(3600), Duration::from_millis(1));
+    let limits = Limits { policy_timeout, policy_wall_timeout, ..Limits::default() };
+    let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+    let settings = Arc::new(settings().read().unwrap());
+    let policy = Policy::load(sandbox, &fs::read(MISBEHAVING).unwrap(), settings).unwrap();
+    let result = policy.authenticate(&credentials("c", Some("loop"), None));
+    assert!(matches!(result, Err(CallError::Overloaded)), "{result:?}");
 }
 
 #[test]

@@ -60,7 +60,8 @@ async fn serves_with_16_gib_of_virtual_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_share_a_limit_of_memory() {
     let gate = Gate::start_with(MISBEHAVING, |config| {
-        config.limits.policy_timeout = Duration::from_secs(2);
+        config.limits.policy_timeout = Duration::from_millis(500);
+        config.limits.policy_wall_timeout = Some(Duration::from_secs(20));
         config.limits.max_memory = ByteSize::kib(256);
         config.limits.max_total_policy_memory = Some(ByteSize::mib(1));
     })
