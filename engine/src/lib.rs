@@ -64,9 +64,9 @@ pub mod watch;
 
 pub use limits::Limits;
 pub use policy::{
-    AUTHENTICATOR, AUTHORIZER, Access, Action, AddressSpace, AuthorizeRequest, CallError, ComponentInfo, Credentials,
-    DenyReason, Digest, Grant, Import, InstanceCounter, LoadError, MemoryBudget, Permission, Policy, Producer, Sandbox,
-    SandboxError, Topics, Verdict, validate,
+    AUTHENTICATOR, AUTHORIZER, Access, Action, AddressSpace, AuthorizeRequest, CallError, CodeTarget, CompileControl,
+    CompileError, Compiler, ComponentInfo, Credentials, DenyReason, Digest, Grant, Import, InstanceCounter, LoadError,
+    MemoryBudget, Permission, Policy, Producer, Sandbox, SandboxError, Topics, Verdict, compile, validate,
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,

@@ -6,6 +6,7 @@
 //! | --- | --- | --- |
 //! | 0 | `util` | bounded label sets, log throttle |
 //! | 1 | [`config`] | the configuration file, with defaults and units |
+//! | 2 | [`child_compiler`] | compiles policies in a child process |
 //! | 2 | `security` | TLS and shared secrets of the listeners, reloaded when their files change |
 //! | 3 | [`decision`] | evaluation of a request on the active policy, and the decision that follows |
 //! | 4 | [`telemetry`] | metrics, decision log, traces, configuration warnings, log |
@@ -20,6 +21,7 @@
 //! judged by one version of the policy and is not lost in a swap; secrets are never printed.
 
 mod admin;
+pub mod child_compiler;
 pub mod compose;
 pub mod config;
 pub mod decision;
@@ -33,6 +35,7 @@ pub mod telemetry;
 mod util;
 
 pub use admin::status_response;
+pub use child_compiler::ChildCompiler;
 pub use net::listen::{BindError, InheritedSockets, InheritedSocketsError, Listeners};
 pub use net::open_files::raise_open_files;
 pub use security::SecurityError;

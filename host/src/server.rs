@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::state::AdminState;
 use crate::admin::thread::AdminThread;
+use crate::child_compiler::ChildCompiler;
 use crate::config::{Config, PolicyConfig};
 use crate::decision::Evaluator;
 use crate::http::{AuthService, status_page};
@@ -87,9 +88,24 @@ impl Server {
     /// # Errors
     /// No policy works, a certificate or a secret cannot be used, or the machine has no memory for the sandbox.
     pub fn prepare(config: Config) -> Result<Self, ServeError> {
+        let sandbox = Sandbox::new(config.limits.engine())?;
+        Self::prepare_in(sandbox, config)
+    }
+
+    /// As [`Self::prepare`], for a program that has the verb of [`ChildCompiler`]: policies are compiled in a child process.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_with_child_compiler(config: Config) -> Result<Self, ServeError> {
+        let compiler = ChildCompiler::new(&config.limits);
+        let sandbox = Sandbox::new(config.limits.engine())?.with_compiler(compiler);
+        Self::prepare_in(sandbox, config)
+    }
+
+    fn prepare_in(sandbox: Sandbox, config: Config) -> Result<Self, ServeError> {
         let (auth_security, admin_security) =
             (ListenerSecurity::for_auth(&config)?, ListenerSecurity::for_admin(&config)?);
-        let sandbox = Arc::new(Sandbox::new(config.limits.engine())?);
+        let sandbox = Arc::new(sandbox);
         warn_about_address_space(&sandbox);
         let observer: Observer = Box::new(policy_events::observe);
         let last_known_good = last_known_good(&config, &observer)?;

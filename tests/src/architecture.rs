@@ -20,7 +20,7 @@ const CRATES: [Layers; 5] = [
         layers: &[
             &["util"],
             &["config"],
-            &["security"],
+            &["child_compiler", "security"],
             &["decision"],
             &["telemetry"],
             &["http"],

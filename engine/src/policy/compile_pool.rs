@@ -25,8 +25,7 @@ impl CompilePool {
     /// # Errors
     /// The operating system refuses a thread.
     pub(super) fn new() -> Result<Self, ThreadPoolBuildError> {
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self { startup: Mutex::new(Some(pool(processors)?)), background: pool(processors / 2)? })
+        Ok(Self { startup: Mutex::new(Some(pool(processors())?)), background: pool(processors() / 2)? })
     }
 
     /// Runs `work` on the pool and waits for it. A panic reaches the caller.
@@ -34,6 +33,22 @@ impl CompilePool {
         let startup = self.startup.lock().unwrap_or_else(PoisonError::into_inner).take();
         startup.as_ref().unwrap_or(&self.background).install(work)
     }
+}
+
+/// Runs `work` on a pool of its own. A panic reaches the caller.
+///
+/// # Errors
+/// The operating system refuses a thread.
+pub(super) fn run_once<T: Send>(
+    in_background: bool,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, ThreadPoolBuildError> {
+    let threads = if in_background { processors() / 2 } else { processors() };
+    Ok(pool(threads)?.install(work))
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {

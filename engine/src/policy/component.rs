@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, types::ComponentItem};
 
 use super::LoadError;
+use super::compiler::CompileControl;
 use super::instance_pool::PolicyPre;
 use super::prescreen;
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
@@ -22,12 +23,12 @@ pub const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
 pub struct Digest([u8; 32]);
 
 /// Compiles and links a component. Checks that it fits the contract and imports nothing else.
-pub(super) fn link(sandbox: &Sandbox, bytes: &[u8]) -> Result<PolicyPre, LoadError> {
+pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) -> Result<PolicyPre, LoadError> {
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule);
     }
     prescreen::check(bytes)?;
-    let component = sandbox.compile(bytes).map_err(LoadError::Compile)?;
+    let component = sandbox.compile(bytes, control)?;
     let ty = component.component_type();
     let export = |name| ty.get_export(sandbox.engine(), name).map(|export| export.ty);
     if !matches!(export(AUTHENTICATOR), Some(ComponentItem::ComponentInstance(_))) {

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use rustix::process::{Resource, getrlimit};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::compiler::CodeTarget;
 use super::prescreen::MAX_CORE_INSTANCES;
 use crate::limits::Limits;
 
@@ -108,19 +109,25 @@ fn engine_config(limits: &Limits, space: AddressSpace) -> Config {
         .max_tables_per_component(MAX_TABLES)
         .max_memory_size(usize::try_from(limits.max_memory).unwrap_or(usize::MAX))
         .max_unused_warm_slots(instances);
-    let mut config = Config::new();
-    config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(MAX_WASM_STACK);
+    let mut config = compile_config(CodeTarget { max_memory: limits.max_memory, has_guards: space.has_guards });
     if is_for_fresh_instances(limits) {
         pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10);
     }
-    if !space.has_guards {
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// The part of the configuration that code depends on.
+pub(super) fn compile_config(target: CodeTarget) -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(MAX_WASM_STACK);
+    if !target.has_guards {
         config
             .signals_based_traps(false)
             .memory_guard_size(0)
-            .memory_reservation(limits.max_memory)
+            .memory_reservation(target.max_memory)
             .guard_before_linear_memory(false);
     }
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
+use super::compiler::CompileError;
 use super::component::AUTHENTICATOR;
 use super::memory_budget::MemoryBudgetExceeded;
 use crate::settings::SettingsError;
@@ -29,6 +30,9 @@ pub enum LoadError {
     /// The file is not a component, or not a complete one.
     #[error("not a component that this host can run")]
     Compile(#[source] wasmtime::Error),
+    /// Another process has not compiled the component.
+    #[error(transparent)]
+    Compiler(#[from] CompileError),
     /// The component is too large or too deep to compile it in a short time and with little memory.
     #[error("the component has too many {what}; at most {max} are allowed")]
     TooComplex {
@@ -90,6 +94,8 @@ impl LoadError {
                 matches!(source, CallError::Deadline | CallError::Overloaded | CallError::PoolExhausted)
             }
 
+            // The machine may have been busy.
+            Self::Compiler(error) => matches!(error, CompileError::Timeout),
             Self::Read { .. } | Self::Settings(_) => true,
             _ => false,
         }

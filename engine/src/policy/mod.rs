@@ -9,7 +9,9 @@ use crate::settings::Settings;
 use crate::util::sanitize;
 
 mod call_clock;
+mod code;
 mod compile_pool;
+mod compiler;
 mod component;
 mod engine_config;
 mod error;
@@ -28,6 +30,7 @@ use sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 
 pub use authenticator::{Access, Credentials, Grant, Reason as DenyReason, Topics, Verdict};
 pub use authorizer::{Action, Permission};
+pub use compiler::{CodeTarget, CompileControl, CompileError, Compiler, compile};
 pub use component::{AUTHENTICATOR, AUTHORIZER, Digest};
 pub use engine_config::AddressSpace;
 pub use error::{CallError, LoadError};
@@ -47,7 +50,7 @@ const SLOW_CALLS: u32 = 1_000;
 /// # Errors
 /// The first reason why it is not a policy.
 pub fn validate(sandbox: &Sandbox, component: &[u8]) -> Result<bool, LoadError> {
-    Ok(link(sandbox, component)?.authorizer.is_some())
+    Ok(link(sandbox, component, &CompileControl::default())?.authorizer.is_some())
 }
 
 /// A component that was compiled, linked and passed preflight.
@@ -88,7 +91,7 @@ impl Policy {
     /// # Errors
     /// The first reason why it is not a policy that works with these settings.
     pub fn load(sandbox: Arc<Sandbox>, component: &[u8], settings: Arc<Settings>) -> Result<Self, LoadError> {
-        Self::load_hashed(sandbox, component, Digest::of(component), settings)
+        Self::load_hashed(sandbox, component, Digest::of(component), settings, &CompileControl::default())
     }
 
     /// As [`Self::load`], for a caller that has hashed the component already.
@@ -97,8 +100,9 @@ impl Policy {
         component: &[u8],
         digest: Digest,
         settings: Arc<Settings>,
+        control: &CompileControl,
     ) -> Result<Self, LoadError> {
-        let linked = link(&sandbox, component)?;
+        let linked = link(&sandbox, component, control)?;
         let name = inspect::component_name(component).unwrap_or_else(|| "unnamed".to_owned());
         let limits = sandbox.limits();
         let timeout = CallTimeout { cpu: limits.policy_timeout, wall: limits.policy_wall_timeout };

@@ -10,9 +10,11 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
 
 use super::call_clock::{CallClock, Tick};
+use super::code;
 use super::compile_pool::CompilePool;
+use super::compiler::{CodeTarget, CompileControl, CompileError, Compiler};
 use super::engine_config::{AddressSpace, create_engine};
-use super::error::Overloaded;
+use super::error::{LoadError, Overloaded};
 use super::instance_count::InstanceCounter;
 use super::memory_budget::{MemoryBudget, MemoryUse};
 use crate::limits::Limits;
@@ -41,6 +43,8 @@ pub struct Sandbox {
     memory: Arc<MemoryBudget>,
     instances: Arc<InstanceCounter>,
     compile_pool: CompilePool,
+    /// Absent: components are compiled in this process.
+    compiler: Option<Box<dyn Compiler>>,
     _epoch_ticker: EpochTicker,
 }
 
@@ -69,8 +73,15 @@ impl Sandbox {
             memory: Arc::new(MemoryBudget::new(limits.max_total_memory)),
             instances: Arc::default(),
             compile_pool,
+            compiler: None,
             _epoch_ticker: epoch_ticker,
         })
+    }
+
+    /// Compiles components in another process.
+    #[must_use]
+    pub fn with_compiler(self, compiler: impl Compiler + 'static) -> Self {
+        Self { compiler: Some(Box::new(compiler)), ..self }
     }
 
     /// Limits of every policy in this sandbox.
@@ -119,12 +130,21 @@ impl Sandbox {
         &self.linker
     }
 
-    /// Compiles a component on low-priority threads.
+    /// Compiles a component in another process, or else on low-priority threads of this one.
     ///
     /// # Errors
-    /// The bytes are not a component, or not one that this engine supports.
-    pub(super) fn compile(&self, component: &[u8]) -> wasmtime::Result<Component> {
-        self.compile_pool.run(|| Component::from_binary(&self.engine, component))
+    /// The bytes are not a component that this engine supports, or compiling takes too much time or memory.
+    pub(super) fn compile(&self, component: &[u8], control: &CompileControl) -> Result<Component, LoadError> {
+        if let Some(compiler) = &self.compiler {
+            let target = CodeTarget { max_memory: self.limits.max_memory, has_guards: self.address_space.has_guards };
+            match compiler.compile(target, component, control) {
+                Ok(code) => return code::load(&self.engine, &code).map_err(LoadError::Compile),
+                // The check before compiling bounds the component for this process too.
+                Err(CompileError::NoProcess(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.compile_pool.run(|| Component::from_binary(&self.engine, component)).map_err(LoadError::Compile)
     }
 
     /// Creates the store of one instance, with these settings and no others, for calls that [`start_call`] begins.

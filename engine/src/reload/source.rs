@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::active::PolicyOrigin;
-use crate::policy::{Digest, LoadError, Policy, Sandbox};
+use crate::policy::{CompileControl, Digest, LoadError, Policy, Sandbox};
 use crate::settings::{SettingSources, Settings};
 use crate::util::file::read_file;
 
@@ -125,7 +125,16 @@ impl Candidate {
     /// # Errors
     /// As [`Policy::load`].
     pub fn load(&self, sandbox: &Arc<Sandbox>) -> Result<Policy, LoadError> {
-        Policy::load_hashed(Arc::clone(sandbox), &self.component, self.digest, Arc::clone(&self.settings))
+        self.load_with(sandbox, &CompileControl::default())
+    }
+
+    /// As [`Self::load`], with control over the compiler.
+    ///
+    /// # Errors
+    /// As [`Policy::load`].
+    pub(super) fn load_with(&self, sandbox: &Arc<Sandbox>, control: &CompileControl) -> Result<Policy, LoadError> {
+        let settings = Arc::clone(&self.settings);
+        Policy::load_hashed(Arc::clone(sandbox), &self.component, self.digest, settings, control)
     }
 }
 

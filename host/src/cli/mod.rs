@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve  check  compose  inspect/  eval/  mint  status  swap/  completions
+//! compile_component   the child process that compiles a policy
 //! policy_args   settings and limits for a policy in this process
 //! client        the status of a running gate; tls_args
 //! temp_file     files that are replaced in one step
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod client;
+mod compile_component;
 mod completions;
 mod compose;
 mod error;
@@ -62,6 +64,9 @@ enum Verb {
     Rollback(swap::rollback::Rollback),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Compile a component for the gate that started this process
+    #[command(hide = true)]
+    CompileComponent(compile_component::CompileComponent),
 }
 
 /// Parses the command line and runs the verb. A failure is one line on standard error.
@@ -89,6 +94,7 @@ impl Verb {
             Self::Swap(swap) => swap.run(),
             Self::Rollback(rollback) => rollback.run(),
             Self::Completions(completions) => completions.run(),
+            Self::CompileComponent(compile) => compile.run(),
         }
     }
 }

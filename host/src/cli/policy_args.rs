@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use mqtt_gate::ChildCompiler;
 use mqtt_gate::config::{Config, ConfigError};
 use mqtt_gate_engine::util::file::read_file;
 use mqtt_gate_engine::{Policy, Sandbox, SettingSources};
@@ -33,7 +34,7 @@ impl PolicyArgs {
             resolved => resolved?,
         }
         let settings = config.policy.settings.read()?;
-        let sandbox = Sandbox::new(config.limits.engine())?;
+        let sandbox = Sandbox::new(config.limits.engine())?.with_compiler(ChildCompiler::new(&config.limits));
         Ok(Policy::load(Arc::new(sandbox), component, Arc::new(settings))?)
     }
 }

@@ -77,7 +77,7 @@ impl Serve {
         let listen = listeners.auth.local_addr().map_err(ServeError::System)?;
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         // A policy can take long to compile. The gate hears signals meanwhile.
-        let preparing = tokio::task::spawn_blocking(|| Server::prepare(config));
+        let preparing = tokio::task::spawn_blocking(|| Server::prepare_with_child_compiler(config));
         let server = tokio::select! {
             server = preparing => server.map_err(|error| ServeError::System(error.into()))??,
             () = &mut shutdown => {

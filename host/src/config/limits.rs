@@ -14,6 +14,9 @@ use crate::util::cgroup::memory_limit;
 /// More connections than a process may open on the systems that we know.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
+/// Enough for a policy of some megabytes.
+const MAX_DEFAULT_COMPILE_MEMORY: u64 = 256 << 20;
+
 /// Instances for which there must be memory: one at work, one in preflight, and one more of each.
 const MIN_INSTANCES: u64 = 4;
 
@@ -37,6 +40,11 @@ pub struct Limits {
     pub max_policy_output: ByteSize,
     /// Calls after which an instance is replaced. 1: each call gets a fresh instance.
     pub max_calls_per_instance: NonZero<u32>,
+    /// Time for compiling a policy, in a process of its own.
+    #[serde(with = "humantime_serde")]
+    pub compile_timeout: Duration,
+    /// Memory for compiling a policy. Absent: a third of the memory limit of the container or service, at most 256 MiB.
+    pub max_compile_memory: Option<ByteSize>,
     /// Size of a request body.
     pub max_body: ByteSize,
     /// Memory that unfinished requests of all connections take together. Beyond it the oldest of them is closed.
@@ -63,6 +71,8 @@ impl Default for Limits {
             max_total_policy_memory: None,
             max_policy_output: ByteSize(max_policy_output),
             max_calls_per_instance,
+            compile_timeout: Duration::from_secs(10),
+            max_compile_memory: None,
             max_body: ByteSize::kib(64),
             max_buffered: ByteSize::mib(32),
             max_connections: NonZero::new(4096).unwrap_or(NonZero::<usize>::MIN),
@@ -84,6 +94,14 @@ impl Limits {
             max_policy_output: self.max_policy_output.as_u64(),
             max_calls_per_instance: self.max_calls_per_instance,
         }
+    }
+
+    /// `max_compile_memory`, or its default on this machine.
+    #[must_use]
+    pub fn max_compile_memory(&self) -> ByteSize {
+        self.max_compile_memory.unwrap_or_else(|| {
+            ByteSize(memory_limit().map_or(u64::MAX, |limit| limit / 3).min(MAX_DEFAULT_COMPILE_MEMORY))
+        })
     }
 
     /// `policy_wall_timeout`, or its default.
@@ -114,6 +132,10 @@ impl Limits {
             check_size("limits.max_total_policy_memory", total, min..=ByteSize::tib(1))?;
         }
         check_size("limits.max_policy_output", self.max_policy_output, ByteSize::kib(1)..=ByteSize::mib(16))?;
+        check_time("limits.compile_timeout", self.compile_timeout, Duration::from_millis(100)..=seconds(3600))?;
+        if let Some(memory) = self.max_compile_memory {
+            check_size("limits.max_compile_memory", memory, ByteSize::mib(32)..=ByteSize::gib(64))?;
+        }
         check_size("limits.max_body", self.max_body, ByteSize::kib(1)..=ByteSize::mib(16))?;
         // A request is a head of up to 128 KiB and a body.
         let min_buffered = ByteSize(self.max_body.as_u64() + (256 << 10));
