@@ -70,7 +70,7 @@ pub use policy::{
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,
-    LastKnownGood, Observer, Part, PolicyEvent, PolicyOrigin, PolicyReloader, PolicySource, Rejection, StateInUse,
-    StateOwner,
+    LastKnownGood, Loading, Observer, Part, PolicyEvent, PolicyOrigin, PolicyReloader, PolicySource, Rejection,
+    StateInUse, StateOwner,
 };
 pub use settings::{SecretSource, SettingSources, Settings, SettingsError};

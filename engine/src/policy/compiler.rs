@@ -39,6 +39,12 @@ pub struct CompileControl {
 }
 
 impl CompileControl {
+    /// Control over compiling while policies serve.
+    #[must_use]
+    pub fn in_background() -> Self {
+        Self { in_background: true, ..Self::default() }
+    }
+
     /// Ends the work. Its result is no longer needed.
     pub fn cancel(&self) {
         self.cancelled.store(true, Relaxed);

@@ -20,7 +20,18 @@ pub struct History {
     pub last_rejected: Option<Rejection>,
     /// The part of the files that is not active, for the reason of the last rejection.
     pub on_hold: Option<Part>,
+    /// The candidate that is being loaded.
+    pub loading: Option<Loading>,
     events: VecDeque<HistoryEvent>,
+}
+
+/// A candidate that is being loaded: compiled and put through preflight.
+#[derive(Clone, Copy, Debug)]
+pub struct Loading {
+    /// SHA-256 of its component.
+    pub digest: Digest,
+    /// When loading began.
+    pub since: SystemTime,
 }
 
 /// An event of the policy.
@@ -124,6 +135,10 @@ impl HistoryWriter {
 
     pub(super) fn push(&mut self, at: SystemTime, kind: HistoryEventKind) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(HistoryEvent { at, kind });
+    }
+
+    pub(super) fn set_loading(&mut self, loading: Option<Loading>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).loading = loading;
     }
 
     pub(super) fn set_on_hold(&mut self, part: Option<Part>) {

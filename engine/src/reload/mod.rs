@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::policy::{Digest, LoadError, Policy, Sandbox};
+use crate::policy::{CompileControl, Digest, LoadError, Policy, Sandbox};
 use crate::util::sanitize;
-use crate::watch::{Reload, Reloadable, Waker, Watched};
+use crate::watch::{Load, Reload, Reloadable, Waker, Watched};
 
 mod active;
 mod event;
@@ -23,7 +23,7 @@ use trial::TrialState;
 
 pub use active::{ActivePolicy, ActivePolicyWriter, ActiveVersion, PolicyOrigin};
 pub use event::{Observer, PolicyEvent};
-pub use history::{History, HistoryEvent, HistoryEventKind, HistoryReader, Part, Rejection};
+pub use history::{History, HistoryEvent, HistoryEventKind, HistoryReader, Loading, Part, Rejection};
 pub use last_known_good::{LastKnownGood, StateOwner};
 pub use source::{Candidate, PolicySource};
 pub use state_lock::StateInUse;
@@ -47,6 +47,8 @@ pub struct PolicyReloader {
     faulty: Option<Digest>,
     /// Generation whose failure was handled last.
     handled_failure: Option<u64>,
+    /// Absent: no thread watches.
+    waker: Option<Waker>,
     /// When unused instances are dropped next.
     next_release: Instant,
     history: HistoryWriter,
@@ -97,6 +99,7 @@ impl PolicyReloader {
             before: None,
             faulty: None,
             handled_failure: None,
+            waker: None,
             next_release: Instant::now() + RELEASE_INTERVAL,
             history: HistoryWriter::default(),
             persist,
@@ -140,10 +143,10 @@ impl PolicyReloader {
     /// Activates the component with the active settings, if it differs.
     fn activate_component(&mut self) -> Result<(), LoadError> {
         let active = self.active().get();
-        let candidate = self.source.read_with_settings(active.policy.shared_settings())?;
+        let candidate = Arc::new(self.source.read_with_settings(active.policy.shared_settings())?);
         if !self.is_active(&candidate) {
             let policy = self.load(&candidate)?;
-            self.swap(Arc::new(candidate), policy, self.source.origin());
+            self.swap(candidate, policy, self.source.origin());
             (self.observer)(&PolicyEvent::PartActivated { on_hold: Part::Settings });
         }
         Ok(())
@@ -222,7 +225,7 @@ impl PolicyReloader {
 }
 
 impl Reload for PolicyReloader {
-    type Contents = Candidate;
+    type Contents = Arc<Candidate>;
     type Value = Policy;
     type Error = LoadError;
 
@@ -230,11 +233,11 @@ impl Reload for PolicyReloader {
         self.source.files()
     }
 
-    fn read(&self) -> Result<Candidate, LoadError> {
-        self.source.read()
+    fn read(&self) -> Result<Arc<Candidate>, LoadError> {
+        self.source.read().map(Arc::new)
     }
 
-    fn load(&self, candidate: &Candidate) -> Result<Policy, LoadError> {
+    fn load(&self, candidate: &Arc<Candidate>) -> Result<Policy, LoadError> {
         if self.faulty == Some(candidate.digest()) {
             return Err(LoadError::FailsEveryCall);
         }
@@ -244,25 +247,44 @@ impl Reload for PolicyReloader {
         if candidate.digest() == active.policy.digest() {
             return active.policy.with_settings(candidate.settings());
         }
-        candidate.load(&self.sandbox)
+        candidate.load_with(&self.sandbox, &CompileControl::in_background())
+    }
+
+    /// Compiles another component on another thread.
+    fn load_aside(&mut self, candidate: &Arc<Candidate>) -> Option<Load<Result<Policy, LoadError>>> {
+        let active = self.active().get();
+        if self.faulty == Some(candidate.digest()) || candidate.digest() == active.policy.digest() {
+            return None;
+        }
+        active.policy.release_idle_instances();
+        let (control, sandbox) = (CompileControl::in_background(), Arc::clone(&self.sandbox));
+        let (candidate_to_load, cancel) = (Arc::clone(candidate), control.clone());
+        let load = move || candidate_to_load.load_with(&sandbox, &control);
+        let load = Load::spawn(load, move || cancel.cancel(), self.waker.clone()).ok()?;
+        self.history.set_loading(Some(Loading { digest: candidate.digest(), since: SystemTime::now() }));
+        Some(load)
+    }
+
+    fn load_ended(&mut self) {
+        self.history.set_loading(None);
     }
 
     /// The last known good policy is never the one in the file, nor is one that was returned to, even if their bytes are
     /// equal.
-    fn is_active(&self, candidate: &Candidate) -> bool {
+    fn is_active(&self, candidate: &Arc<Candidate>) -> bool {
         let active = self.active().get();
         let is_of_file = active.origin != PolicyOrigin::LastKnownGood && self.faulty.is_none();
         is_of_file && candidate.is_same_as(&active.policy)
     }
 
-    fn activate(&mut self, candidate: Candidate, policy: Policy) {
+    fn activate(&mut self, candidate: Arc<Candidate>, policy: Policy) {
         self.history.set_on_hold(None);
         self.faulty = None;
-        self.swap(Arc::new(candidate), policy, self.source.origin());
+        self.swap(candidate, policy, self.source.origin());
     }
 
-    fn reject(&mut self, candidate: Option<&Candidate>, reason: &str) {
-        let digest = candidate.map(Candidate::digest);
+    fn reject(&mut self, candidate: Option<&Arc<Candidate>>, reason: &str) {
+        let digest = candidate.map(|candidate| candidate.digest());
         let active = self.active().get().policy.digest();
         (self.observer)(&PolicyEvent::Rejected { candidate: digest, active, reason });
         self.history.push_rejection(Rejection { digest, reason: reason.to_owned(), at: SystemTime::now() });
@@ -296,7 +318,8 @@ impl Reload for PolicyReloader {
     }
 
     fn set_waker(&mut self, waker: Waker) {
-        self.active.set_waker(waker);
+        self.active.set_waker(waker.clone());
+        self.waker = Some(waker);
     }
 
     fn maintain(&mut self, now: Instant) {

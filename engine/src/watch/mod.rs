@@ -11,12 +11,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod load;
 mod notify;
 mod reloadable;
 mod signature;
 
 use notify::FileWatcher;
 
+pub use load::Load;
 pub use notify::WatchError;
 pub use reloadable::{Reload, Reloadable};
 

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::load::{Load, LoadState};
 use super::signature::Signature;
 use super::{Waker, Watched};
 use crate::util::sanitize;
@@ -26,9 +27,9 @@ pub trait Reload: Send {
     /// Contents of the files. Equal contents load the same value.
     type Contents: PartialEq + Send;
     /// The value that is loaded from them.
-    type Value;
+    type Value: Send + 'static;
     /// Why reading or loading failed.
-    type Error: Error + 'static;
+    type Error: Error + Send + 'static;
 
     /// The files, always the same. None: the value never changes.
     fn files(&self) -> Vec<PathBuf>;
@@ -44,6 +45,14 @@ pub trait Reload: Send {
     /// # Errors
     /// The contents are not valid.
     fn load(&self, contents: &Self::Contents) -> Result<Self::Value, Self::Error>;
+
+    /// Starts to load the value on another thread, if that may take long. `None`: [`Self::load`] is called instead.
+    fn load_aside(&mut self, _contents: &Self::Contents) -> Option<Load<Result<Self::Value, Self::Error>>> {
+        None
+    }
+
+    /// Takes note that a load that was started is over or cancelled. The outcome follows.
+    fn load_ended(&mut self) {}
 
     /// Whether the active value was loaded from these contents.
     fn is_active(&self, contents: &Self::Contents) -> bool;
@@ -87,6 +96,13 @@ pub struct Reloadable<R: Reload> {
     handled: Option<Signature>,
     changed: Option<Changed>,
     failed: Option<Failed<R::Contents>>,
+    loading: Option<Loading<R>>,
+}
+
+/// Contents that another thread loads.
+struct Loading<R: Reload> {
+    contents: R::Contents,
+    load: Load<Result<R::Value, R::Error>>,
 }
 
 /// A signature that was not handled yet.
@@ -117,7 +133,7 @@ impl<R: Reload> Reloadable<R> {
     /// Takes over a value that is active already.
     pub fn new(reload: R) -> Self {
         let files = reload.files();
-        Self { reload, files, handled: None, changed: None, failed: None }
+        Self { reload, files, handled: None, changed: None, failed: None, loading: None }
     }
 
     /// Reads the files, and activates or rejects what they hold.
@@ -129,6 +145,13 @@ impl<R: Reload> Reloadable<R> {
             return Some(self.wait_until_stable(after, now));
         }
         (self.handled, self.changed) = (Some(signature), None);
+        if let (Ok(Ok(contents)), Some(loading)) = (&read, &self.loading)
+            && *contents == loading.contents
+        {
+            return None;
+        }
+        // What the files hold now takes the place of what is being loaded.
+        self.cancel_loading();
         match read {
             Ok(Ok(contents)) => self.handle_contents(contents, now),
             Ok(Err(error)) => self.fail(None, sanitize::error_chain(&error), R::is_transient(&error), now),
@@ -148,15 +171,46 @@ impl<R: Reload> Reloadable<R> {
         if failed_before && !self.is_retry_due(now) {
             return;
         }
-        match catch_unwind(AssertUnwindSafe(|| self.reload.load(&contents))) {
-            Ok(Ok(value)) => {
+        if let Some(load) = self.reload.load_aside(&contents) {
+            self.loading = Some(Loading { contents, load });
+            return;
+        }
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.reload.load(&contents)));
+        self.finish(contents, loaded.ok(), now);
+    }
+
+    /// Activates or rejects contents that were loaded; `None` if loading them panicked.
+    fn finish(&mut self, contents: R::Contents, loaded: Option<Result<R::Value, R::Error>>, now: Instant) {
+        match loaded {
+            Some(Ok(value)) => {
                 self.failed = None;
                 self.reload.activate(contents, value);
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 self.fail(Some(contents), sanitize::error_chain(&error), R::is_transient(&error), now);
             }
-            Err(_) => self.fail(Some(contents), PANICKED.to_owned(), false, now),
+            None => self.fail(Some(contents), PANICKED.to_owned(), false, now),
+        }
+    }
+
+    /// Takes over what another thread has loaded.
+    fn finish_loading(&mut self, now: Instant) {
+        let Some(Loading { contents, load }) = self.loading.take() else { return };
+        let loaded = match load.state() {
+            LoadState::Running => {
+                self.loading = Some(Loading { contents, load });
+                return;
+            }
+            LoadState::Ended(loaded) => Some(loaded),
+            LoadState::Panicked => None,
+        };
+        self.reload.load_ended();
+        self.finish(contents, loaded, now);
+    }
+
+    fn cancel_loading(&mut self) {
+        if self.loading.take().is_some() {
+            self.reload.load_ended();
         }
     }
 
@@ -207,6 +261,7 @@ impl<R: Reload> Watched for Reloadable<R> {
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {
         self.reload.maintain(now);
+        self.finish_loading(now);
         let signature = Signature::of(&self.files);
         if self.handled.as_ref() == Some(&signature) {
             self.changed = None;
@@ -227,11 +282,17 @@ mod tests {
     use std::cell::Cell;
     use std::fs;
     use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
-    /// Loads a number from a file. `panic` panics, `busy` fails for now, anything else fails for good.
+    /// Loads a number from a file. `panic` panics, `busy` fails for now, anything else fails for good. `aside` loads 0 on
+    /// another thread, once the test says so.
     struct Number {
+        aside: Option<Receiver<u32>>,
+        cancelled: Arc<AtomicBool>,
         file: PathBuf,
         active: String,
         reads: Cell<u32>,
@@ -256,6 +317,17 @@ mod tests {
             assert_ne!(contents, "panic");
             let kind = if contents == "busy" { io::ErrorKind::WouldBlock } else { io::ErrorKind::InvalidData };
             contents.parse().map_err(|_| io::Error::new(kind, format!("not a number: {contents}")))
+        }
+
+        fn load_aside(&mut self, contents: &String) -> Option<Load<io::Result<u32>>> {
+            let aside = (contents == "aside").then(|| self.aside.take())??;
+            let cancelled = Arc::clone(&self.cancelled);
+            let load = move || aside.recv().map_err(io::Error::other);
+            Some(Load::spawn(load, move || cancelled.store(true, Relaxed), None).unwrap())
+        }
+
+        fn load_ended(&mut self) {
+            self.events.push("ended".to_owned());
         }
 
         fn is_active(&self, contents: &String) -> bool {
@@ -297,7 +369,8 @@ mod tests {
             let file = directory.path().join("number");
             fs::write(&file, "1").unwrap();
             let active = "1".to_owned();
-            let number = Number { file, active, reads: Cell::new(0), events: Vec::new() };
+            let (aside, cancelled) = (None, Arc::default());
+            let number = Number { aside, cancelled, file, active, reads: Cell::new(0), events: Vec::new() };
             Self { _directory: directory, number: Reloadable::new(number), now: Instant::now() }
         }
 
@@ -392,6 +465,45 @@ mod tests {
         assert_eq!(fixture.events(), ["unstable"]);
         fixture.settle();
         assert_eq!(fixture.events(), ["activated 9999"]);
+    }
+
+    #[test]
+    fn a_slow_load_does_not_hold_up_the_thread() {
+        let mut fixture = Fixture::new();
+        fixture.settle();
+        let (finish, aside) = channel();
+        fixture.number.reload.aside = Some(aside);
+        fixture.write("aside");
+        fixture.settle();
+        fixture.settle();
+        assert_eq!(fixture.events(), [""; 0]);
+        finish.send(0).unwrap();
+        let mut events = Vec::new();
+        while events.is_empty() {
+            std::thread::yield_now();
+            fixture.poll_after(Duration::ZERO);
+            events = fixture.events();
+        }
+        assert_eq!(events, ["ended", "activated 0"]);
+        assert_eq!(fixture.number.reload.active, "aside");
+    }
+
+    #[test]
+    fn newer_contents_take_the_place_of_a_slow_load() {
+        let mut fixture = Fixture::new();
+        fixture.settle();
+        let (finish, aside) = channel();
+        fixture.number.reload.aside = Some(aside);
+        fixture.write("aside");
+        fixture.settle();
+        assert!(!fixture.number.reload.cancelled.load(Relaxed));
+        fixture.write("2");
+        fixture.settle();
+        assert_eq!(fixture.events(), ["ended", "activated 2"]);
+        assert!(fixture.number.reload.cancelled.load(Relaxed));
+        drop(finish);
+        fixture.settle();
+        assert_eq!(fixture.events(), [""; 0], "its outcome does not count");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use mqtt_gate_engine::{ActiveVersion, HistoryEventKind};
 
 use super::state::AdminState;
 use super::status_response::{
-    CallCounts, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations, HistoryEvent, InstanceStatus,
-    KeyCount, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, StatusResponse,
+    CallCounts, CompilingStatus, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations, HistoryEvent,
+    InstanceStatus, KeyCount, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, StatusResponse,
 };
 use crate::decision::{DecisionCode, Operation};
 use crate::security::CredentialHandle;
@@ -52,6 +52,9 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             memory_limit: state.policy_memory.max(),
         },
         config_warnings: state.telemetry.warnings.snapshot().into_iter().map(config_warning).collect(),
+        compiling: history
+            .loading
+            .map(|loading| CompilingStatus { sha256: loading.digest.to_string(), since: rfc3339(loading.since) }),
         rejected: RejectedStatus {
             count: history.rejected,
             last: history.last_rejected.as_ref().map(rejection),

@@ -50,6 +50,9 @@ pub struct StatusResponse {
     /// Probable mistakes in the configuration of the brokers.
     #[serde(default)]
     pub config_warnings: Vec<ConfigWarningStatus>,
+    /// The policy that is being compiled and checked; `null` if there is none.
+    #[serde(default)]
+    pub compiling: Option<CompilingStatus>,
     /// Policies that were rejected.
     #[serde(default)]
     pub rejected: RejectedStatus,
@@ -178,6 +181,16 @@ pub struct ConfigWarningStatus {
     pub problem: String,
     /// The remedy.
     pub hint: String,
+}
+
+/// A policy that is being compiled and checked.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CompilingStatus {
+    /// SHA-256 of the component.
+    pub sha256: String,
+    /// When it began.
+    pub since: String,
 }
 
 /// Policies that failed preflight, or every call.

@@ -71,6 +71,10 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     if !policy.unused_settings.is_empty() {
         rows.add("unused settings", policy.unused_settings.join(", "));
     }
+    if let Some(compiling) = &status.compiling {
+        let since = with_age(&compiling.since, now);
+        rows.add("compiling", format_args!("sha256 {}, since {since}", compiling.sha256));
+    }
     add_rejected(&mut rows, &status.rejected, now);
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
     status.config_warnings.iter().for_each(|warning| add_warning(&mut rows, warning));
@@ -147,6 +151,12 @@ malformed        0
 connections      0 of 0, 0 queued
 rejected         0";
         assert_eq!(text(json!({})), expected);
+    }
+
+    #[test]
+    fn a_policy_that_is_being_compiled_has_a_row() {
+        let text = text(json!({ "compiling": { "sha256": "11", "since": "2026-11-22T10:00:02Z" } }));
+        assert!(text.contains("\ncompiling        sha256 11, since 2026-11-22T10:00:02Z, 4s ago\n"), "{text}");
     }
 
     #[test]

@@ -1,34 +1,8 @@
 //! Candidates that would take a compiler minutes and hundreds of megabytes are refused before they are compiled.
 
+use crate::support::bomb::{component, section};
 use crate::support::device::Device;
 use crate::support::in_process::{AUTH_CORE, Gate};
-
-fn leb128(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let byte = (value & 0x7f) as u8;
-        value >>= 7;
-        bytes.push(if value == 0 { byte } else { byte | 0x80 });
-        if value == 0 {
-            return bytes;
-        }
-    }
-}
-
-fn section(id: u8, contents: &[u8]) -> Vec<u8> {
-    [&[id][..], &leb128(contents.len()), contents].concat()
-}
-
-/// A component that holds one core module with these functions, each a body without locals.
-fn component(functions: &[Vec<u8>]) -> Vec<u8> {
-    let count = leb128(functions.len());
-    let types = section(1, &[1, 0x60, 0, 0]);
-    let declarations = section(3, &[&count[..], &vec![0; functions.len()]].concat());
-    let bodies = functions.iter().flat_map(|code| [&leb128(code.len() + 1)[..], &[0], code].concat());
-    let code = section(10, &count.iter().copied().chain(bodies).collect::<Vec<_>>());
-    let module = [b"\0asm\x01\0\0\0", &types[..], &declarations, &code].concat();
-    [b"\0asm\x0d\0\x01\0", &section(1, &module)[..]].concat()
-}
 
 async fn assert_refused(bomb: &[u8], expected: &str) {
     let gate = Gate::start(AUTH_CORE).await;

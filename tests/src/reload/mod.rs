@@ -2,6 +2,7 @@
 
 mod automatic_return;
 mod bombs;
+mod compiling;
 mod last_known_good;
 mod parts;
 mod rejected_policies;

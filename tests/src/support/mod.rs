@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) mod bad_clients;
+pub(crate) mod bomb;
 pub(crate) mod broker;
 pub(crate) mod browser;
 pub(crate) mod ca;
