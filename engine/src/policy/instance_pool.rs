@@ -1,5 +1,6 @@
 //! Warm instances of one policy.
 
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::Store;
@@ -31,7 +32,20 @@ pub(super) struct InstancePool {
 /// Idle instances of one thread. The alignment keeps each shard on a cache line of its own.
 #[derive(Default)]
 #[repr(align(128))]
-struct Shard(Mutex<Vec<Instance>>);
+struct Shard(Mutex<Idle>);
+
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    /// Whether a thread has called the policy.
+    is_in_use: bool,
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A linked component that fits the contract, ready to be instantiated.
 #[derive(Clone)]
@@ -140,43 +154,60 @@ impl InstancePool {
         })
     }
 
+    /// Creates an instance for each thread that has called the other policy, while there is room for one.
+    ///
+    /// # Errors
+    /// The component cannot be instantiated.
+    pub(super) fn warm_like(&self, other: &Self, timeout: CallTimeout) -> wasmtime::Result<()> {
+        if self.sandbox.limits().max_calls_per_instance == NonZero::<u32>::MIN {
+            return Ok(());
+        }
+        for (shard, _) in self.idle.iter().zip(&other.idle).filter(|(_, other)| other.lock().is_in_use) {
+            match self.instantiate(CallClock::start(timeout)) {
+                Ok(instance) => *shard.lock() = Idle { instances: vec![instance], is_in_use: true },
+                Err(error) if is_pool_exhausted(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Drops the idle instances of this thread. The thread that loads a policy never calls it again.
     pub(super) fn clear_this_thread(&self) {
         if let Some(mut shard) = self.shard() {
-            shard.clear();
+            *shard = Idle::default();
         }
     }
 
     /// Drops the idle instances of all threads.
     pub(super) fn clear(&self) {
         for shard in &self.idle {
-            shard.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            shard.lock().instances.clear();
         }
     }
 
     /// Drops the idle instances that no call has run on since the last time.
     pub(super) fn clear_unused(&self) {
         for shard in &self.idle {
-            let mut shard = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.retain_mut(|instance| std::mem::take(&mut instance.is_used));
+            shard.lock().instances.retain_mut(|instance| std::mem::take(&mut instance.is_used));
         }
     }
 
     fn checkout(&self) -> Option<Instance> {
-        self.shard()?.pop()
+        self.shard()?.instances.pop()
     }
 
     fn checkin(&self, instance: Instance) {
-        if let Some(mut shard) = self.shard()
-            && shard.len() < MAX_IDLE_PER_THREAD
-        {
-            shard.push(instance);
+        if let Some(mut shard) = self.shard() {
+            shard.is_in_use = true;
+            if shard.instances.len() < MAX_IDLE_PER_THREAD {
+                shard.instances.push(instance);
+            }
         }
     }
 
     /// The shard of this thread. It is locked because threads beyond [`THREADS`] share one.
-    fn shard(&self) -> Option<MutexGuard<'_, Vec<Instance>>> {
-        let shard = self.idle.get(thread_index::current())?;
-        Some(shard.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn shard(&self) -> Option<MutexGuard<'_, Idle>> {
+        Some(self.idle.get(thread_index::current())?.lock())
     }
 }

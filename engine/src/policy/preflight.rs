@@ -31,6 +31,13 @@ impl Policy {
             .map_err(|error| LoadError::Check(self.redact(&error, Vec::new())))
     }
 
+    /// Creates the first instance of each thread that has called the policy before, so that no client waits for it after
+    /// the swap.
+    pub(crate) fn warm_up(&self, before: &Self) -> Result<(), LoadError> {
+        let warmed = self.instances.warm_like(&before.instances, PREFLIGHT_TIMEOUT);
+        warmed.map_err(|error| LoadError::Preflight { call: "first instances", source: CallError::new(error) })
+    }
+
     /// Evaluates probe logins, so that a policy that traps or is too slow is rejected before it goes live. The verdict is
     /// ignored.
     ///

@@ -134,6 +134,7 @@ impl PolicyReloader {
         let (active, settings) = (self.active().get(), self.source.read_settings()?);
         if *settings != *active.policy.settings() {
             let policy = active.policy.with_settings(settings)?;
+            policy.warm_up(&active.policy)?;
             self.swap(Arc::clone(&self.candidate), policy, active.origin);
             (self.observer)(&PolicyEvent::PartActivated { on_hold: Part::Component });
         }
@@ -224,6 +225,18 @@ impl PolicyReloader {
     }
 }
 
+/// Loads another component, and makes it ready for the threads that call the active one.
+fn load_component(
+    candidate: &Candidate,
+    sandbox: &Arc<Sandbox>,
+    control: &CompileControl,
+    active: &ActiveVersion,
+) -> Result<Policy, LoadError> {
+    let policy = candidate.load_with(sandbox, control)?;
+    policy.warm_up(&active.policy)?;
+    Ok(policy)
+}
+
 impl Reload for PolicyReloader {
     type Contents = Arc<Candidate>;
     type Value = Policy;
@@ -245,9 +258,11 @@ impl Reload for PolicyReloader {
         // Room for the instances of preflight.
         active.policy.release_idle_instances();
         if candidate.digest() == active.policy.digest() {
-            return active.policy.with_settings(candidate.settings());
+            let policy = active.policy.with_settings(candidate.settings())?;
+            policy.warm_up(&active.policy)?;
+            return Ok(policy);
         }
-        candidate.load_with(&self.sandbox, &CompileControl::in_background())
+        load_component(candidate, &self.sandbox, &CompileControl::in_background(), &active)
     }
 
     /// Compiles another component on another thread.
@@ -259,7 +274,7 @@ impl Reload for PolicyReloader {
         active.policy.release_idle_instances();
         let (control, sandbox) = (CompileControl::in_background(), Arc::clone(&self.sandbox));
         let (candidate_to_load, cancel) = (Arc::clone(candidate), control.clone());
-        let load = move || candidate_to_load.load_with(&sandbox, &control);
+        let load = move || load_component(&candidate_to_load, &sandbox, &control, &active);
         let load = Load::spawn(load, move || cancel.cancel(), self.waker.clone()).ok()?;
         self.history.set_loading(Some(Loading { digest: candidate.digest(), since: SystemTime::now() }));
         Some(load)

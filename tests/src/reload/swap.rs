@@ -176,3 +176,14 @@ async fn swaps_with_an_instance_per_call() {
     assert_eq!(verdicts(&gate).await, BY_LOCKDOWN);
     gate.stop().await;
 }
+
+/// No client waits for the first instance of a new policy.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_have_an_instance_of_the_new_policy_before_the_swap() {
+    let gate = Gate::start_with(AUTH_CORE, |config| config.workers = NonZero::<usize>::MIN).await;
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
+    gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
+    gate.wait_for_generation(2).await;
+    gate.wait_until("the worker has an instance", |status| status["instances"]["alive"] == 1).await;
+    gate.stop().await;
+}
