@@ -22,6 +22,9 @@ pub const VERB: &str = "compile-component";
 /// Exit code of a child that says on standard error why the component is not valid (EX_DATAERR of sysexits.h).
 const INVALID: i32 = 65;
 
+/// Exit code of a child that has too little memory to begin (EX_OSERR of sysexits.h).
+const NO_MEMORY: i32 = 71;
+
 /// How often a running child is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -118,9 +121,11 @@ impl Compiler for ChildCompiler {
         let in_background = control.in_background;
         let task = ChildTask { target, in_background, max_memory: self.max_memory, max_cpu };
         let result = self.start(task).map_err(CompileError::NoProcess).and_then(|mut child| {
+            // Read all the time: a child that runs out of memory complains without end, and would wait for a full pipe.
+            let messages = child.stderr.take().map(|stderr| thread::spawn(move || read_message(stderr)));
             let code = self.wait(&mut child, component, control);
-            let message = child.stderr.take().map(read_message).unwrap_or_default();
             let status = child.wait().map_err(CompileError::NoProcess)?;
+            let message = messages.and_then(|reader| reader.join().ok()).unwrap_or_default();
             code.and_then(|code| result_of(status, code, message))
         });
         if let Err(CompileError::NoProcess(error)) = &result {
@@ -132,9 +137,11 @@ impl Compiler for ChildCompiler {
     }
 }
 
-fn read_message(stderr: impl Read) -> String {
+/// Reads everything, and returns the beginning.
+fn read_message(mut stderr: impl Read) -> String {
     let mut message = Vec::new();
-    let _ = stderr.take(MAX_MESSAGE).read_to_end(&mut message);
+    let _ = stderr.by_ref().take(MAX_MESSAGE).read_to_end(&mut message);
+    let _ = io::copy(&mut stderr, &mut io::sink());
     String::from_utf8_lossy(&message).trim().to_owned()
 }
 
@@ -142,6 +149,7 @@ fn result_of(status: ExitStatus, code: Vec<u8>, message: String) -> Result<Vec<u
     match (status.code(), status.signal().and_then(Signal::from_named_raw)) {
         (Some(0), _) => Ok(code),
         (Some(INVALID), _) => Err(CompileError::Invalid(message)),
+        (Some(NO_MEMORY), _) => Err(CompileError::Memory),
         (_, Some(Signal::XCPU)) => Err(CompileError::Timeout),
         // Memory ran out: an allocation failed, or the kernel chose the child to end.
         (_, Some(Signal::ABORT | Signal::KILL | Signal::SEGV | Signal::BUS)) => Err(CompileError::Memory),
@@ -175,18 +183,23 @@ impl ChildTask {
 
 /// Compiles the component on standard input, and writes its code to standard output. Returns the exit code.
 #[must_use]
-pub fn run_child(task: ChildTask) -> u8 {
+pub fn run_child(task: ChildTask) -> i32 {
     limit_this_process(task);
     let mut component = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut component);
     let compiled = read
-        .map_err(|error| error.to_string())
+        .map_err(CompileError::NoProcess)
         .and_then(|_| mqtt_gate_engine::compile(task.target, &component, task.in_background));
     match compiled {
-        Ok(code) => u8::from(io::stdout().lock().write_all(&code).is_err()),
+        Ok(code) => i32::from(io::stdout().lock().write_all(&code).is_err()),
+        Err(CompileError::Invalid(reason)) => {
+            eprintln!("{reason}");
+            INVALID
+        }
+        Err(CompileError::Memory) => NO_MEMORY,
         Err(error) => {
             eprintln!("{error}");
-            INVALID as u8
+            1
         }
     }
 }

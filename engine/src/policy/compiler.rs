@@ -82,10 +82,11 @@ pub enum CompileError {
 /// The result is machine code. Load it only from a process of the same program.
 ///
 /// # Errors
-/// Why the component cannot be compiled, on one line.
-pub fn compile(target: CodeTarget, component: &[u8], in_background: bool) -> Result<Vec<u8>, String> {
-    let line = |error: wasmtime::Error| sanitize::error_chain(error.as_ref());
-    let engine = Engine::new(&compile_config(target)).map_err(line)?;
+/// The component is not valid, or the process cannot have threads.
+pub fn compile(target: CodeTarget, component: &[u8], in_background: bool) -> Result<Vec<u8>, CompileError> {
+    let invalid = |error: wasmtime::Error| CompileError::Invalid(sanitize::error_chain(error.as_ref()));
+    let engine = Engine::new(&compile_config(target)).map_err(invalid)?;
     let compiled = run_once(in_background, || engine.precompile_component(component));
-    compiled.map_err(|error| sanitize::error_chain(&error))?.map_err(line)
+    // The stack of a thread is the first memory that is missing.
+    compiled.map_err(|_| CompileError::Memory)?.map_err(invalid)
 }

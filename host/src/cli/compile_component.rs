@@ -17,6 +17,6 @@ impl CompileComponent {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
         let task = ChildTask::parse(&self.task);
         let task = task.ok_or_else(|| anyhow!("compile-component: for the gate itself; use `mqtt-gate check`"))?;
-        std::process::exit(run_child(task).into())
+        std::process::exit(run_child(task))
     }
 }
