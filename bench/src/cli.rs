@@ -19,6 +19,7 @@ use crate::measure::summary::Summary;
 use crate::measure::swaps::Swaps;
 use crate::measure::{curves, external_tools, features, proxies, reconnect_storm, tls};
 use crate::report::section::Section;
+use crate::soak::SoakArgs;
 use crate::targets::{Setup, Target, TargetKind, axum_native, evaluators, hyper_baseline};
 use crate::thresholds::Measurements;
 use crate::{regression_check, report};
@@ -38,6 +39,8 @@ enum Command {
     Check(CheckArgs),
     /// Measure and print only the section on proxies
     Proxies(RunArgs),
+    /// Run a gate through swaps, faults and restarts under load, and judge every answer
+    Soak(SoakArgs),
     /// Send valid logins to a server and print the rate and latency
     Load(LoadArgs),
     /// Serve as one of the targets, with the key ring of MQTT_SIGNATURE_KEY
@@ -113,6 +116,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Check(args) => regression_check::check(&args.gate),
             Command::Proxies(args) => args.run_proxies(),
+            Command::Soak(args) => args.run(),
             Command::Load(args) => args.run(),
             Command::Serve(args) => args.run(),
         }

@@ -19,6 +19,8 @@
 //!   axum_native.rs     an ordinary axum handler
 //!   hyper_baseline.rs  hyper with a constant response
 //!
+//! soak/                `make soak`: a gate through swaps, faults and restarts, with every answer judged
+//!
 //! load/                the client: a closed loop, or a fixed rate
 //! report/              Markdown and SVG
 //! ```
@@ -33,6 +35,7 @@ mod load;
 mod measure;
 mod regression_check;
 mod report;
+mod soak;
 mod targets;
 mod thresholds;
 

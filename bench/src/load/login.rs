@@ -22,7 +22,12 @@ impl Login {
 
     /// Builds the same login for another request path.
     pub(crate) fn for_path(keys: usize, path: &str) -> Result<Self> {
-        let settings = Settings::read(|name| (name == "signature-keys").then(|| numbered_key(keys)))?;
+        Self::signed_by(&numbered_key(keys), path)
+    }
+
+    /// Builds a login for another request path, signed by this key.
+    pub(crate) fn signed_by(key: &str, path: &str) -> Result<Self> {
+        let settings = Settings::read(|name| (name == "signature-keys").then(|| key.to_owned()))?;
         let request = |password: String| {
             let body = serde_json::json!({ "client_id": CLIENT_ID, "username": USERNAME, "password": password });
             let (body, head) = (body.to_string(), "host: gate\r\ncontent-type: application/json");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+use std::{iter, thread};
 
 use anyhow::{Context, Result};
 
@@ -40,9 +41,15 @@ pub(crate) struct Comparison {
 /// The resident memory of a target, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
+    /// Before the load.
     pub(crate) idle: u64,
     pub(crate) peak: u64,
+    /// After the load, when idle instances have been dropped.
+    after: u64,
 }
+
+/// How long instances of the gate are kept while they are idle: two intervals of ten seconds at most.
+const RELEASE_WAIT: Duration = Duration::from_secs(21);
 
 impl Plan<'_> {
     pub(crate) fn run(&self) -> Result<Comparison> {
@@ -67,8 +74,9 @@ impl Plan<'_> {
             }
         }
         let mut memory = BTreeMap::new();
+        thread::sleep(RELEASE_WAIT);
         for (target, idle) in targets.iter().zip(idle) {
-            memory.insert(target.kind, Memory { idle, peak: target.peak_memory()? });
+            memory.insert(target.kind, Memory { idle, peak: target.peak_memory()?, after: target.memory()? });
         }
         let description = format!(
             "{} connections; {} rounds with one run of {} s per target. Figures are medians, with minimum and \
@@ -131,9 +139,10 @@ impl Comparison {
     }
 
     pub(crate) fn section(&self) -> Section {
-        let mut memory = Table::new(["target", "idle memory, MiB", "peak memory, MiB"]);
-        for (kind, Memory { idle, peak }) in self.memory.iter().filter(|(kind, _)| **kind != TargetKind::External) {
-            memory.row([kind.name().to_owned(), (idle >> 20).to_string(), (peak >> 20).to_string()]);
+        let mut memory = Table::new(["target", "memory before, MiB", "peak, MiB", "after, MiB"]);
+        for (kind, Memory { idle, peak, after }) in self.memory.iter().filter(|(kind, _)| **kind != TargetKind::External) {
+            let cells = [idle, peak, after].map(|bytes| (bytes >> 20).to_string());
+            memory.row(iter::once(kind.name().to_owned()).chain(cells));
         }
         Section {
             title: "Side by side",

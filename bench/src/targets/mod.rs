@@ -3,7 +3,7 @@
 pub(crate) mod axum_native;
 pub(crate) mod evaluators;
 pub(crate) mod hyper_baseline;
-mod process;
+pub(crate) mod process;
 pub(crate) mod proxy;
 mod target;
 
