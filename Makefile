@@ -5,7 +5,11 @@
 #   make test-quick   run the tests that need no broker, proxy or browser
 #   make lint         check formatting, and run clippy with warnings denied
 #   make build        build the release program, target/release/mqtt-gate
-#   make deb          build the Debian package, target/debian/*.deb; needs cargo-deb (cargo install cargo-deb --locked)
+#   make audit        check licences, sources and versions of dependencies; needs cargo-deny
+#   make fuzz         run each fuzz target for FUZZ_SECONDS (60); needs cargo-fuzz and a C++ compiler
+#   make soak         run a gate through swaps, faults and restarts for SOAK_MINUTES (30), and judge every answer
+#   make sbom         write the list of what the program contains; needs cargo-cyclonedx
+#   make deb          build the Debian package, target/debian/*.deb; needs cargo-deb and cargo-cyclonedx
 #   make bench        measure the release program beside the same checks in native code; writes docs/PERFORMANCE.md
 #   make bench-check  run the shortest of these measurements, and fail if the gate has become slow
 #   make bench-call   measure one call in process, with criterion
@@ -18,12 +22,16 @@ CARGO_TARGET_DIR ?= target
 override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export WASM_STD CARGO_TARGET_DIR
 
+SOAK_MINUTES ?= 30
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= auth_core component connection dialects http1_patch mqtt_connect
+
 # Every build of the dev profile names the whole workspace, so that all of them resolve the same features and share what
 # was compiled once.
 DEV_BUILD := cargo build --workspace
 
-.PHONY: run test test-quick build deb deb-package bench bench-check bench-call bench-build lint policy components \
-	componentize setup first-build-notice
+.PHONY: run test test-quick build deb deb-package bench bench-check bench-call bench-build soak fuzz audit sbom lint \
+	policy components componentize setup first-build-notice
 
 run: first-build-notice components
 	$(DEV_BUILD) --locked --bin mqtt-gate
@@ -41,7 +49,7 @@ first-build-notice:
 build: setup
 	cargo build --locked --release --bin mqtt-gate
 
-deb: build components deb-package
+deb: build components sbom deb-package
 
 # Packages what was built before.
 deb-package:
@@ -74,6 +82,36 @@ bench-call: setup
 bench-build: setup
 	cargo build --locked --release --package mqtt-gate --package bench
 	$(DEV_BUILD) --locked --bin wasi-host
+
+soak: bench-build components
+	$(CARGO_TARGET_DIR)/release/bench soak --minutes $(SOAK_MINUTES) --gate $(CARGO_TARGET_DIR)/release/mqtt-gate \
+		--components $(CARGO_TARGET_DIR)/components
+
+# Stable Rust has the flags that the fuzzer needs, behind this variable. Inputs that are found stay in the target
+# directory; those of the repository are only the first ones.
+fuzz: setup components
+	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2; exit 1; }
+	$(DEV_BUILD) --locked --bin mqtt-gate
+	@mkdir -p $(CARGO_TARGET_DIR)/fuzz/corpus/component
+	@cp $(CARGO_TARGET_DIR)/components/lockdown.wasm $(CARGO_TARGET_DIR)/fuzz/corpus/component/
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(CARGO_TARGET_DIR)/fuzz/corpus/$$target && \
+		MQTT_GATE=$(CARGO_TARGET_DIR)/debug/mqtt-gate CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz RUSTC_BOOTSTRAP=1 \
+		cargo fuzz run --sanitizer none $$target $(CARGO_TARGET_DIR)/fuzz/corpus/$$target fuzz/corpus/$$target \
+		-- -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=30 -print_final_stats=1 || exit 1; \
+	done
+
+audit:
+	@cargo deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing: cargo install cargo-deny --locked' >&2; exit 1; }
+	cargo deny --locked check bans licenses sources
+
+# CycloneDX: every crate in the program, with its version and licence.
+sbom:
+	@cargo cyclonedx --version >/dev/null 2>&1 || \
+		{ echo 'cargo-cyclonedx is missing: cargo install cargo-cyclonedx --locked' >&2; exit 1; }
+	@mkdir -p $(CARGO_TARGET_DIR)/release/deb
+	cargo cyclonedx --manifest-path host/Cargo.toml --format json --override-filename mqtt-gate.cdx
+	mv host/mqtt-gate.cdx.json $(CARGO_TARGET_DIR)/release/deb/mqtt-gate.cdx.json
 
 lint: setup
 	cargo fmt --all --check

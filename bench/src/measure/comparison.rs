@@ -140,7 +140,9 @@ impl Comparison {
 
     pub(crate) fn section(&self) -> Section {
         let mut memory = Table::new(["target", "memory before, MiB", "peak, MiB", "after, MiB"]);
-        for (kind, Memory { idle, peak, after }) in self.memory.iter().filter(|(kind, _)| **kind != TargetKind::External) {
+        for (kind, Memory { idle, peak, after }) in
+            self.memory.iter().filter(|(kind, _)| **kind != TargetKind::External)
+        {
             let cells = [idle, peak, after].map(|bytes| (bytes >> 20).to_string());
             memory.row(iter::once(kind.name().to_owned()).chain(cells));
         }
