@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::expectation::{Expectations, Expected};
 use super::site::Site;
@@ -35,8 +35,10 @@ pub(crate) enum Action {
     SlowCandidate,
     /// A key file that is missing for a while.
     MissingKeys,
-    /// The state directory cannot be written for a while, and the decision log's file is gone.
+    /// The state directory cannot be written for a while.
     NoState,
+    /// The file of the decision log is moved away, and the gate is told to open a new one.
+    LogRotation,
     /// Clients that send half a request and wait.
     SlowClients,
     /// The gate is told to stop, and starts again.
@@ -53,7 +55,7 @@ const BOTH: [Expected; 2] = [Expected::Allow, Expected::Allow];
 const CHANGING: [Expected; 2] = [Expected::Either, Expected::Either];
 
 impl Action {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Lockdown,
         Self::Swap,
         Self::KeyChange,
@@ -61,6 +63,7 @@ impl Action {
         Self::SlowCandidate,
         Self::MissingKeys,
         Self::NoState,
+        Self::LogRotation,
         Self::SlowClients,
         Self::Restart,
         Self::Kill,
@@ -75,6 +78,7 @@ impl Action {
             Self::SlowCandidate => "components that compile too long",
             Self::MissingKeys => "missing key files",
             Self::NoState => "state directories that cannot be written",
+            Self::LogRotation => "log rotations",
             Self::SlowClients => "floods of unfinished requests",
             Self::Restart => "restarts",
             Self::Kill => "kills",
@@ -82,6 +86,10 @@ impl Action {
     }
 
     pub(crate) fn run(self, site: &mut Site, expectations: &Expectations, counts: &mut Counts) -> Result<()> {
+        self.act(site, expectations, counts).with_context(|| format!("the soak ended at one of the {}", self.name()))
+    }
+
+    fn act(self, site: &mut Site, expectations: &Expectations, counts: &mut Counts) -> Result<()> {
         if let Some(count) = counts.0.get_mut(self as usize) {
             *count += 1;
         }
@@ -119,13 +127,19 @@ impl Action {
                 restore(site)?;
             }
             Self::NoState => {
-                fs::remove_dir_all(site.path("state"))?;
+                // Renamed first: the gate may be writing there.
+                fs::rename(site.path("state"), site.path("state.old"))?;
+                fs::remove_dir_all(site.path("state.old"))?;
                 fs::write(site.path("state"), "")?;
-                fs::remove_file(site.path("decisions"))?;
                 Self::Swap.run(site, expectations, counts)?;
                 thread::sleep(CALM);
                 fs::remove_file(site.path("state"))?;
                 restore(site)?;
+            }
+            Self::LogRotation => {
+                fs::rename(site.path("decisions"), site.path("decisions.1"))?;
+                site.signal("HUP")?;
+                site.wait_for_file("decisions")?;
             }
             Self::SlowClients => {
                 let head = b"POST /mqtt/auth HTTP/1.1\r\nhost: gate\r\ncontent-length: 60000\r\n\r\n";

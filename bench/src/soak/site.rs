@@ -84,12 +84,30 @@ impl Site {
 
     /// Ends the gate, and starts it again on the same addresses.
     pub(crate) fn restart(&mut self, signal: &str) -> Result<()> {
+        self.signal(signal)?;
+        self.process.wait()?;
+        self.process = start_process(&self.gate, &self.path("gate.toml"), self.address, self.admin_address)?;
+        Ok(())
+    }
+
+    /// Sends a signal to the gate.
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
         let id = self.process.id().to_string();
         if !Command::new("kill").args(["-s", signal, &id]).status()?.success() {
             bail!("cannot send {signal}");
         }
-        self.process.wait()?;
-        self.process = start_process(&self.gate, &self.path("gate.toml"), self.address, self.admin_address)?;
+        Ok(())
+    }
+
+    /// Waits until the gate has created a file.
+    pub(crate) fn wait_for_file(&self, name: &str) -> Result<()> {
+        let started = Instant::now();
+        while !self.path(name).exists() {
+            if started.elapsed() > MAX_WAIT {
+                bail!("timed out waiting for the file {name}");
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
         Ok(())
     }
 
