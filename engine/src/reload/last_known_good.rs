@@ -33,7 +33,7 @@ const TAG_LEN: usize = 16;
 pub struct LastKnownGood {
     directory: PathBuf,
     owner: StateOwner,
-    /// Absent: the directory cannot be written. It is tried again with the first write.
+    /// Absent: the directory cannot be written. It is tried again with each write.
     lock: Option<StateLock>,
 }
 
@@ -128,7 +128,7 @@ impl LastKnownGood {
     /// Writes a component under its digest, in one step, and removes the ones before.
     pub(super) fn write(&mut self, candidate: &Candidate) -> io::Result<()> {
         let (directory, component) = (&self.directory, candidate.component());
-        if self.lock.is_none() {
+        if self.lock.as_ref().is_none_or(|lock| !lock.is_of(directory)) {
             let lock = StateLock::acquire(directory, &self.owner.to_string(), Duration::ZERO, |_| {});
             self.lock = Some(lock.map_err(|error| match error {
                 StateLockError::InUse(error) => io::Error::other(error),

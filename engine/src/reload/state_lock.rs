@@ -1,7 +1,8 @@
 //! Lock of the state directory: one gate at a time uses it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const MAX_OWNER_CHARS: usize = 300;
 /// A locked state directory. The kernel releases the lock when this is dropped, or when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct StateLock {
-    _file: File,
+    file: File,
 }
 
 /// Another gate uses the state directory.
@@ -78,7 +79,14 @@ impl StateLock {
         file.rewind()?;
         file.set_len(0)?;
         file.write_all(owner.as_bytes())?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Whether this locks the directory that is there now. An operator may have removed it.
+    pub(super) fn is_of(&self, directory: &Path) -> bool {
+        let id = |metadata: io::Result<Metadata>| metadata.ok().map(|it| (it.dev(), it.ino()));
+        let there = id(fs::metadata(directory.join(NAME)));
+        there.is_some() && there == id(self.file.metadata())
     }
 }
 
@@ -110,6 +118,18 @@ mod tests {
         let second = acquire(&state, "the second").unwrap();
         assert_eq!(fs::read_to_string(state.join(NAME)).unwrap(), "the second");
         drop(second);
+    }
+
+    #[test]
+    fn a_lock_of_a_removed_directory_is_not_one_of_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let lock = acquire(&state, "the first").unwrap();
+        assert!(lock.is_of(&state));
+        fs::remove_dir_all(&state).unwrap();
+        assert!(!lock.is_of(&state));
+        let next = acquire(&state, "the first").unwrap();
+        assert!(next.is_of(&state) && !lock.is_of(&state));
     }
 
     #[test]

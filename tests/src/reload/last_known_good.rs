@@ -200,6 +200,18 @@ async fn policy_is_kept_once_the_state_directory_can_be_created() {
     gate.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_is_kept_after_the_state_directory_was_removed() {
+    let site = Site::new(AUTH_CORE);
+    let gate = site.start().await;
+    site.wait_until_kept(AUTH_CORE).await;
+    fs::rename(site.state(), site.directory.path().join("state.old")).unwrap();
+    fs::copy(LOCKDOWN, site.policy()).unwrap();
+    gate.wait_for_generation(2).await;
+    site.wait_until_kept(LOCKDOWN).await;
+    gate.stop().await;
+}
+
 /// Two gates that are given the same state directory by mistake.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_directory_serves_one_gate_at_a_time() {
