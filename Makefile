@@ -111,7 +111,10 @@ sbom:
 		{ echo 'cargo-cyclonedx is missing: cargo install cargo-cyclonedx --locked' >&2; exit 1; }
 	@mkdir -p $(CARGO_TARGET_DIR)/release/deb
 	cargo cyclonedx --manifest-path host/Cargo.toml --format json --override-filename mqtt-gate.cdx
-	mv host/mqtt-gate.cdx.json $(CARGO_TARGET_DIR)/release/deb/mqtt-gate.cdx.json
+	@# Without the directory that it was built in.
+	@sed 's|$(CURDIR)|/mqtt-gate|g' host/mqtt-gate.cdx.json >$(CARGO_TARGET_DIR)/release/deb/mqtt-gate.cdx.json
+	@# It writes one for each crate of the workspace.
+	@rm -f mqtt-gate.cdx.json */mqtt-gate.cdx.json */*/mqtt-gate.cdx.json
 
 lint: setup
 	cargo fmt --all --check
