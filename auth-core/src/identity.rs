@@ -46,10 +46,10 @@ fn take_field<'a>(rest: &mut &'a str) -> Option<&'a str> {
     Some(field)
 }
 
-/// Whether `text` is a valid group name.
+/// Whether `text` is a valid group name. The servers of devices use the type of the board, such as `esp32-s3-lcd-1.8`.
 #[must_use]
 pub fn is_group(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 fn is_suffix(text: &str) -> bool {
@@ -105,6 +105,12 @@ mod tests {
         ] {
             assert_eq!(DeviceId::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn parses_a_board_type_as_group() {
+        let device = DeviceId::parse("esp32-s3-touch-amoled-1.8@@@AA_bb_CC_dd_EE_ff@@@AA_bb_CC_dd_EE_ff").unwrap();
+        assert_eq!(device.group, "esp32-s3-touch-amoled-1.8");
     }
 
     #[test]

@@ -120,6 +120,23 @@ mod tests {
         assert!(matches!(verdict, Verdict::Allow(Grant { access: Access::BrokerRules, expires_at: None, .. })));
     }
 
+    /// RabbitMQ cannot tell `.` from `/`, and asks about both as `/`. A group with a dot must not get topics of another
+    /// group by that, so its devices get none there.
+    #[test]
+    fn a_group_with_a_dot_has_no_topics_of_another_group() {
+        let settings = settings(&[("groups", "*"), ("publish-topics", "up/{group}/#")]);
+        let (dotted, other) = ("a.b@@@AA_BB_CC_DD_EE_FF@@@1", "a@@@AA_BB_CC_DD_EE_FF@@@1");
+        for (client_id, topic, permission) in [
+            (dotted, "up/a.b/x", Permission::Allow),
+            (dotted, "up/a/b/x", Permission::Deny),
+            (dotted, "up/a/x", Permission::Deny),
+            (other, "up/a.b/x", Permission::Deny),
+            (other, "up/a/x", Permission::Allow),
+        ] {
+            assert_eq!(may_publish(&settings, client_id, None, topic), permission, "{client_id} {topic}");
+        }
+    }
+
     #[test]
     fn authorizes_by_the_topics_of_the_grant() {
         let superuser = "GID_test@@@00_00_00_00_00_01@@@1";

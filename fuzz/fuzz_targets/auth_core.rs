@@ -117,7 +117,7 @@ fn is_client_id(text: &str) -> bool {
         pairs.len() == 6 && pairs.iter().all(|pair| pair.len() == 2 && pair.chars().all(|c| c.is_ascii_hexdigit()))
     });
     text.len() <= 256
-        && consists_of(group, 64, "_-")
+        && consists_of(group, 64, "_.-")
         && GROUPS.contains(&group)
         && (is_mac || (mac == "mqtt_gateway" && group == "GID_gateway"))
         && consists_of(suffix, 128, "_.:-")

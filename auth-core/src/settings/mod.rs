@@ -91,7 +91,7 @@ impl Groups {
             return Err("empty; list the groups that may connect, separated by commas, or write `*` for any");
         }
         if !groups.iter().all(|group| identity::is_group(group)) {
-            return Err("a group name is not valid; use 1 to 64 of the characters A-Z a-z 0-9 _ -, or `*` alone");
+            return Err("a group name is not valid; use 1 to 64 of the characters A-Z a-z 0-9 _ . -, or `*` alone");
         }
         Ok(Self::Only(groups))
     }
