@@ -45,6 +45,14 @@ pub enum SettingsError {
         /// Name of the variable.
         variable: String,
     },
+    /// Two environment variables have a value for one setting.
+    #[error("setting `{setting}`: both {0} and {0}_FILE are set; remove one of them", displayable_variable(variable))]
+    EnvTwice {
+        /// Name of the setting.
+        setting: String,
+        /// Name of the variable with the value.
+        variable: String,
+    },
     /// The value cannot be the one that the operator meant.
     #[error("setting `{setting}`: {problem}")]
     Mistake {
@@ -87,10 +95,11 @@ impl SettingSources {
         self.0.contains_key(name)
     }
 
-    /// Replaces references to the environment by their values, once at startup.
+    /// Replaces references to the environment, once at startup: the variable `NAME` has the value, or `NAME_FILE` the path
+    /// of a file with it.
     ///
     /// # Errors
-    /// A variable is not set.
+    /// Neither variable is set, or both are.
     pub fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         self.0.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))
     }
@@ -129,10 +138,10 @@ impl SecretSource {
         Self(ValueSource::File(path))
     }
 
-    /// Replaces a reference to the environment by its value, once at startup.
+    /// As [`SettingSources::resolve_env`].
     ///
     /// # Errors
-    /// The variable is not set.
+    /// Neither variable is set, or both are.
     pub fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         self.0.resolve_env(name, get)
     }
@@ -156,8 +165,14 @@ impl SecretSource {
 impl ValueSource {
     fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         if let Self::Env(variable) = self {
-            let missing = || SettingsError::Env { setting: name.to_owned(), variable: variable.clone() };
-            *self = Self::Inline(get(variable).ok_or_else(missing)?.into());
+            let (setting, variable) = (name.to_owned(), variable.clone());
+            // The usual variable for a secret that Docker mounts as a file.
+            *self = match (get(&variable), get(&format!("{variable}_FILE"))) {
+                (Some(value), None) => Self::Inline(value.into()),
+                (None, Some(path)) => Self::File(path.into()),
+                (Some(_), Some(_)) => return Err(SettingsError::EnvTwice { setting, variable }),
+                (None, None) => return Err(SettingsError::Env { setting, variable }),
+            };
         }
         Ok(())
     }
@@ -323,6 +338,23 @@ mod tests {
         for (text, value) in [("k", "k"), ("k\n", "k"), ("k\r\n", "k"), ("k\n\n", "k\n"), (" k ", " k "), ("", "")] {
             assert_eq!(*without_line_ending(text.to_owned()), value);
         }
+    }
+
+    #[test]
+    fn a_variable_has_the_value_or_the_path_of_its_file() {
+        let source = |set: &[(&str, &str)]| {
+            let mut sources = SettingSources::default();
+            sources.set_from_env("key", "KEY");
+            let get = |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+            sources.resolve_env(get).map(|()| sources)
+        };
+        let inline = source(&[("KEY", "a value")]).unwrap();
+        assert_eq!((inline.read().unwrap().get("key"), inline.files().count()), (Some("a value"), 0));
+        let file = source(&[("KEY_FILE", "/run/secrets/key")]).unwrap();
+        assert_eq!(file.files().collect::<Vec<_>>(), [Path::new("/run/secrets/key")]);
+        assert!(matches!(source(&[]).err(), Some(SettingsError::Env { .. })));
+        let both = source(&[("KEY", "a value"), ("KEY_FILE", "/run/secrets/key")]).err().unwrap().to_string();
+        assert_eq!(both, "setting `key`: both KEY and KEY_FILE are set; remove one of them");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use auth_core::identity::DeviceId;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use clap::Args;
-use mqtt_gate::config::{self, ConfigError, KEY_SETTING, KEY_VARIABLE};
+use mqtt_gate::config::{Config, ConfigError, KEY_SETTING, KEY_VARIABLE};
 use mqtt_gate_engine::SettingSources;
 use zeroize::Zeroizing;
 
@@ -27,7 +27,7 @@ Exit codes:
   64  there is no key, or a field of the client id is not valid")]
 pub(crate) struct Mint {
     /// Sign with the key in this file, in the format of the setting `signature-keys` [default: the key in
-    /// MQTT_SIGNATURE_KEY]
+    /// MQTT_SIGNATURE_KEY, or in the file that MQTT_SIGNATURE_KEY_FILE names]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Group of the device, the first field of its client id
@@ -61,7 +61,12 @@ impl Mint {
     fn signer(&self) -> Result<Signer> {
         match &self.key_file {
             Some(file) => Signer::new(&read_key(file)?, "the key file"),
-            None => Signer::new(&config::env_var(KEY_VARIABLE).ok_or(ConfigError::NoKey)?, KEY_VARIABLE),
+            None => {
+                let mut config = Config::default();
+                config.resolve_settings_env()?;
+                let settings = config.policy.settings.read()?;
+                Signer::new(settings.get(KEY_SETTING).ok_or(ConfigError::NoKey)?, KEY_VARIABLE)
+            }
         }
     }
 }

@@ -107,7 +107,7 @@ pub enum ConfigError {
     /// The default configuration takes the signing key from the environment, and there is none.
     #[error(
         "no signing key: set {KEY_VARIABLE} to the key that signs the passwords of devices (`openssl rand -hex 32` \
-         generates one), or try the gate with `mqtt-gate serve --demo`"
+         generates one), or {KEY_VARIABLE}_FILE to the path of a file with it, or try the gate with `mqtt-gate serve --demo`"
     )]
     NoKey,
     /// A setting or a secret has no value.

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::support::child::{GateProcess, mqtt_gate, run};
 use crate::support::device::{Device, KEY};
+use crate::support::http::Connection;
 use crate::support::in_process::{AUTH_CORE, Gate};
+use crate::support::poll_until;
 
 const OTHER_KEY: &str = "another key of these tests";
 
@@ -67,4 +70,24 @@ async fn published_key_keeps_the_previous_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_key_file_keeps_the_previous_key() {
     assert_keeps_key(|file| fs::remove_file(file).unwrap()).await;
+}
+
+/// `MQTT_SIGNATURE_KEY_FILE`, as Docker secrets are passed: the file is followed like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_file_from_the_environment_is_followed() {
+    let directory = TempDir::new().unwrap();
+    let key = directory.path().join("key");
+    fs::write(&key, KEY).unwrap();
+    let gate = GateProcess::start(mqtt_gate(["serve"]).env("MQTT_SIGNATURE_KEY_FILE", &key)).await;
+    let login = async |device: &Device| Connection::open(gate.auth).await.request(&device.request()).await.status;
+    assert_eq!(login(&Device::valid()).await, 200);
+    fs::write(&key, OTHER_KEY).unwrap();
+    let other = Device::signed_with(OTHER_KEY);
+    poll_until("the new key is valid", async || (login(&other).await == 200).then_some(())).await;
+    assert_eq!(login(&Device::valid()).await, 401);
+    gate.stop().await;
+
+    let mut mint = mqtt_gate(["mint"]);
+    let (code, printed, error) = run(mint.env("MQTT_SIGNATURE_KEY_FILE", &key)).await;
+    assert!(code == Some(0) && printed.contains("password"), "{error}");
 }
