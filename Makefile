@@ -125,6 +125,7 @@ components: componentize
 	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown --module proxies/envoy-filter
 
 policy: componentize
+	$(if $(DIR),,$(error name the directory of the policy, such as make policy DIR=policies/lockdown))
 	$(CARGO_TARGET_DIR)/debug/componentize $(DIR)
 
 # Without --locked, so that a policy can be added.
