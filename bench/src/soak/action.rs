@@ -197,10 +197,11 @@ fn renamed(component: &[u8], number: u64) -> Vec<u8> {
     [component, &section].concat()
 }
 
-/// A component that passes the check before compiling, and takes a compiler more than ten seconds.
+/// A component that passes the check before compiling, and takes a compiler minutes.
 fn slow_component() -> Vec<u8> {
-    let code = [[0x02, 0x40].repeat(NESTED), vec![0x0b; NESTED + 1]].concat();
-    let functions = 1_300;
+    let blocks = [[0x02, 0x40].repeat(NESTED), vec![0x0b; NESTED]].concat();
+    let code = [blocks.repeat(85), vec![0x0b]].concat();
+    let functions = 1;
     let types = section(1, &[1, 0x60, 0, 0]);
     let declarations = section(3, &[leb128(functions), vec![0; functions]].concat());
     let body = [leb128(code.len() + 1), vec![0], code].concat();

@@ -27,11 +27,12 @@ pub(crate) fn component(functions: &[Vec<u8>]) -> Vec<u8> {
     [b"\0asm\x0d\0\x01\0", &section(1, &module)[..]].concat()
 }
 
-/// A component that passes the check before compiling, and takes a compiler ten seconds and more.
+/// A component that passes the check before compiling, and takes a compiler minutes on any machine: one function of a
+/// megabyte, of blocks within blocks again and again.
 pub(crate) fn slow_component() -> Vec<u8> {
     let nested = 3_900;
-    let code = [[0x02, 0x40].repeat(nested), vec![0x0b; nested + 1]].concat();
-    component(&vec![code; 1_300])
+    let blocks = [[0x02, 0x40].repeat(nested), vec![0x0b; nested]].concat();
+    component(&[[blocks.repeat(85), vec![0x0b]].concat()])
 }
 
 /// A component that passes the check before compiling, and takes a compiler hundreds of megabytes.
