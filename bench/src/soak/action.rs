@@ -1,4 +1,4 @@
-//! What happens to the gate during a soak.
+//! The actions of a soak: swaps, key changes, faults and restarts.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +20,7 @@ const SLOW_CLIENTS: usize = 200;
 /// Blocks within blocks in each function of a component that takes compilers long.
 const NESTED: usize = 3_900;
 
-/// Something that happens to a gate. After each, the default policy serves with both keys.
+/// An action on the gate. After each action, the default policy serves with both keys.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
     /// The lockdown, and back.

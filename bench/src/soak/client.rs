@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Each of so many requests has a wrong password.
 const FORGED_EACH: u64 = 5;
 
-/// What clients have seen.
+/// Counts of the answers that clients received.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) requests: u64,
@@ -142,8 +142,8 @@ fn parse(bytes: &[u8]) -> Result<Option<bool>> {
     let body = str::from_utf8(body)?;
     match (head.code, body) {
         (Some(200), r#"{"result":"allow"}"#) => Ok(Some(true)),
-        (Some(401), r#"{"result":"deny"}"#) => Ok(Some(false)),
-        // An error of the gate denies a client that may be a good one: that is a wrong answer too.
+        // A fault of the gate (503) denies the client too, so it is a wrong answer to a good one.
+        (Some(401 | 503), r#"{"result":"deny"}"#) => Ok(Some(false)),
         (code, body) => bail!("unexpected answer: {code:?} {body}"),
     }
 }
@@ -161,6 +161,7 @@ mod tests {
         assert_eq!(parse(&allowed).unwrap(), Some(true));
         assert_eq!(parse(&allowed[..allowed.len() - 1]).unwrap(), None);
         assert_eq!(parse(&response("401 Unauthorized", r#"{"result":"deny"}"#)).unwrap(), Some(false));
-        assert!(parse(&response("503 Service Unavailable", r#"{"result":"deny"}"#)).is_err());
+        assert_eq!(parse(&response("503 Service Unavailable", r#"{"result":"deny"}"#)).unwrap(), Some(false));
+        assert!(parse(&response("500 Internal Server Error", "")).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What the answer to a login must be now.
+//! The right answers to logins, which change with each action.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 

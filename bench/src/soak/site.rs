@@ -155,7 +155,7 @@ impl Site {
         Ok(start == *b"HTTP/1.1 200")
     }
 
-    /// What the gate uses now.
+    /// Returns the memory and the descriptors that the gate uses.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let process = self.process.id();
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
