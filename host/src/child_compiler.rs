@@ -83,7 +83,7 @@ impl ChildCompiler {
     fn wait(&self, child: &mut Child, component: &[u8], control: &CompileControl) -> Result<Vec<u8>, CompileError> {
         let deadline = Instant::now() + self.timeout;
         let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(CompileError::NoProcess(io::Error::other("no pipe")));
+            return Err(CompileError::Failed("no pipe".to_owned()));
         };
         thread::scope(|scope| {
             // Ends when the child reads it, or ends.
@@ -94,22 +94,21 @@ impl ChildCompiler {
                 let read = stdout.read_to_end(&mut code);
                 let _ = send.send(read.map(|_| code));
             });
-            loop {
+            let result = loop {
                 match received.recv_timeout(LOOK_INTERVAL) {
-                    Ok(Ok(code)) => return Ok(code),
-                    Ok(Err(error)) => return Err(CompileError::NoProcess(error)),
-                    Err(RecvTimeoutError::Disconnected) => {
-                        return Err(CompileError::NoProcess(io::Error::other("no reader")));
-                    }
+                    Ok(Ok(code)) => break Ok(code),
+                    Ok(Err(error)) => break Err(CompileError::Failed(error.to_string())),
+                    Err(RecvTimeoutError::Disconnected) => break Err(CompileError::Failed("no output".to_owned())),
+                    Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => break Err(CompileError::Timeout),
+                    Err(RecvTimeoutError::Timeout) if control.is_cancelled() => break Err(CompileError::Cancelled),
                     Err(RecvTimeoutError::Timeout) => {}
                 }
-                let is_late = Instant::now() >= deadline;
-                if is_late || control.is_cancelled() {
-                    // Ends both threads too.
-                    let _ = child.kill();
-                    return Err(if is_late { CompileError::Timeout } else { CompileError::Cancelled });
-                }
+            };
+            if result.is_err() {
+                // Ends both threads too.
+                let _ = child.kill();
             }
+            result
         })
     }
 }
@@ -124,7 +123,7 @@ impl Compiler for ChildCompiler {
             // Read all the time: a child that runs out of memory complains without end, and would wait for a full pipe.
             let messages = child.stderr.take().map(|stderr| thread::spawn(move || read_message(stderr)));
             let code = self.wait(&mut child, component, control);
-            let status = child.wait().map_err(CompileError::NoProcess)?;
+            let status = child.wait().map_err(|error| CompileError::Failed(error.to_string()))?;
             let message = messages.and_then(|reader| reader.join().ok()).unwrap_or_default();
             code.and_then(|code| result_of(status, code, message))
         });
@@ -153,7 +152,9 @@ fn result_of(status: ExitStatus, code: Vec<u8>, message: String) -> Result<Vec<u
         (_, Some(Signal::XCPU)) => Err(CompileError::Timeout),
         // Memory ran out: an allocation failed, or the kernel chose the child to end.
         (_, Some(Signal::ABORT | Signal::KILL | Signal::SEGV | Signal::BUS)) => Err(CompileError::Memory),
-        _ => Err(CompileError::NoProcess(io::Error::other(format!("{status}: {message}")))),
+        // A component must not get around the limits by making the child panic: only a child that cannot be started is
+        // replaced by this process.
+        _ => Err(CompileError::Failed(status.to_string())),
     }
 }
 
@@ -188,7 +189,7 @@ pub fn run_child(task: ChildTask) -> i32 {
     let mut component = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut component);
     let compiled = read
-        .map_err(CompileError::NoProcess)
+        .map_err(|error| CompileError::Failed(error.to_string()))
         .and_then(|_| mqtt_gate_engine::compile(task.target, &component, task.in_background));
     match compiled {
         Ok(code) => i32::from(io::stdout().lock().write_all(&code).is_err()),
@@ -248,6 +249,9 @@ mod tests {
             assert!(matches!(result(signal.as_raw()), Err(CompileError::Memory)));
         }
         assert!(matches!(result(Signal::XCPU.as_raw()), Err(CompileError::Timeout)));
-        assert!(matches!(result(1 << 8), Err(CompileError::NoProcess(_))));
+        // A panic ends a Rust program with 101.
+        for code in [1, 101] {
+            assert!(matches!(result(code << 8), Err(CompileError::Failed(_))));
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct CallClock {
     timeout: CallTimeout,
 }
 
-/// What happens to a call at a tick of the epoch clock.
+/// Decision about a running call at a tick of the epoch clock.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Tick {
     /// It goes on for this long.

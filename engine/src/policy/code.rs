@@ -9,8 +9,8 @@ use wasmtime::component::Component;
 /// The code is of another version of wasmtime, or for an engine with another configuration.
 #[expect(unsafe_code, reason = "machine code cannot be checked")]
 pub(super) fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `deserialize` requires code that this version of wasmtime made, unchanged. A `Compiler` gets it through a pipe
-    // from a process that it has started itself from this program's own file, so nobody else can write to it. Wasmtime
-    // compares its version and the configuration of the engine, which are part of the code.
+    // SAFETY: `deserialize` requires unchanged code of this version of wasmtime. A `Compiler` starts a process from the file
+    // of this program and reads the code from a pipe to it. No other process can write to that pipe. Wasmtime compares its
+    // version and the configuration of the engine, which are part of the code.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -21,7 +21,7 @@ pub trait Compiler: Send + Sync {
     fn compile(&self, target: CodeTarget, component: &[u8], control: &CompileControl) -> Result<Vec<u8>, CompileError>;
 }
 
-/// What code depends on besides the component.
+/// Properties of the engine that code is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeTarget {
     /// Linear memory of one instance, in bytes.
@@ -69,6 +69,9 @@ pub enum CompileError {
     /// Compiling took too much memory.
     #[error("compiling the component takes more memory than limits.max_compile_memory")]
     Memory,
+    /// The process ended in a way that it should not, such as by a panic.
+    #[error("the compiler failed: {0}")]
+    Failed(String),
     /// The work was cancelled.
     #[error("a newer policy file took the place of this one")]
     Cancelled,

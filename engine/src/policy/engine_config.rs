@@ -69,7 +69,7 @@ pub(super) fn create_engine(limits: &Limits) -> wasmtime::Result<(Engine, Addres
     result
 }
 
-/// What to try, the best first.
+/// Address spaces to try, the best first.
 fn address_spaces(limits: &Limits) -> Vec<AddressSpace> {
     let guarded =
         (!is_for_fresh_instances(limits)).then_some(AddressSpace { max_instances: MAX_INSTANCES, has_guards: true });

@@ -40,7 +40,7 @@ impl MemoryBudget {
     }
 }
 
-/// What the memories of one instance take from the budget. Returned when this is dropped.
+/// Share of the budget that the memories of one instance take. Dropping it returns the share.
 pub(super) struct MemoryUse {
     budget: Arc<MemoryBudget>,
     used: u64,

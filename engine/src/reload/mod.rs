@@ -39,9 +39,10 @@ pub struct PolicyReloader {
     source: PolicySource,
     sandbox: Arc<Sandbox>,
     active: ActivePolicyWriter,
-    /// What the active policy was loaded from.
+    /// Component and settings that the active policy was loaded from.
     candidate: Arc<Candidate>,
-    /// What the active component replaced. Absent: there was none, it was returned to, or the active one works.
+    /// Version that the active component replaced. Absent: the active component is the first one, it has allowed a client,
+    /// or the gate has returned to it.
     before: Option<Before>,
     /// Component that failed its first calls. It is not activated again until the file holds another one.
     faulty: Option<Digest>,

@@ -18,7 +18,7 @@ const PASSED: u32 = u32::MAX;
 pub(super) struct Trial {
     /// Failed calls in a row, at most [`MAX_FAULTS`], or [`PASSED`].
     faults: AtomicU32,
-    /// Woken when the version has failed. Empty: nobody waits for it.
+    /// Waker of the watch thread, for the call that makes the version fail. Empty: no thread watches.
     waker: Arc<OnceLock<Waker>>,
 }
 

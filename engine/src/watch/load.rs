@@ -31,8 +31,9 @@ impl<T: Send + 'static> Load<T> {
     ) -> io::Result<Self> {
         let (send, loaded) = sync_channel(1);
         let run = move || {
-            // Dropped last, also by a panic.
+            // Dropped after the sender, also by a panic.
             let _woken = WakeOnDrop(waker);
+            let send = send;
             // Nobody receives the value of a load that was cancelled.
             let _ = send.send(load());
         };

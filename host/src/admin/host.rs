@@ -41,7 +41,7 @@ fn is_known(header: &HeaderValue, allowed: &[String]) -> bool {
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let is_address = host.parse::<Ipv4Addr>().is_ok()
         || host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok()).is_some();
-    // A web page cannot have a name without a dot: no top-level domain is a host.
+    // A web page has a name with a dot: ICANN forbids hosts at top-level domains (SAC 053).
     let is_private = !host.contains('.') || PRIVATE_DOMAINS.iter().any(|domain| host.ends_with(domain));
     is_address || is_private || allowed.iter().any(|name| name.eq_ignore_ascii_case(&host))
 }
