@@ -80,6 +80,22 @@ fn both_configurations_differ_only_in_the_address_of_the_gate() {
     assert!(conf["mqtt"]["max_keepalive"].is_null() && conf["node"]["cookie"].is_string());
 }
 
+#[test]
+fn node_caches_of_emqx_are_off() {
+    // EMQX 5.8 does not start with a key of the authorization cache in its main file, and ignores an unknown variable.
+    let conf = emqx_conf();
+    assert_eq!(conf["authentication_settings"]["node_cache"]["enable"], false);
+    assert!(conf["authorization"]["node_cache"].is_null());
+    let text = fs::read_to_string(format!("{DEPLOY}/emqx.conf")).unwrap();
+    assert_eq!(text.lines().last(), Some("include \"emqx-6.conf\""), "a later line would be overridden");
+    let included = hocon(&fs::read_to_string(format!("{DEPLOY}/emqx-6.conf")).unwrap());
+    assert_eq!(included, json!({ "authorization": { "node_cache": { "enable": false } } }));
+    let environment = compose()["services"]["emqx"]["environment"].clone();
+    for section in ["AUTHENTICATION_SETTINGS", "AUTHORIZATION"] {
+        assert_eq!(environment[format!("EMQX_{section}__NODE_CACHE__ENABLE")], "false");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn gate_understands_the_requests_of_the_shipped_emqx() {
     let gate_toml = compose()["configs"]["gate"]["content"].as_str().unwrap().to_owned();
