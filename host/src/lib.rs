@@ -7,6 +7,7 @@
 //! | 0 | `util` | bounded label sets, log throttle |
 //! | 1 | [`config`] | the configuration file, with defaults and units |
 //! | 2 | [`child_compiler`] | compiles policies in a child process |
+//! | 2 | [`emqx_api`] | the management API of EMQX: resets its caches after a swap |
 //! | 2 | `security` | TLS and shared secrets of the listeners, reloaded when their files change |
 //! | 3 | [`decision`] | evaluation of a request on the active policy, and the decision that follows |
 //! | 4 | [`telemetry`] | metrics, decision log, traces, configuration warnings, log |
@@ -25,6 +26,7 @@ pub mod child_compiler;
 pub mod compose;
 pub mod config;
 pub mod decision;
+pub mod emqx_api;
 mod http;
 mod net;
 mod policy_events;

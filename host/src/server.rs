@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use mqtt_gate_engine::watch::WatchThread;
 use mqtt_gate_engine::{
-    ActivePolicy, LastKnownGood, LoadError, Observer, PolicyReloader, PolicySource, Sandbox, SandboxError, StateInUse,
-    StateOwner,
+    ActivePolicy, LastKnownGood, LoadError, Observer, PolicyEvent, PolicyReloader, PolicySource, Sandbox, SandboxError,
+    StateInUse, StateOwner,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +20,8 @@ use crate::admin::thread::AdminThread;
 use crate::child_compiler::ChildCompiler;
 use crate::config::{Config, PolicyConfig};
 use crate::decision::Evaluator;
+use crate::emqx_api::ApiConfigError;
+use crate::emqx_api::cache_reset::CacheReset;
 use crate::http::{AuthService, status_page};
 use crate::net::accept::{Acceptor, ConnectionLimit};
 use crate::net::buffer_limit::BufferLimit;
@@ -66,6 +68,9 @@ pub enum ServeError {
     /// A certificate or a secret cannot be used.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// The certificates of a broker's API cannot be used.
+    #[error(transparent)]
+    Api(#[from] ApiConfigError),
     /// The operating system refuses a thread or a socket.
     #[error("the operating system refuses a thread or a socket")]
     System(#[from] io::Error),
@@ -76,6 +81,7 @@ pub struct Server {
     config: Config,
     sandbox: Arc<Sandbox>,
     reloader: PolicyReloader,
+    cache_reset: CacheReset,
     auth_security: ListenerSecurity,
     admin_security: ListenerSecurity,
     dropped_log_lines: Arc<AtomicU64>,
@@ -107,13 +113,23 @@ impl Server {
             (ListenerSecurity::for_auth(&config)?, ListenerSecurity::for_admin(&config)?);
         let sandbox = Arc::new(sandbox);
         warn_about_address_space(&sandbox);
-        let observer: Observer = Box::new(policy_events::observe);
+        let cache_reset = CacheReset::new(&config)?;
+        let observer = observer(cache_reset.clone());
         let last_known_good = last_known_good(&config, &observer)?;
         let source = policy_source(&config.policy);
         let reloader = PolicyReloader::start(source, Arc::clone(&sandbox), last_known_good, observer)?;
         let dropped_log_lines = Arc::default();
         let poll_interval = POLL_INTERVAL;
-        Ok(Self { config, sandbox, reloader, auth_security, admin_security, dropped_log_lines, poll_interval })
+        Ok(Self {
+            config,
+            sandbox,
+            reloader,
+            cache_reset,
+            auth_security,
+            admin_security,
+            dropped_log_lines,
+            poll_interval,
+        })
     }
 
     /// Shows this counter of dropped log lines in the metrics.
@@ -165,6 +181,7 @@ impl Server {
             buffer_limit,
             instances: self.sandbox.instance_counter(),
             policy_memory: self.sandbox.memory_budget(),
+            cache_reset: self.cache_reset.clone(),
             credentials: credentials.clone(),
             denials: Arc::default(),
             shutdown,
@@ -176,6 +193,7 @@ impl Server {
         let watched =
             watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
         let watch_thread = WatchThread::spawn(watched.collect(), self.poll_interval, policy_events::watch_error)?;
+        self.cache_reset.start(limits.engine().policy_wall_timeout)?;
         let watchdog = tokio::spawn(monitor.watch(systemd::alive));
         tracing::info!(%listen, admin = %admin_listen, tls = has_tls, admin_tls = has_admin_tls, "serving");
         warn_about_expiry(&credentials, SystemTime::now());
@@ -187,6 +205,7 @@ impl Server {
         };
         workers.serve(Acceptor::new(listeners.auth, listeners.is_inherited, connections), stop).await;
         watchdog.abort();
+        self.cache_reset.stop();
         // Last, so that the operator can watch until the last request is answered.
         let _ = tokio::task::spawn_blocking(move || {
             admin_thread.stop();
@@ -226,6 +245,16 @@ pub async fn serve_with(
     let workers = Workers::start(service, limits, buffer_limit, None, CancellationToken::new(), &monitor)?;
     workers.serve(Acceptor::new(listener, false, connections), stop).await;
     Ok(())
+}
+
+/// Logs the events of the policy. After each activation, the caches of brokers are reset.
+fn observer(cache_reset: CacheReset) -> Observer {
+    Box::new(move |event| {
+        policy_events::observe(event);
+        if let PolicyEvent::Loaded(active) | PolicyEvent::Activated { active, .. } = event {
+            cache_reset.request(active.generation);
+        }
+    })
 }
 
 fn policy_source(config: &PolicyConfig) -> PolicySource {

@@ -20,7 +20,7 @@ const CRATES: [Layers; 5] = [
         layers: &[
             &["util"],
             &["config"],
-            &["child_compiler", "security"],
+            &["child_compiler", "emqx_api", "security"],
             &["decision"],
             &["telemetry"],
             &["http"],
@@ -78,7 +78,7 @@ const CONFINED: [(&str, &str, &[&str]); 23] = [
     ("host/src", "axum::", &["admin", "http", "server"]),
     ("host/src", "hyper::", &["http", "net"]),
     ("host/src", "wac_graph::", &["compose"]),
-    ("host/src", "ureq::", &["cli", "telemetry"]),
+    ("host/src", "ureq::", &["cli", "emqx_api", "telemetry"]),
     ("host/src", "tokio_rustls::", &["security"]),
     ("host/src", "listenfd::", &["net"]),
     ("host/src", "opentelemetry::", &["telemetry"]),

@@ -45,6 +45,7 @@ impl Collector for GateCollector {
         encoder.info("build", "Version of the gate.", &[("version", env!("CARGO_PKG_VERSION"))])?;
         self.decisions(&mut encoder)?;
         self.policy(&mut encoder)?;
+        self.broker_caches(&mut encoder)?;
         self.runtime(&mut encoder)
     }
 }
@@ -107,6 +108,20 @@ impl GateCollector {
         encoder.gauge("policy_memory_bytes_limit", help, memory.max())?;
         encoder.counter("instances_created", "Instances that were created.", created)?;
         encoder.counter("instances_destroyed", "Instances that were destroyed: used up, failed or replaced.", destroyed)
+    }
+
+    fn broker_caches(&self, encoder: &mut Encoder) -> fmt::Result {
+        let generation = self.0.active.get().generation;
+        let brokers = self.0.cache_reset.progress();
+        let stale =
+            brokers.iter().map(|it| ([("api", it.api.clone())], u64::from(it.progress.generation != generation)));
+        let help = "1 until the caches of this broker are reset after a swap.";
+        encoder.gauges("broker_caches_stale", help, stale)?;
+        let resets = brokers.iter().flat_map(|it| {
+            [("success", it.progress.succeeded), ("failure", it.progress.failed)]
+                .map(|(result, count)| ([("api", it.api.clone()), ("result", result.to_owned())], count))
+        });
+        encoder.counters("broker_cache_resets", "Resets of the caches of a broker.", resets)
     }
 
     fn runtime(&self, encoder: &mut Encoder) -> fmt::Result {

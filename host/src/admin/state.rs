@@ -6,6 +6,7 @@ use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter, MemoryBudge
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Denials;
+use crate::emqx_api::cache_reset::CacheReset;
 use crate::net::accept::ConnectionLimit;
 use crate::net::buffer_limit::BufferLimit;
 use crate::security::CredentialHandle;
@@ -21,6 +22,7 @@ pub(crate) struct AdminState {
     pub(crate) buffer_limit: BufferLimit,
     pub(crate) instances: Arc<InstanceCounter>,
     pub(crate) policy_memory: Arc<MemoryBudget>,
+    pub(crate) cache_reset: CacheReset,
     /// Credentials of both listeners.
     pub(crate) credentials: Vec<CredentialHandle>,
     pub(crate) denials: Arc<Denials>,

@@ -8,10 +8,12 @@ use mqtt_gate_engine::{ActiveVersion, HistoryEventKind};
 
 use super::state::AdminState;
 use super::status_response::{
-    CallCounts, CompilingStatus, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations, HistoryEvent,
-    InstanceStatus, KeyCount, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, StatusResponse,
+    BrokerCacheStatus, CallCounts, CompilingStatus, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations,
+    HistoryEvent, InstanceStatus, KeyCount, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus,
+    StatusResponse,
 };
 use crate::decision::{DecisionCode, Operation};
+use crate::emqx_api::cache_reset::BrokerProgress;
 use crate::security::CredentialHandle;
 use crate::telemetry::config_warnings::WarningCount;
 use crate::telemetry::counters::{BUCKETS_US, DecisionCount};
@@ -60,6 +62,12 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             last: history.last_rejected.as_ref().map(rejection),
             on_hold: history.on_hold.map(|part| part.name().to_owned()),
         },
+        broker_caches: state
+            .cache_reset
+            .progress()
+            .into_iter()
+            .map(|it| broker_caches(it, &state.active.get()))
+            .collect(),
         credentials: state.credentials.iter().map(credential).collect(),
         history: history.events().map(history_event).collect(),
     }
@@ -118,6 +126,16 @@ fn config_warning(warning: WarningCount) -> ConfigWarningStatus {
         last: rfc3339(last),
         problem,
         hint: hint.to_owned(),
+    }
+}
+
+fn broker_caches(BrokerProgress { api, progress }: BrokerProgress, active: &ActiveVersion) -> BrokerCacheStatus {
+    BrokerCacheStatus {
+        api,
+        generation: progress.generation,
+        is_current: progress.generation == active.generation,
+        enabled: progress.node_caches.enabled().into_iter().map(str::to_owned).collect(),
+        error: progress.error.map(|(reason, since)| ReloadErrorStatus { reason, at: rfc3339(since) }),
     }
 }
 

@@ -56,6 +56,9 @@ pub struct StatusResponse {
     /// Policies that were rejected.
     #[serde(default)]
     pub rejected: RejectedStatus,
+    /// Caches of the brokers whose API the gate calls.
+    #[serde(default)]
+    pub broker_caches: Vec<BrokerCacheStatus>,
     /// Certificates and secrets of both listeners.
     #[serde(default)]
     pub credentials: Vec<CredentialStatus>,
@@ -218,6 +221,22 @@ pub struct RejectionStatus {
     pub at: String,
 }
 
+/// The caches of a broker, which keep responses of the gate.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct BrokerCacheStatus {
+    /// Base URL of the broker's API.
+    pub api: String,
+    /// Generation of the policy for which the caches were last reset; 0 before the first reset.
+    pub generation: u64,
+    /// Whether that is the active policy. Until then, the broker may answer by a policy that was replaced.
+    pub is_current: bool,
+    /// Caches that keep responses also between two resets: `authentication`, `authorization`.
+    pub enabled: Vec<String>,
+    /// Why the last reset failed.
+    pub error: Option<ReloadErrorStatus>,
+}
+
 /// A certificate or a secret of a listener.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -232,13 +251,13 @@ pub struct CredentialStatus {
     pub reload_error: Option<ReloadErrorStatus>,
 }
 
-/// A reload that failed.
+/// A reload of a credential or a reset of caches that failed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ReloadErrorStatus {
     /// The error, on one line.
     pub reason: String,
-    /// Time of the first failure with this reason.
+    /// Time of the first failure: for a credential, of the first one with this reason.
     pub at: String,
 }
 

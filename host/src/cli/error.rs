@@ -90,7 +90,8 @@ impl From<ServeError> for CliError {
             | ServeError::StateInUse(_)
             | ServeError::DecisionLog(_)
             | ServeError::Traces(_)
-            | ServeError::Security(_) => Self::Usage(error.into()),
+            | ServeError::Security(_)
+            | ServeError::Api(_) => Self::Usage(error.into()),
         }
     }
 }

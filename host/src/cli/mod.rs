@@ -1,7 +1,7 @@
 //! The command line: one file or folder per verb, and what the verbs share.
 //!
 //! ```text
-//! serve  check  compose  inspect/  eval/  mint  status  swap/  completions
+//! serve  check  compose  inspect/  eval/  mint  status  swap/  kick  completions
 //! compile_component   the child process that compiles a policy
 //! policy_args   settings and limits for a policy in this process
 //! client        the status of a running gate; tls_args
@@ -22,6 +22,7 @@ mod error;
 mod eval;
 mod exit;
 mod inspect;
+mod kick;
 mod mint;
 mod output;
 mod policy_args;
@@ -62,6 +63,8 @@ enum Verb {
     Swap(swap::swap::Swap),
     /// Restore the policy that the last swap replaced
     Rollback(swap::rollback::Rollback),
+    /// Disconnect clients from EMQX, and refuse them for a time
+    Kick(kick::Kick),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Compile a component for the gate that started this process
@@ -93,6 +96,7 @@ impl Verb {
             Self::Status(status) => status.run(),
             Self::Swap(swap) => swap.run(),
             Self::Rollback(rollback) => rollback.run(),
+            Self::Kick(kick) => kick.run(),
             Self::Completions(completions) => completions.run(),
             Self::CompileComponent(compile) => compile.run(),
         }

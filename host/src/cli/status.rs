@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mqtt_gate::config::Config;
-use mqtt_gate::status_response::{CallCounts, ConfigWarningStatus, CredentialStatus, RejectedStatus, StatusResponse};
+use mqtt_gate::emqx_api::NODE_CACHE_HINT;
+use mqtt_gate::status_response::{
+    BrokerCacheStatus, CallCounts, ConfigWarningStatus, CredentialStatus, RejectedStatus, StatusResponse,
+};
 
 use super::client::ClientArgs;
 use super::error::CliError;
@@ -76,6 +79,7 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
         rows.add("compiling", format_args!("sha256 {}, since {since}", compiling.sha256));
     }
     add_rejected(&mut rows, &status.rejected, now);
+    status.broker_caches.iter().for_each(|caches| add_broker_caches(&mut rows, caches, now));
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
     status.config_warnings.iter().for_each(|warning| add_warning(&mut rows, warning));
     rows
@@ -101,6 +105,23 @@ fn add_rejected(rows: &mut Rows, rejected: &RejectedStatus, now: &str) {
     if let Some(part) = &rejected.on_hold {
         rows.add("WARNING", format_args!("on hold: {part}; the last rejection says why"));
         rows.add("", "correct the policy file or its settings, or restore the previous ones");
+    }
+}
+
+fn add_broker_caches(rows: &mut Rows, caches: &BrokerCacheStatus, now: &str) {
+    let BrokerCacheStatus { api, generation, is_current, enabled, error } = caches;
+    match error {
+        _ if *is_current => rows.add("broker caches", format_args!("{api}, reset for generation {generation}")),
+        None => rows.add("broker caches", format_args!("{api}, reset in progress")),
+        Some(error) => {
+            rows.add("WARNING", format_args!("{api}: caches not reset since {}", with_age(&error.at, now)));
+            rows.add("", &error.reason);
+            rows.add("", "EMQX 6 may answer by a policy that was replaced, for up to a minute; the gate keeps trying");
+        }
+    }
+    if !enabled.is_empty() {
+        rows.add("WARNING", format_args!("{api}: node cache is on for {}", enabled.join(" and ")));
+        rows.add("", NODE_CACHE_HINT);
     }
 }
 
@@ -157,6 +178,34 @@ rejected         0";
     fn a_policy_that_is_being_compiled_has_a_row() {
         let text = text(json!({ "compiling": { "sha256": "11", "since": "2026-11-22T10:00:02Z" } }));
         assert!(text.contains("\ncompiling        sha256 11, since 2026-11-22T10:00:02Z, 4s ago\n"), "{text}");
+    }
+
+    #[test]
+    fn caches_of_a_broker_are_reset_or_a_warning() {
+        let caches = |is_current, enabled: &[&str], error: Value| {
+            text(json!({ "broker_caches": [{
+                "api": "http://emqx:18083", "generation": 2, "is_current": is_current, "enabled": enabled, "error": error,
+            }] }))
+        };
+        let error = json!({ "reason": "cannot reach it", "at": "2026-11-22T10:00:02Z" });
+        let current = caches(true, &[], json!(null));
+        assert!(current.ends_with("\nbroker caches    http://emqx:18083, reset for generation 2"), "{current}");
+        let pending = caches(false, &[], json!(null));
+        assert!(pending.ends_with("\nbroker caches    http://emqx:18083, reset in progress"), "{pending}");
+        let failed = caches(false, &[], error);
+        assert!(
+            failed.contains(
+                "\nWARNING          http://emqx:18083: caches not reset since 2026-11-22T10:00:02Z, 4s ago\n"
+            ),
+            "{failed}"
+        );
+        let enabled = caches(true, &["authentication", "authorization"], json!(null));
+        assert!(
+            enabled.contains(
+                "\nWARNING          http://emqx:18083: node cache is on for authentication and authorization\n"
+            ),
+            "{enabled}"
+        );
     }
 
     #[test]

@@ -1,15 +1,71 @@
 //! `[[broker]]`: a broker that asks the gate.
 
+use std::path::PathBuf;
+
 use brokers::BrokerKind;
+use mqtt_gate_engine::{SecretSource, SettingsError};
 use serde::Deserialize;
+
+use super::{ConfigError, invalid};
 
 /// A broker that asks the gate.
 ///
 /// The gate has routes for the kinds that are named. If all of them read replies in the same way, the gate refuses every
 /// request in that way, also one that it cannot read.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table [[broker]]")]
 pub struct BrokerConfig {
     /// The kind of broker.
     pub kind: BrokerKind,
+    /// Base URL of EMQX's management API, such as `http://127.0.0.1:18083`. The gate resets the caches of EMQX through it
+    /// after each swap. Absent: the gate opens no connection to the broker.
+    pub api: Option<String>,
+    /// API key of EMQX: a value, an environment variable or a file, like a setting.
+    pub api_key: Option<SecretSource>,
+    /// Secret key that belongs to the API key.
+    pub api_secret: Option<SecretSource>,
+    /// Certificates to trust, for an API with `https://`. No others are trusted.
+    pub api_ca: Option<PathBuf>,
+}
+
+impl BrokerConfig {
+    /// A broker of this kind without an API.
+    #[must_use]
+    pub const fn of_kind(kind: BrokerKind) -> Self {
+        Self { kind, api: None, api_key: None, api_secret: None, api_ca: None }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let Some(api) = &self.api else {
+            let is_alone = self.api_key.is_none() && self.api_secret.is_none() && self.api_ca.is_none();
+            return if is_alone { Ok(()) } else { Err(invalid("broker.api", "is missing beside broker.api_…")) };
+        };
+        if self.kind != BrokerKind::Emqx {
+            return Err(invalid("broker.api", "is an API of EMQX; remove it, or set kind = \"emqx\""));
+        }
+        // The URL is not repeated: text before an `@` may be a password.
+        let (scheme, rest) = api.split_once("://").unwrap_or_default();
+        let is_host = !rest.is_empty() && !rest.contains(['@', '?', '#', '/', ' ']);
+        if !matches!(scheme, "http" | "https") || !is_host {
+            return Err(invalid("broker.api", "must be a scheme and a host, such as http://127.0.0.1:18083"));
+        }
+        if (scheme == "https") != self.api_ca.is_some() {
+            return Err(invalid("broker.api_ca", "belongs to an API with https://, which requires it"));
+        }
+        for (name, secret) in [("broker.api_key", &self.api_key), ("broker.api_secret", &self.api_secret)] {
+            if secret.is_none() {
+                return Err(invalid(name, "is missing; create an API key on the dashboard of EMQX (System, API Key)"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
+        for (name, secret) in [("broker.api_key", &mut self.api_key), ("broker.api_secret", &mut self.api_secret)] {
+            if let Some(secret) = secret {
+                secret.resolve_env(name, &get)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -150,7 +150,17 @@ impl Config {
     pub fn resolve_env(&mut self) -> Result<(), ConfigError> {
         self.resolve_settings_env()?;
         self.access.resolve_env(env_var)?;
+        self.resolve_broker_env()?;
         self.state.resolve_env(env_var);
+        Ok(())
+    }
+
+    /// Replaces references in `[[broker]]` only. Enough to call the API of a broker.
+    ///
+    /// # Errors
+    /// A variable is not set.
+    pub fn resolve_broker_env(&mut self) -> Result<(), ConfigError> {
+        self.broker.iter_mut().try_for_each(|broker| broker.resolve_env(env_var))?;
         Ok(())
     }
 
@@ -181,6 +191,7 @@ impl Config {
         self.check_paths()?;
         self.limits.check()?;
         self.access.check()?;
+        self.broker.iter().try_for_each(BrokerConfig::check)?;
         self.state.check()?;
         self.traces.check()
     }

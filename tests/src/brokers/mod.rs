@@ -1,6 +1,7 @@
 //! The dialects of brokers: what each is told, in process and by real brokers.
 
 mod acl;
+mod emqx_caches;
 mod emqx_denials;
 mod emqx_load;
 mod external;

@@ -75,7 +75,7 @@ async fn alone(gate: &Gate, request: Vec<u8>) -> Alone {
 
 async fn assert_independent(kinds: &[BrokerKind], seed: u64) {
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        config.broker = kinds.iter().map(|&kind| BrokerConfig { kind }).collect();
+        config.broker = kinds.iter().map(|&kind| BrokerConfig::of_kind(kind)).collect();
     })
     .await;
     let mut known = Vec::new();

@@ -23,7 +23,7 @@ pub(crate) const MISBEHAVING: &str = env!("MISBEHAVING");
 pub(crate) const PLAIN: &str = env!("PLAIN");
 
 /// A gate that only EMQX asks.
-pub(crate) const EMQX: BrokerConfig = BrokerConfig { kind: BrokerKind::Emqx };
+pub(crate) const EMQX: BrokerConfig = BrokerConfig::of_kind(BrokerKind::Emqx);
 
 /// The client id that the lockdown policy allows.
 pub(crate) const OPERATOR: &str = "operator";

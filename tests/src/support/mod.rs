@@ -5,7 +5,7 @@
 //! - Its clients: [`http`] and [`request_corpus`] as brokers, [`device`] and [`bad_clients`] as MQTT clients,
 //!   [`swap_load`] as a load that checks each response, [`mqtt`] and [`raw_mqtt`] through a broker, [`browser`] as an
 //!   operator.
-//! - Other programs: [`broker`] runs brokers, [`envoy`] Envoy, [`wasi_http`] and [`jco`] hosts of components.
+//! - Other programs: [`broker`] runs brokers, [`emqx_model`] behaves as EMQX was measured to, [`envoy`] Envoy, [`wasi_http`] and [`jco`] hosts of components.
 //! - Material: [`ca`] and [`tls_files`] make certificates, [`composition`] composes policies, [`credential_cases`]
 //!   holds recorded credentials, [`output`] captures what a program prints.
 
@@ -26,6 +26,7 @@ pub(crate) mod cli_fixture;
 pub(crate) mod composition;
 pub(crate) mod credential_cases;
 pub(crate) mod device;
+pub(crate) mod emqx_model;
 pub(crate) mod envoy;
 pub(crate) mod fake_systemd;
 pub(crate) mod http;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mqtt_gate::status_response::{PolicyStatus, RejectionStatus, StatusResponse};
+use mqtt_gate::status_response::{BrokerCacheStatus, PolicyStatus, RejectionStatus, StatusResponse};
 use mqtt_gate_engine::Digest;
 
 use super::error::SwapError;
@@ -51,6 +51,8 @@ pub(super) fn apply(
         }
     };
 
+    let is_active = matches!(outcome, Outcome::Activated | Outcome::AlreadyActive);
+    let broker_caches = if is_active { wait_for_caches(client, timeout) } else { Vec::new() };
     let kept = keep_old && outcome == Outcome::Activated;
     Ok(SwapReport {
         outcome,
@@ -58,6 +60,7 @@ pub(super) fn apply(
         previous: kept.then(|| PreviousPolicy::new(file.previous(), &status.policy)),
         before: status.policy,
         after,
+        broker_caches,
         duration_ms: start.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
     })
 }
@@ -131,6 +134,23 @@ fn wait_for_outcome(
             }
             Err(source) if is_late => return Err(SwapError::GateLost { file: file.path().to_owned(), source }),
             Err(_) => {}
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Waits until the brokers have reset their caches for the active policy. Returns the last state that the gate reported.
+fn wait_for_caches(client: &Client, timeout: Duration) -> Vec<BrokerCacheStatus> {
+    let (start, mut caches) = (Instant::now(), Vec::new());
+    loop {
+        if let Ok(status) = client.status() {
+            caches = status.response.broker_caches;
+            if caches.iter().all(|broker: &BrokerCacheStatus| broker.is_current) {
+                return caches;
+            }
+        }
+        if start.elapsed() > timeout {
+            return caches;
         }
         thread::sleep(POLL_INTERVAL);
     }

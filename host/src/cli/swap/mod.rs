@@ -54,7 +54,11 @@ impl SwapArgs {
         if self.json || failure.is_none() {
             output::print(&report, self.json)?;
         }
-        failure.map_or(Ok(Exit::Ok), |failure| Err(CliError::Rejected(anyhow!(failure))))
+        match (failure, report.stale_caches()) {
+            (Some(failure), _) => Err(CliError::Rejected(anyhow!(failure))),
+            (None, Some(stale)) => Err(CliError::Software(anyhow!(stale))),
+            (None, None) => Ok(Exit::Ok),
+        }
     }
 
     fn policy_file(&self, config: &Config) -> Result<PathBuf> {

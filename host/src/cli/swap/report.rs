@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use mqtt_gate::status_response::PolicyStatus;
+use mqtt_gate::status_response::{BrokerCacheStatus, PolicyStatus};
 use serde::Serialize;
 
 use crate::cli::output::{Rows, format_policy};
@@ -21,6 +21,8 @@ pub(super) struct SwapReport {
     pub(super) after: PolicyStatus,
     /// The policy that a rollback would restore, if this swap kept one.
     pub(super) previous: Option<PreviousPolicy>,
+    /// Caches of the brokers whose API the gate calls.
+    pub(super) broker_caches: Vec<BrokerCacheStatus>,
     pub(super) duration_ms: u64,
 }
 
@@ -66,13 +68,27 @@ impl SwapReport {
             )),
         }
     }
+
+    /// Why a broker may still answer by a policy that was replaced, for an operator. `None` if no broker does.
+    pub(super) fn stale_caches(&self) -> Option<String> {
+        let stale = self.broker_caches.iter().find(|broker| !broker.is_current)?;
+        let reason = stale.error.as_ref().map_or("the reset is still in progress", |error| error.reason.as_str());
+        Some(format!(
+            "the policy is active, but the caches of {} are not reset: {reason}; devices that logged in during the last \
+             minute may be judged by the policy before; the gate keeps trying (`mqtt-gate status`)",
+            stale.api
+        ))
+    }
 }
 
 impl fmt::Display for SwapReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut rows = Rows::new(8);
+        let current = self.broker_caches.iter().filter(|broker| broker.is_current);
+        let brokers: Vec<_> = current.map(|broker| format!("caches of {} reset", broker.api)).collect();
         if self.outcome == Outcome::AlreadyActive {
-            return write!(f, "already active: {}", format_policy(&self.after));
+            write!(f, "already active: {}", format_policy(&self.after))?;
+            return brokers.iter().try_for_each(|broker| write!(f, "\n{broker}"));
         }
         rows.add("before", format_policy(&self.before));
         rows.add("after", format_args!("{}, after {} ms", format_policy(&self.after), self.duration_ms));
@@ -82,6 +98,7 @@ impl fmt::Display for SwapReport {
             }
             None => rows.add("previous", format_args!("not kept: {} did not hold the active policy", self.file)),
         }
+        rows.add_all("brokers", brokers);
         rows.fmt(f)
     }
 }
@@ -105,6 +122,7 @@ mod tests {
             before: policy("one", 1),
             after: policy("two", 2),
             previous: None,
+            broker_caches: Vec::new(),
             duration_ms: 409,
         }
     }
@@ -120,6 +138,25 @@ previous  p.wasm.previous; `mqtt-gate rollback` restores it";
         let text = report(Outcome::Activated).to_string();
         assert!(text.ends_with("\nprevious  not kept: p.wasm did not hold the active policy"), "{text}");
         assert_eq!(report(Outcome::AlreadyActive).to_string(), "already active: two, sha256 00, generation 2");
+    }
+
+    #[test]
+    fn caches_that_are_reset_have_a_row_and_others_are_a_failure() {
+        let broker = |api: &str, is_current| BrokerCacheStatus {
+            api: api.to_owned(),
+            is_current,
+            ..BrokerCacheStatus::default()
+        };
+        let with = |broker_caches| SwapReport { broker_caches, ..report(Outcome::Activated) };
+        let reset = with(vec![broker("http://a", true), broker("http://b", true)]);
+        assert!(
+            reset.to_string().ends_with("\nbrokers   caches of http://a reset\n          caches of http://b reset")
+        );
+        assert_eq!((reset.stale_caches(), report(Outcome::Activated).stale_caches()), (None, None));
+        let stale = with(vec![broker("http://a", true), broker("http://b", false)]).stale_caches().unwrap();
+        let expected =
+            "the policy is active, but the caches of http://b are not reset: the reset is still in progress; ";
+        assert!(stale.starts_with(expected), "{stale}");
     }
 
     #[test]

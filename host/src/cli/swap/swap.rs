@@ -20,10 +20,11 @@ Examples:
   mqtt-gate rollback --config /etc/mqtt-gate/gate.toml
 
 Exit codes:
-  0   the policy is active
+  0   the policy is active, and the caches of EMQX are reset if the gate knows its API
   1   the gate rejected it, or did not activate it in time; the files are restored
   64  nothing was changed: FILE failed its check, the gate watches another file, or it requires a token
-  70  the gate cannot be reached, or the files could not be restored"
+  70  the gate cannot be reached, or the files could not be restored; or the policy is active, but the caches of EMQX
+      were not reset in time"
 )]
 pub(crate) struct Swap {
     /// The component to activate
