@@ -8,6 +8,7 @@ use clap::Args;
 use mqtt_gate_engine::Policy;
 use serde::Serialize;
 
+use super::broker_check::{self, BrokerCheck};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
@@ -15,13 +16,17 @@ use super::policy_args::{PolicyArgs, read_component};
 
 /// Flags of `check`.
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "If [[broker]] of the configuration has an API of EMQX, it is called too, and problems of it are warnings.
+
+Examples:
   mqtt-gate check policy.wasm --config /etc/mqtt-gate/gate.toml
   mqtt-gate check policy.wasm --json | jq -r .sha256
 
 Exit codes:
   0   the gate would activate this policy
-  64  the gate would reject it; standard error says why")]
+  64  the gate would reject it; standard error says why"
+)]
 pub(crate) struct Check {
     /// The component to check
     #[arg(value_name = "FILE")]
@@ -43,26 +48,30 @@ struct CheckReport<'a> {
     /// Settings whose value may be wrong, and why.
     doubtful_settings: BTreeMap<&'a str, &'static str>,
     has_authorizer: Option<bool>,
+    /// APIs of the brokers in the configuration.
+    brokers: &'a [BrokerCheck],
     problem: Option<String>,
 }
 
 impl Check {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
-        let policy = self.load();
-        if self.json || policy.is_ok() {
-            output::print(&CheckReport::new(&policy), self.json)?;
+        let checked = self.check();
+        if self.json || checked.is_ok() {
+            output::print(&CheckReport::new(&checked), self.json)?;
         }
-        policy.map(|_| Exit::Ok)
+        checked.map(|_| Exit::Ok)
     }
 
-    fn load(&self) -> Result<Policy, CliError> {
-        self.policy_args.load(self.policy_args.config()?, &read_component(&self.policy)?)
+    fn check(&self) -> Result<(Policy, Vec<BrokerCheck>), CliError> {
+        let config = self.policy_args.config()?;
+        let policy = self.policy_args.load(config.clone(), &read_component(&self.policy)?)?;
+        Ok((policy, broker_check::check(config)?))
     }
 }
 
 impl<'a> CheckReport<'a> {
-    fn new(result: &'a Result<Policy, CliError>) -> Self {
-        let policy = result.as_ref().ok();
+    fn new(result: &'a Result<(Policy, Vec<BrokerCheck>), CliError>) -> Self {
+        let (policy, brokers) = result.as_ref().ok().map(|(policy, brokers)| (policy, brokers.as_slice())).unzip();
         Self {
             good: policy.is_some(),
             name: policy.map(Policy::name),
@@ -70,6 +79,7 @@ impl<'a> CheckReport<'a> {
             unused_settings: policy.map(Policy::unused_settings).unwrap_or_default(),
             doubtful_settings: policy.map(|policy| policy.settings().doubts().collect()).unwrap_or_default(),
             has_authorizer: policy.map(Policy::has_authorizer),
+            brokers: brokers.unwrap_or_default(),
             problem: result.as_ref().err().map(ToString::to_string),
         }
     }
@@ -85,7 +95,7 @@ impl fmt::Display for CheckReport<'_> {
         for (name, problem) in &self.doubtful_settings {
             write!(f, "\nwarning: the setting {name} {problem}")?;
         }
-        Ok(())
+        self.brokers.iter().try_for_each(|broker| write!(f, "\n{broker}"))
     }
 }
 
@@ -102,6 +112,7 @@ mod tests {
             unused_settings,
             doubtful_settings: BTreeMap::new(),
             has_authorizer: Some(true),
+            brokers: &[],
             problem: None,
         };
         assert_eq!(report(vec![]).to_string(), "good: auth-core, sha256 00");

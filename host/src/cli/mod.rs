@@ -3,6 +3,7 @@
 //! ```text
 //! serve  check  compose  inspect/  eval/  mint  status  swap/  kick  completions
 //! compile_component   the child process that compiles a policy
+//! broker_check  whether the API of a broker can be called
 //! policy_args   settings and limits for a policy in this process
 //! client        the status of a running gate; tls_args
 //! temp_file     files that are replaced in one step
@@ -13,6 +14,7 @@
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+mod broker_check;
 mod check;
 mod client;
 mod compile_component;

@@ -1,6 +1,7 @@
 //! The caches of EMQX: after a swap, no device is judged by the policy before.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
 use axum::http::StatusCode;
@@ -10,7 +11,7 @@ use tokio::process::Command;
 
 use crate::support::child::{mqtt_gate, run, write_config};
 use crate::support::cli_fixture::{SwapFixture, run_json};
-use crate::support::device::Device;
+use crate::support::device::{Device, KEY};
 use crate::support::emqx_model::{API_SECRET, EmqxModel, Version};
 use crate::support::http::{Connection, get};
 use crate::support::in_process::{AUTH_CORE, Gate, LOCKDOWN};
@@ -204,4 +205,38 @@ async fn a_kick_that_cannot_work_says_why() {
         assert!(error.contains("cannot reset the caches: ") && error.contains(reason), "{error}");
         assert!(!error.contains(API_SECRET) && error.lines().count() == 1);
     }
+}
+
+/// `mqtt-gate check` of the default policy with this configuration, and a service manager that reports these properties.
+async fn check(text: &str, service: &str) -> (Option<i32>, String, String) {
+    let directory = TempDir::new().unwrap();
+    let config = write_config(directory.path(), text);
+    let systemctl = directory.path().join("systemctl");
+    fs::write(&systemctl, format!("#!/bin/sh\nprintf '{service}'\n")).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let mut command = mqtt_gate(["check", AUTH_CORE, "--config", config.to_str().unwrap()]);
+    run(command.env("MQTT_SIGNATURE_KEY", KEY).env("PATH", path)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_calls_the_api_and_names_what_blocks_it() {
+    let emqx = EmqxModel::start(Version::V6_2).await;
+    let api = format!("http://{}", emqx.api);
+    let sandboxed = "LoadState=loaded\\nPrivateNetwork=yes\\nRestrictAddressFamilies=AF_UNIX\\n";
+    let (code, printed, error) = check(&emqx.config_text(), sandboxed).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    for line in [
+        format!("broker {api}: reachable"),
+        format!("warning: broker {api}: mqtt-gate.service cannot reach it: it has PrivateNetwork=yes; "),
+        format!("warning: broker {api}: node cache is on for authentication and authorization; "),
+    ] {
+        assert!(printed.lines().any(|printed| printed.starts_with(&line)), "{printed}");
+    }
+    emqx.fail_with(Some(StatusCode::UNAUTHORIZED));
+    let (code, printed, error) = check(&emqx.config_text(), "LoadState=not-found\\n").await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let expected = format!("warning: broker {api}: it rejects the API key; check broker.api_key and broker.api_secret");
+    assert_eq!(printed.lines().skip(1).collect::<Vec<_>>(), [expected]);
+    assert!(!printed.contains(API_SECRET));
 }

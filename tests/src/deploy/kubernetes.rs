@@ -56,6 +56,17 @@ fn manifests_have_current_api_versions() {
 }
 
 #[test]
+fn policy_for_the_api_of_emqx_opens_only_emqx_and_the_dns_server() {
+    let policy = yaml(&format!("{DIRECTORY}/broker-api.yaml")).remove(0);
+    assert_eq!(policy["spec"]["podSelector"], applied()["NetworkPolicy"]["spec"]["podSelector"]);
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Egress"]));
+    let ports: Vec<_> =
+        policy["spec"]["egress"].as_array().unwrap().iter().map(|rule| &rule["ports"][0]["port"]).collect();
+    assert_eq!(ports, [&json!(18083), &json!(53)]);
+    assert!(!strings(&kustomization()["resources"]).contains(&"broker-api.yaml"), "the default opens nothing");
+}
+
+#[test]
 fn selectors_match_the_pods_of_the_deployment() {
     let applied = applied();
     let deployment = &applied["Deployment"];

@@ -66,6 +66,23 @@ fn key_is_a_systemd_credential_and_nothing_else() {
     }
 }
 
+#[test]
+fn drop_in_for_the_api_of_emqx_opens_only_that_destination() {
+    let drop_in = "broker-api.conf";
+    assert_eq!(value(drop_in, "Service", "PrivateNetwork"), "no");
+    assert_eq!(value(drop_in, "Service", "RestrictAddressFamilies"), "AF_INET AF_INET6");
+    assert_eq!(value(drop_in, "Service", "IPAddressDeny"), "any");
+    assert_eq!(value(drop_in, "Service", "IPAddressAllow"), "127.0.0.1");
+    let credentials = values(drop_in, "Service", "LoadCredential");
+    assert_eq!(credentials.len(), 2);
+    for credential in credentials {
+        let (name, _) = credential.split_once(':').unwrap();
+        assert!(
+            text("deploy/systemd/broker-api.conf").contains(&format!("/run/credentials/mqtt-gate.service/{name}\""))
+        );
+    }
+}
+
 fn owned((first, second): (&str, &str)) -> (String, String) {
     (first.to_owned(), second.to_owned())
 }
