@@ -80,6 +80,9 @@ pub enum RequestError {
     /// A field has none of its possible values.
     #[error("{0} has an unknown value")]
     InvalidValue(&'static str),
+    /// A request of EMQX 4 on a route of EMQX 5. EMQX 4 reads every status 200 as *allow* (`emqx_auth_http` 4.4).
+    #[error("the request is one of EMQX 4, which reads every status 200 as a permission")]
+    Emqx4,
     /// A field on which the verdict depends holds a literal `${…}`.
     #[error("{0} holds an unresolved placeholder ${{…}}")]
     UnresolvedPlaceholder(&'static str),
@@ -143,6 +146,7 @@ impl RequestError {
                 info("duplicate-field", 400, "send each field once: under one name, and in the query or the body")
             }
             Self::InvalidValue(_) => info("invalid-value", 400, "use the broker's own placeholder for this field"),
+            Self::Emqx4 => info("emqx-4", 403, EMQX_4_HINT),
             Self::UnresolvedPlaceholder(_) => info("placeholder", 400, PLACEHOLDER_HINT),
         }
     }
@@ -191,6 +195,10 @@ const CONTENT_TYPE_HINT: &str = "set the request header content-type to applicat
 
 const QUOTE_HINT: &str =
     "quote the placeholder in the broker's body template; amqtt sends null for a field that the client did not send";
+
+/// The hint for requests of EMQX 4.
+const EMQX_4_HINT: &str = "upgrade to EMQX 5.8 or newer; until then use /mqtt/auth and /mqtt/acl, where a \
+                                      denial is a status 401, and no superuser request";
 
 /// The hint for a literal `${…}`, which can be an error or a warning.
 pub(crate) const PLACEHOLDER_HINT: &str = "if every client has it, the broker does not know this placeholder: correct \

@@ -15,7 +15,7 @@
 //! Modules import only modules above them here (`tests/src/architecture.rs`):
 //!
 //! ```text
-//! error, filter, grant, permission
+//! emqx_version, error, filter, grant, permission
 //! warning
 //! auth_request, reply
 //! parse/     request, json, fields ─► client, topic
@@ -30,6 +30,7 @@ mod auth_request;
 mod cors;
 mod dialect;
 mod dispatch;
+mod emqx_version;
 mod error;
 mod filter;
 mod grant;
@@ -44,6 +45,7 @@ mod warning;
 pub use auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, Parsed, TopicAccess};
 pub use cors::HEADERS as CORS_HEADERS;
 pub use dispatch::{RequestHead, RequestKind, UNMATCHED_ROUTE, not_found_text};
+pub use emqx_version::{EmqxVersion, InvalidEmqxVersion};
 pub use error::{RequestError, SECRET_HEADER};
 pub use grant::{Access, Authorizer, Grant, UnsupportedGrant, is_key_id};
 pub use parse::request::{DEFAULT_MAX_BODY, MAX_DISCARDED_BODY, Method, Request, header_text, split_target};
@@ -51,5 +53,5 @@ pub use permission::Permission;
 pub use reply::{AllowReply, Outcome, Reply};
 pub use respond::{Event, HttpRequest, HttpResponse, PolicyCall, Verdict, respond};
 pub use route::Route;
-pub use routes::{BrokerKind, Routes};
+pub use routes::{BrokerKind, FaultReply, Routes};
 pub use warning::ConfigWarning;

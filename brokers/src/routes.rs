@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::dialect::Dialect;
+use crate::reply::{DENY, Outcome, Reply};
 use crate::route::Route;
 
 /// A kind of broker or proxy that asks a gate.
@@ -50,11 +51,27 @@ const fn login_route(dialect: Dialect) -> Route {
     }
 }
 
+/// The reply to EMQX if the policy or the gate fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum FaultReply {
+    /// A denial by status 200. It is final in every version, and EMQX keeps it as long as any other reply.
+    #[default]
+    #[serde(rename = "deny")]
+    Deny,
+    /// Status 503. EMQX counts it as a failure of its backend and does not keep it. It is a denial only under EMQX's
+    /// hardened security profile: otherwise EMQX asks its next authenticator.
+    #[serde(rename = "503")]
+    Unavailable,
+}
+
 /// The routes of a gate. By default all of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Routes {
     /// `None`: brokers of every kind may ask.
     dialects: Option<Dialects>,
+    emqx_fault_reply: FaultReply,
+    /// Whether the operator says that rmqtt asks.
+    has_rmqtt: bool,
 }
 
 /// The dialects of the brokers that ask.
@@ -76,7 +93,29 @@ impl Routes {
             routes: Route::ALL.map(|route| is_asked(route.dialect())),
             is_only_one: kinds.iter().all(|other| other.dialect() == kind.dialect()),
         });
-        Self { dialects }
+        Self { dialects, has_rmqtt: kinds.contains(&BrokerKind::Rmqtt), ..Self::default() }
+    }
+
+    /// Sets the reply to EMQX if the policy or the gate fails.
+    #[must_use]
+    pub fn with_emqx_fault_reply(self, reply: FaultReply) -> Self {
+        Self { emqx_fault_reply: reply, ..self }
+    }
+
+    /// The reply for an outcome, as the broker of the route reads it.
+    #[must_use]
+    pub fn render(&self, route: Route, outcome: Outcome) -> Reply {
+        let is_emqx_fault = outcome == Outcome::Error && route.dialect() == Dialect::Emqx;
+        match self.emqx_fault_reply {
+            FaultReply::Unavailable if is_emqx_fault => Reply::json(503, DENY),
+            _ => route.render(outcome),
+        }
+    }
+
+    /// Whether the operator says that rmqtt asks, whose requests are like those of EMQX 4.
+    #[must_use]
+    pub fn has_rmqtt(&self) -> bool {
+        self.has_rmqtt
     }
 
     /// The route of a path. `None` if the path is not a route, or if no named broker uses it.
@@ -113,6 +152,20 @@ mod tests {
         assert_eq!((routes.find("/emqx/acl"), routes.find("/mqtt/auth")), (Some(Route::EmqxAcl), None));
         assert_eq!(Routes::default().iter().collect::<Vec<_>>(), Route::ALL);
         assert_eq!(Routes::for_kinds(&[]).iter().count(), Route::ALL.len());
+    }
+
+    #[test]
+    fn only_faults_on_the_routes_of_emqx_become_a_503() {
+        let routes = Routes::for_kinds(&[]).with_emqx_fault_reply(FaultReply::Unavailable);
+        for route in Route::ALL {
+            let is_emqx = matches!(route, Route::EmqxAuth | Route::EmqxAcl);
+            let fault = routes.render(route, Outcome::Error);
+            assert_eq!(fault == Reply::json(503, DENY), is_emqx || route.dialect() == Dialect::HttpStatus, "{route:?}");
+            assert_eq!(Routes::default().render(route, Outcome::Error), route.render(Outcome::Error));
+            for outcome in [Outcome::Deny, Outcome::Ignore, Outcome::Malformed(&crate::RequestError::Empty)] {
+                assert_eq!(routes.render(route, outcome.clone()), route.render(outcome));
+            }
+        }
     }
 
     #[test]

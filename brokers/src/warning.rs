@@ -14,6 +14,10 @@ pub enum ConfigWarning {
     /// EMQX, recognised by its default headers, uses a route where it reads a denial as *ignore*.
     #[error("the client looks like EMQX, which does not read status 401 as a denial")]
     EmqxOnStatusRoute,
+    /// A login is like those of EMQX 4 and of rmqtt: a form without headers of EMQX 5. EMQX 4 reads every status 200 as
+    /// *allow*.
+    #[error("the client looks like EMQX 4 or rmqtt; EMQX 4 admits every client on this route")]
+    LooksLikeEmqx4,
     /// RabbitMQ asks about a virtual host or an exchange that devices do not use. The field names it.
     #[error("denied: devices do not use this virtual host or exchange")]
     WrongVhostOrExchange(&'static str),
@@ -49,6 +53,7 @@ impl ConfigWarning {
                 "configure EMQX to use /emqx/auth and /emqx/acl: there a denial is final; here EMQX asks its next \
                  authenticator",
             ),
+            Self::LooksLikeEmqx4 => ("looks-like-emqx-4", LOOKS_LIKE_EMQX_4_HINT),
             Self::WrongVhostOrExchange(_) => (
                 "wrong-vhost-or-exchange",
                 "keep mqtt.vhost = / and mqtt.exchange = amq.topic, and set ignore_colons_in_username of rabbitmq_mqtt \
@@ -71,7 +76,12 @@ impl ConfigWarning {
         match self {
             Self::UnresolvedPlaceholder(name) => Some(name),
             Self::Missing(name) | Self::WrongVhostOrExchange(name) => Some(name),
-            Self::EmqxOnStatusRoute | Self::NoFallbackRules | Self::NoAuthorizer => None,
+            Self::EmqxOnStatusRoute | Self::LooksLikeEmqx4 | Self::NoFallbackRules | Self::NoAuthorizer => None,
         }
     }
 }
+
+/// The hint for a login that may be one of EMQX 4.
+const LOOKS_LIKE_EMQX_4_HINT: &str = "EMQX 4: use /mqtt/auth and /mqtt/acl, or upgrade to 5.8 or newer; EMQX 5: send the \
+                                      header accept: application/json; rmqtt: add [[broker]] kind = \"rmqtt\" to the \
+                                      configuration of the gate";

@@ -100,6 +100,42 @@ pub(crate) fn emqx_authorization(seen: &Seen) -> Reading {
     }
 }
 
+/// The security profile of EMQX 6.2.2 and newer (`EMQX_SECURITY_PROFILE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Legacy,
+    Hardened,
+}
+
+/// EMQX 6.2.2, authentication. Differs from 5.8.9 only under the hardened profile: a failure is final there.
+pub(crate) fn emqx_6_authentication(seen: &Seen, now: u64, profile: Profile) -> Reading {
+    let reading = emqx_authentication(seen, now).reading;
+    if profile == Profile::Legacy || reading != Reading::PassedOn {
+        return reading;
+    }
+    let result = if seen.status == 200 { emqx_body(seen).map(|body| body.get("result").cloned()) } else { None };
+    match result {
+        // A body without a result, or one that passes the client on.
+        Some(None) => Reading::PassedOn,
+        Some(Some(result)) if result == "ignore" => Reading::PassedOn,
+        _ => Reading::Refused,
+    }
+}
+
+/// EMQX 6.2.2, authorization.
+pub(crate) fn emqx_6_authorization(seen: &Seen, profile: Profile) -> Reading {
+    if seen.status == 200 && seen.content_type.is_none() {
+        // Without a content type EMQX reads JSON here, and only here.
+        return emqx_6_authorization(&Seen { content_type: Some("application/json"), ..seen.clone() }, profile);
+    }
+    let reading = emqx_authorization(seen);
+    if profile == Profile::Legacy || reading != Reading::PassedOn {
+        return reading;
+    }
+    let result = if seen.status == 200 { emqx_body(seen).and_then(|body| body.get("result").cloned()) } else { None };
+    if result.is_some_and(|result| result == "ignore") { Reading::PassedOn } else { Reading::Refused }
+}
+
 /// The body, if EMQX can read it. The content type is compared case-sensitively.
 fn emqx_body(seen: &Seen) -> Option<Map<String, Value>> {
     let content_type = seen.content_type?;

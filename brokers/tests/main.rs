@@ -13,6 +13,7 @@
 
 mod broker_models;
 mod dispatch;
+mod emqx_versions;
 mod generators;
 mod grants;
 mod parsing;

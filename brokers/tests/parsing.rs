@@ -273,3 +273,34 @@ fn routes_match_whole_paths() {
         assert_eq!(Routes::default().find(near), None, "{near}");
     }
 }
+
+/// The requests of `emqx_auth_http` 4.4 with its default parameters.
+#[test]
+fn requests_of_emqx_4_are_recognised() {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let action = b"access=2&username=u&clientid=c&ipaddr=127.0.0.1&topic=t&mountpoint=undefined";
+    let parse_action = |route, body: &[u8]| parse(route, Method::Post, None, &form, body);
+    let error = error_of(parse_action(Route::EmqxAcl, action));
+    assert_eq!(error, RequestError::Emqx4);
+    let reply = Route::EmqxAcl.render(brokers::Outcome::Malformed(&error));
+    assert_eq!(reply.status, 403, "EMQX 4 reads every status 200 as a permission");
+    // By status, the same request has a right answer.
+    assert!(parse_action(Route::MqttAcl, action).is_ok());
+    // rmqtt sends no mount point, and EMQX 5 an action.
+    assert!(parse_action(Route::EmqxAcl, b"access=2&username=u&clientid=c&topic=t").is_ok());
+    assert!(parse_action(Route::EmqxAcl, b"access=2&action=publish&mountpoint=m&clientid=c&topic=t").is_ok());
+
+    let login = b"clientid=c&username=u&password=p";
+    let warns = |headers: &[(&str, &str)], method, query, body: &[u8]| {
+        let parsed = parse(Route::EmqxAuth, method, query, headers, body).unwrap_or_else(|error| panic!("{error}"));
+        parsed.warnings.contains(&ConfigWarning::LooksLikeEmqx4)
+    };
+    let with = |name, value| [form[0], (name, value)];
+    assert!(warns(&form, Method::Post, None, login));
+    assert!(warns(&with("accept", "*/*"), Method::Post, None, login));
+    assert!(warns(&[], Method::Get, Some("clientid=c&username=u&password=p"), b""));
+    assert!(!warns(&with("accept", "application/json"), Method::Post, None, login), "EMQX 5");
+    assert!(!warns(&with("user-agent", "curl/8"), Method::Post, None, login), "a person");
+    let json = [("content-type", "application/json")];
+    assert!(!warns(&json, Method::Post, None, br#"{"clientid":"c","username":"u","password":"p"}"#));
+}

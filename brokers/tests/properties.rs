@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::broker_models::{self as models, Reading, Seen};
+use crate::broker_models::{self as models, Profile, Reading, Seen};
 use crate::generators::{Sent, VALID, Verdict, any_grant, any_request, any_verdict};
 use crate::parse;
 
@@ -27,9 +27,17 @@ fn config() -> ProptestConfig {
 fn readings(route: Route, seen: &Seen) -> Vec<(&'static str, Reading)> {
     match route {
         Route::EmqxAuth => {
-            vec![("EMQX", models::emqx_authentication(seen, NOW).reading), ("rmqtt", models::rmqtt(seen))]
+            vec![
+                ("EMQX", models::emqx_authentication(seen, NOW).reading),
+                ("EMQX hardened", models::emqx_6_authentication(seen, NOW, Profile::Hardened)),
+                ("rmqtt", models::rmqtt(seen)),
+            ]
         }
-        Route::EmqxAcl => vec![("EMQX", models::emqx_authorization(seen)), ("rmqtt", models::rmqtt(seen))],
+        Route::EmqxAcl => vec![
+            ("EMQX", models::emqx_authorization(seen)),
+            ("EMQX hardened", models::emqx_6_authorization(seen, Profile::Hardened)),
+            ("rmqtt", models::rmqtt(seen)),
+        ],
         Route::MqttAuth | Route::MqttAcl => {
             vec![("NanoMQ, Envoy", models::nanomq(seen)), ("amqtt", models::amqtt(seen))]
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use brokers::FaultReply;
 use mqtt_gate_engine::watch::WatchThread;
 use mqtt_gate_engine::{
     ActivePolicy, LastKnownGood, LoadError, Observer, PolicyEvent, PolicyReloader, PolicySource, Sandbox, SandboxError,
@@ -197,6 +198,7 @@ impl Server {
         let watchdog = tokio::spawn(monitor.watch(systemd::alive));
         tracing::info!(%listen, admin = %admin_listen, tls = has_tls, admin_tls = has_admin_tls, "serving");
         warn_about_expiry(&credentials, SystemTime::now());
+        warn_about_fault_replies(&self.config);
         systemd::ready(&active.get());
 
         let stop = async {
@@ -295,6 +297,14 @@ fn warn_about_address_space(sandbox: &Sandbox) {
         let hint = "raise the limit of virtual memory (ulimit -v), or use a system with 48-bit addresses";
         let (max_instances, guard_regions) = (space.max_instances, space.has_guards);
         tracing::warn!(max_instances, guard_regions, hint, "little address space; policies check their own bounds");
+    }
+}
+
+fn warn_about_fault_replies(config: &Config) {
+    if config.broker.iter().any(|broker| broker.faults == FaultReply::Unavailable) {
+        let hint =
+            "start EMQX with EMQX_SECURITY_PROFILE=hardened; otherwise its next authenticator may admit the client";
+        tracing::warn!(hint, "faults are answered with status 503");
     }
 }
 

@@ -38,7 +38,7 @@ const CRATES: [Layers; 5] = [
     Layers {
         source: "brokers/src",
         layers: &[
-            &["error", "filter", "grant", "permission"],
+            &["emqx_version", "error", "filter", "grant", "permission"],
             &["warning"],
             &["auth_request", "reply"],
             &["parse"],

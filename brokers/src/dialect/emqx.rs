@@ -12,7 +12,7 @@ use crate::error::RequestError;
 use crate::grant::{Access, Grant, UnsupportedGrant};
 use crate::parse::client::FieldNames;
 use crate::parse::fields::Fields;
-use crate::parse::request::Request;
+use crate::parse::request::{Method, Request};
 use crate::parse::topic::template_accesses;
 use crate::reply::{ALLOW, AllowReply, DENY, IGNORE, Outcome, Reply};
 use crate::warning::ConfigWarning;
@@ -25,15 +25,36 @@ const FIELD_NAMES: FieldNames = FieldNames {
 
 pub(crate) fn parse_login(request: &Request) -> Result<Parsed, RequestError> {
     let fields = Fields::parse(request)?;
-    let warnings = warnings(&fields, &["username", "password"]);
+    let mut warnings = warnings(&fields, &["username", "password"]);
+    if looks_like_emqx_4(request) {
+        warnings.push(ConfigWarning::LooksLikeEmqx4);
+    }
     Ok(Parsed { request: AuthRequest::Authenticate(FIELD_NAMES.credentials(fields)?), warnings })
 }
 
 pub(crate) fn parse_action(request: &Request) -> Result<Parsed, RequestError> {
     let mut fields = Fields::parse(request)?;
+    if is_action_of_emqx_4(&fields) {
+        return Err(RequestError::Emqx4);
+    }
     let warnings = warnings(&fields, &["username"]);
     let accesses = template_accesses(&mut fields)?;
     Ok(Parsed { request: AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, accesses)?), warnings })
+}
+
+/// Whether the fields are those that EMQX 4 sends by default: `access=%A,username=%u,clientid=%c,ipaddr=%a,topic=%t,
+/// mountpoint=%m`. EMQX 5 has no mount point there, and rmqtt sends none.
+fn is_action_of_emqx_4(fields: &Fields) -> bool {
+    fields.has(&["access"]) && fields.has(&["mountpoint"]) && !fields.has(&["action"])
+}
+
+/// Whether the sender may be EMQX 4: it sends a form or a query, and no header that it was not told to send. EMQX 5 sends
+/// `accept: application/json` by default, and people send a user agent.
+fn looks_like_emqx_4(request: &Request) -> bool {
+    let is_json = |text: &str| text.contains("json");
+    let accepts_json = (request.header)("accept").is_some_and(is_json) || request.media_type().is_some_and(is_json);
+    let has_form = request.method == Method::Get || request.media_type().is_some();
+    has_form && !accepts_json && (request.header)("user-agent").is_none()
 }
 
 /// Warnings for unresolved placeholders, and for what the operator's template lacks of the client id and `names`.
@@ -68,6 +89,8 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
         Outcome::Allow(AllowReply(reply)) => reply,
         Outcome::Deny | Outcome::Error => Reply::json(200, DENY),
         Outcome::Ignore => Reply::json(200, IGNORE),
+        // EMQX 4 reads every status 200 as a permission.
+        Outcome::Malformed(error @ RequestError::Emqx4) => Reply::error_reply(error.http_status(), error),
         Outcome::Malformed(error) => Reply::error_reply(200, error),
     }
 }

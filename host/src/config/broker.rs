@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use brokers::BrokerKind;
+use brokers::{BrokerKind, EmqxVersion, FaultReply};
 use mqtt_gate_engine::{SecretSource, SettingsError};
 use serde::Deserialize;
 
@@ -17,6 +17,11 @@ use super::{ConfigError, invalid};
 pub struct BrokerConfig {
     /// The kind of broker.
     pub kind: BrokerKind,
+    /// The version of EMQX. Required for what only newer versions understand.
+    pub version: Option<EmqxVersion>,
+    /// The reply to EMQX if the policy or the gate fails.
+    #[serde(default)]
+    pub faults: FaultReply,
     /// Base URL of EMQX's management API, such as `http://127.0.0.1:18083`. The gate resets the caches of EMQX through it
     /// after each swap. Absent: the gate opens no connection to the broker.
     pub api: Option<String>,
@@ -32,10 +37,42 @@ impl BrokerConfig {
     /// A broker of this kind without an API.
     #[must_use]
     pub const fn of_kind(kind: BrokerKind) -> Self {
-        Self { kind, api: None, api_key: None, api_secret: None, api_ca: None }
+        Self { kind, version: None, faults: FaultReply::Deny, api: None, api_key: None, api_secret: None, api_ca: None }
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.check_version()?;
+        self.check_api()
+    }
+
+    fn check_version(&self) -> Result<(), ConfigError> {
+        if self.version.is_some() && self.kind != BrokerKind::Emqx {
+            return Err(invalid("broker.version", "is a version of EMQX; remove it, or set kind = \"emqx\""));
+        }
+        if self.version.is_some_and(|version| version < EmqxVersion::MIN) {
+            return Err(invalid(
+                "broker.version",
+                format!(
+                    "EMQX before {} does not apply the topics and the end of a session that a policy grants; upgrade it",
+                    EmqxVersion::MIN
+                ),
+            ));
+        }
+        let is_hardened = self.version.is_some_and(|version| version >= EmqxVersion::HARDENED);
+        if self.faults == FaultReply::Unavailable && !is_hardened {
+            return Err(invalid(
+                "broker.faults",
+                format!(
+                    "\"503\" is a denial only for EMQX {} and newer with EMQX_SECURITY_PROFILE=hardened; set \
+                     broker.version, or remove faults",
+                    EmqxVersion::HARDENED
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_api(&self) -> Result<(), ConfigError> {
         let Some(api) = &self.api else {
             let is_alone = self.api_key.is_none() && self.api_secret.is_none() && self.api_ca.is_none();
             return if is_alone { Ok(()) } else { Err(invalid("broker.api", "is missing beside broker.api_…")) };
@@ -68,4 +105,18 @@ impl BrokerConfig {
         }
         Ok(())
     }
+}
+
+/// Checks that all brokers on the routes of EMQX read the same reply to a fault as a denial: rmqtt admits a client on a 503.
+pub(super) fn check_faults(brokers: &[BrokerConfig]) -> Result<(), ConfigError> {
+    let has_emqx_routes = |broker: &&BrokerConfig| matches!(broker.kind, BrokerKind::Emqx | BrokerKind::Rmqtt);
+    let mut faults = brokers.iter().filter(has_emqx_routes).map(|broker| broker.faults);
+    let first = faults.next();
+    if faults.all(|other| Some(other) == first) {
+        return Ok(());
+    }
+    Err(invalid(
+        "broker.faults",
+        "must be the same for all brokers on /emqx/…; rmqtt admits clients on a 503, so beside it only \"deny\" is possible",
+    ))
 }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use brokers::Routes;
+use brokers::{FaultReply, Routes};
 use mqtt_gate_engine::SettingsError;
 use serde::Deserialize;
 
@@ -179,7 +179,9 @@ impl Config {
     #[must_use]
     pub fn routes(&self) -> Routes {
         let kinds: Vec<_> = self.broker.iter().map(|broker| broker.kind).collect();
-        Routes::for_kinds(&kinds)
+        let is_503 = self.broker.iter().any(|broker| broker.faults == FaultReply::Unavailable);
+        let faults = if is_503 { FaultReply::Unavailable } else { FaultReply::Deny };
+        Routes::for_kinds(&kinds).with_emqx_fault_reply(faults)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -192,6 +194,7 @@ impl Config {
         self.limits.check()?;
         self.access.check()?;
         self.broker.iter().try_for_each(BrokerConfig::check)?;
+        broker::check_faults(&self.broker)?;
         self.state.check()?;
         self.traces.check()
     }
@@ -358,6 +361,17 @@ mod tests {
             ("access.admin_hosts = [\"gate.example.com:8004\"]", "access.admin_hosts: "),
             ("access.admin_hosts = [\"*.example.com\"]", "access.admin_hosts: "),
             ("decision_log.file = \"\"", "decision_log.file: "),
+            ("[[broker]]\nkind = \"vernemq\"\nversion = \"5.8\"", "broker.version: is a version of EMQX"),
+            ("[[broker]]\nkind = \"emqx\"\nversion = \"5.7.2\"", "broker.version: EMQX before 5.8.0 does not apply"),
+            ("[[broker]]\nkind = \"emqx\"\nfaults = \"503\"", "broker.faults: \"503\" is a denial only for EMQX 6.2.2"),
+            (
+                "[[broker]]\nkind = \"emqx\"\nversion = \"6.2.1\"\nfaults = \"503\"",
+                "broker.faults: \"503\" is a denial",
+            ),
+            (
+                "[[broker]]\nkind = \"emqx\"\nversion = \"6.2.2\"\nfaults = \"503\"\n[[broker]]\nkind = \"rmqtt\"",
+                "broker.faults: must be the same",
+            ),
             ("[[broker]]\nkind = \"rabbitmq\"\napi = \"http://h\"", "broker.api: is an API of EMQX"),
             ("[[broker]]\nkind = \"emqx\"\napi = \"h:18083\"", "broker.api: must be a scheme and a host"),
             ("[[broker]]\nkind = \"emqx\"\napi = \"http://u:s3cret@h\"", "broker.api: must be a scheme and a host"),

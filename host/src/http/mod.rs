@@ -14,8 +14,8 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
 use brokers::{
-    AuthRequest, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes, header_text,
-    split_target,
+    AuthRequest, ConfigWarning, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes,
+    header_text, split_target,
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -156,7 +156,11 @@ impl<E: Evaluator> AuthService<E> {
     /// Evaluates a request, records the decision, and renders it for the broker.
     async fn decide(&self, route: Route, Parsed { request, warnings }: Parsed, cost: &CallCost) -> Reply {
         let (at, started) = (SystemTime::now(), Instant::now());
-        warnings.iter().for_each(|warning| self.telemetry.record_warning(route, warning, at));
+        // The requests of rmqtt are like those of EMQX 4.
+        let is_expected =
+            |warning: &&ConfigWarning| **warning == ConfigWarning::LooksLikeEmqx4 && self.routes.has_rmqtt();
+        let unexpected = warnings.iter().filter(|warning| !is_expected(warning));
+        unexpected.for_each(|warning| self.telemetry.record_warning(route, warning, at));
         let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started };
         let decision = match request {
             AuthRequest::Authenticate(credentials) => {
@@ -167,11 +171,11 @@ impl<E: Evaluator> AuthService<E> {
             }
             AuthRequest::AlwaysDeny => {
                 self.telemetry.record_always_denied(route);
-                return route.render(Outcome::Deny);
+                return self.routes.render(route, Outcome::Deny);
             }
         };
         self.telemetry.record(&decision);
-        route.render(decision.outcome)
+        self.routes.render(route, decision.outcome)
     }
 
     /// Rejects a request that is malformed.

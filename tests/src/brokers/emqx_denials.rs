@@ -1,11 +1,13 @@
 //! Requests that cannot be evaluated are final denials for EMQX. It takes any status but 200 for "ignore", and a client
 //! could cause one, for example by a user name that is too long for a URL.
 
+use brokers::FaultReply;
+use mqtt_gate::config::BrokerConfig;
 use serde_json::json;
 
 use crate::support::device::{Device, USERNAME};
 use crate::support::http::{Connection, Response, get, post_json, without_body};
-use crate::support::in_process::{AUTH_CORE, EMQX, Gate};
+use crate::support::in_process::{AUTH_CORE, EMQX, Gate, MISBEHAVING};
 
 fn assert_denied(response: &Response) {
     assert_eq!((response.status, response.result().as_str()), (200, "deny"));
@@ -123,4 +125,19 @@ async fn responses_before_invalid_http_are_unchanged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_1_0_responses_before_invalid_http_are_unchanged() {
     assert_earlier_responses_are_unchanged("1.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_a_503_if_the_operator_says_so() {
+    let gate = Gate::start_with(MISBEHAVING, |config| {
+        config.broker = vec![BrokerConfig { faults: FaultReply::Unavailable, ..EMQX }];
+    })
+    .await;
+    for (behaviour, status, result) in [("trap", 503, "deny"), ("ignore", 200, "ignore"), ("allow", 200, "allow")] {
+        let response = gate.request(&Device::triggering(behaviour).request_to("/emqx/auth")).await;
+        assert_eq!((response.status, response.result().as_str()), (status, result), "{behaviour}");
+    }
+    let response = gate.request(&post_json("/emqx/auth", &json!({}))).await;
+    assert_eq!((response.status, response.result().as_str()), (200, "deny"), "a request that a client can cause");
+    gate.stop().await;
 }

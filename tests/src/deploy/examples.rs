@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use brokers::BrokerKind;
+use mqtt_gate::config::BrokerConfig;
 use serde_json::{Value, json};
 
 use super::text;
@@ -15,7 +17,13 @@ const UP: &str = "devices/AA_BB_CC_DD_EE_FF/up/x";
 const DOWN: &str = "devices/AA_BB_CC_DD_EE_FF/down/#";
 
 async fn gate() -> Gate {
+    gate_for(Vec::new()).await
+}
+
+/// A gate that brokers of these kinds ask.
+async fn gate_for(kinds: Vec<BrokerKind>) -> Gate {
     let set = |config: &mut mqtt_gate::config::Config| {
+        config.broker = kinds.into_iter().map(BrokerConfig::of_kind).collect();
         config.policy.settings.set("publish-topics", "devices/{mac}/up/#".into());
         config.policy.settings.set("subscribe-topics", "devices/{mac}/down/#".into());
     };
@@ -80,7 +88,9 @@ async fn gate_understands_the_requests_of_the_nanomq_example() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gate_understands_the_requests_of_the_rmqtt_example() {
-    let gate = gate().await;
+    // The example says so: without it the gate warns that this may be EMQX 4.
+    assert!(example_config("rmqtt-auth-http.toml").contains("kind = \"rmqtt\""));
+    let gate = gate_for(vec![BrokerKind::Rmqtt]).await;
     let conf: toml::Table = toml::from_str(&example_config("rmqtt-auth-http.toml")).unwrap();
     assert_eq!(
         conf["deny_if_error"].as_bool(),
