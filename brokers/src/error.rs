@@ -201,9 +201,10 @@ const EMQX_4_HINT: &str = "upgrade to EMQX 5.8 or newer; until then use /mqtt/au
                                       denial is a status 401, and no superuser request";
 
 /// The hint for a literal `${…}`, which can be an error or a warning.
-pub(crate) const PLACEHOLDER_HINT: &str = "if every client has it, the broker does not know this placeholder: correct \
-                                           or remove it in the body template; if one client has it, that client \
-                                           sent this text";
+pub(crate) const PLACEHOLDER_HINT: &str = "correct or remove this placeholder in the broker's body template; if it is a \
+                                           valid one of EMQX, another placeholder of the template is not: EMQX logs \
+                                           that one as auth_template_invalid; EMQX 5 writes ${clientid} for the %c of \
+                                           EMQX 4";
 
 /// A field name with its other spelling.
 fn spellings(name: &'static str) -> &'static str {

@@ -2,11 +2,15 @@
 
 use crate::error::PLACEHOLDER_HINT;
 
+/// Fields that brokers fill by themselves. Every other field may hold text of a client.
+const BROKER_FIELDS: [&str; 6] = ["peerhost", "client_ip", "action", "access", "qos", "retain"];
+
 /// A probable error in the broker's configuration. Names fields and never shows their values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigWarning {
-    /// A field holds a literal `${…}`: EMQX sends placeholders that it does not know as they are.
-    #[error("the field holds an unresolved placeholder ${{…}}")]
+    /// A field holds a literal `${…}`, or `%c` and the like of EMQX 4: EMQX sends placeholders that it does not know as
+    /// they are.
+    #[error("the field holds an unresolved placeholder")]
     UnresolvedPlaceholder(String),
     /// The broker's body template lacks this field.
     #[error("the field is missing")]
@@ -67,6 +71,16 @@ impl ConfigWarning {
             Self::NoAuthorizer => {
                 ("no-authorizer", "serve a policy that exports mqtt-gate:auth/authorizer: it decides about each topic")
             }
+        }
+    }
+
+    /// The field in which a client could have sent what looks like an unresolved placeholder. `None`: only the broker's
+    /// configuration causes this warning.
+    #[must_use]
+    pub fn client_field(&self) -> Option<&str> {
+        match self {
+            Self::UnresolvedPlaceholder(name) if !BROKER_FIELDS.contains(&name.as_str()) => Some(name),
+            _ => None,
         }
     }
 

@@ -16,6 +16,9 @@ use crate::warning::ConfigWarning;
 /// The limit of fields in a request: more than any broker sends.
 const MAX_FIELDS: usize = 256;
 
+/// The placeholders of EMQX 4, which EMQX 5 sends as they are.
+const EMQX_4_PLACEHOLDERS: [&[u8]; 11] = [b"%c", b"%u", b"%P", b"%a", b"%A", b"%t", b"%m", b"%r", b"%p", b"%C", b"%d"];
+
 /// Stands for a field in errors, which never show names that a client may have chosen.
 const ANY_FIELD: &str = "a field";
 
@@ -93,7 +96,7 @@ impl<'a> Fields<'a> {
         self.list.into_iter().map(|(name, value)| Ok((name.into_owned(), value.into_text(ANY_FIELD)?))).collect()
     }
 
-    /// Warnings for the fields that hold a literal `${…}` and nothing else: placeholders that the broker did not
+    /// Warnings for the fields that hold a literal `${…}` or `%c` and nothing else: placeholders that the broker did not
     /// resolve.
     pub(crate) fn placeholder_warnings(&self) -> Vec<ConfigWarning> {
         let placeholders = self.list.iter().filter(|(_, value)| value.is_placeholder());
@@ -180,7 +183,7 @@ impl Value<'_> {
             Self::Bytes(bytes) => bytes,
             Self::Json(_) => return false,
         };
-        bytes.starts_with(b"${") && bytes.ends_with(b"}")
+        (bytes.starts_with(b"${") && bytes.ends_with(b"}")) || EMQX_4_PLACEHOLDERS.contains(&bytes)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             memory: state.policy_memory.used(),
             memory_limit: state.policy_memory.max(),
         },
-        config_warnings: state.telemetry.warnings.snapshot().into_iter().map(config_warning).collect(),
+        config_warnings: state.telemetry.warnings.snapshot(now).into_iter().map(config_warning).collect(),
         compiling: history
             .loading
             .map(|loading| CompilingStatus { sha256: loading.digest.to_string(), since: rfc3339(loading.since) }),
@@ -117,13 +117,14 @@ fn total(counts: &[DecisionCount], code: DecisionCode) -> u64 {
 }
 
 fn config_warning(warning: WarningCount) -> ConfigWarningStatus {
-    let WarningCount { route, kind, field, count, last, problem, hint } = warning;
+    let WarningCount { route, kind, field, count, last, is_current, problem, hint } = warning;
     ConfigWarningStatus {
         route: route.to_owned(),
         kind: kind.to_owned(),
         field,
         count,
         last: rfc3339(last),
+        is_current,
         problem,
         hint: hint.to_owned(),
     }

@@ -180,10 +180,18 @@ pub struct ConfigWarningStatus {
     pub count: u64,
     /// Time of the last one.
     pub last: String,
+    /// Whether requests have not been right since then.
+    #[serde(default = "is_current_by_default")]
+    pub is_current: bool,
     /// The problem.
     pub problem: String,
     /// The remedy.
     pub hint: String,
+}
+
+/// A gate before this field never ended a warning.
+fn is_current_by_default() -> bool {
+    true
 }
 
 /// A policy that is being compiled and checked.

@@ -81,7 +81,9 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     add_rejected(&mut rows, &status.rejected, now);
     status.broker_caches.iter().for_each(|caches| add_broker_caches(&mut rows, caches, now));
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
-    status.config_warnings.iter().for_each(|warning| add_warning(&mut rows, warning));
+    let (current, past): (Vec<_>, Vec<_>) = status.config_warnings.iter().partition(|warning| warning.is_current);
+    past.into_iter().for_each(|warning| add_past_warning(&mut rows, warning));
+    current.into_iter().for_each(|warning| add_warning(&mut rows, warning));
     rows
 }
 
@@ -136,11 +138,20 @@ fn add_credential(rows: &mut Rows, credential: &CredentialStatus) {
 }
 
 fn add_warning(rows: &mut Rows, warning: &ConfigWarningStatus) {
-    let ConfigWarningStatus { route, field, count, last, problem, hint, .. } = warning;
+    rows.add("WARNING", format_warning(warning));
+    rows.add("", &warning.hint);
+}
+
+/// A warning that is over: requests of the route have been right since then.
+fn add_past_warning(rows: &mut Rows, warning: &ConfigWarningStatus) {
+    rows.add("resolved", format_warning(warning));
+}
+
+fn format_warning(warning: &ConfigWarningStatus) -> String {
+    let ConfigWarningStatus { route, field, count, last, problem, .. } = warning;
     let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
     let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
-    rows.add("WARNING", format_args!("{route}{field}: {problem}, {times}, last {last}"));
-    rows.add("", hint);
+    format!("{route}{field}: {problem}, {times}, last {last}")
 }
 
 #[cfg(test)]
@@ -222,6 +233,7 @@ rejected         0";
             ],
             "config_warnings": [
                 { "route": "/emqx/auth", "field": "peerhost", "count": 1, "last": "then", "problem": "literal", "hint": "fix" },
+                { "route": "/mqtt/auth", "count": 9, "last": "before", "problem": "was wrong", "hint": "-", "is_current": false },
                 { "route": "/vernemq", "count": 2, "last": "then", "problem": "wrong", "hint": "mend" },
             ],
         }));
@@ -231,6 +243,7 @@ rejected         0";
             "secured by       access.broker_secret, a secret\n",
             "secured by       tls, a certificate, expires 2027-01-01T00:00:00Z\n\
              WARNING          reload of tls failed at then; the previous version stays in use\n                 no certificate\n",
+            "resolved         /mqtt/auth: was wrong, 9 times, last before\nWARNING ",
             "WARNING          /emqx/auth peerhost: literal, once, last then\n                 fix\n",
         ] {
             assert!(text.contains(rows), "{rows}: {text}");

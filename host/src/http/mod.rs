@@ -29,12 +29,22 @@ use crate::telemetry::Telemetry;
 
 pub(crate) mod body;
 pub(crate) mod status_page;
+mod template_evidence;
+
+use template_evidence::TemplateEvidence;
 
 /// Bytes of an unread target in which a path is looked for. No route is longer.
 const MAX_PATH: usize = 64;
 
 /// Body of a response: of a route, or of the fallback router.
 pub(crate) type ResponseBody = Either<Full<Bytes>, axum::body::Body>;
+
+/// Memory of a connection from one request to the next.
+#[derive(Default)]
+pub(crate) struct ConnectionMemory {
+    cost: CallCost,
+    templates: TemplateEvidence,
+}
 
 /// Answers the requests of brokers.
 pub(crate) struct AuthService<E> {
@@ -59,23 +69,24 @@ impl<E: Evaluator> AuthService<E> {
         Self { evaluator, routes, telemetry, limits, fallback, secret }
     }
 
-    /// Answers one request. `cost` is that of the calls for this client.
+    /// Answers one request.
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
-        cost: &CallCost,
+        memory: &ConnectionMemory,
     ) -> Result<Response<ResponseBody>, Infallible> {
         match self.classify(&request) {
-            RequestKind::Check(route, method) => Ok(self.check(route, method, request, cost).await),
+            RequestKind::Check(route, method) => Ok(self.check(route, method, request, memory).await),
             RequestKind::StatusPage => self.fall_back(request).await,
             RequestKind::Refused(route) => {
+                self.record_unrouted(&request);
                 self.discard_body(request.into_body()).await;
-                Ok(to_response(route, self.reject(route, &RequestError::Route)))
+                Ok(to_response(route, route.render(Outcome::Malformed(&RequestError::Route))))
             }
             RequestKind::NotFound => {
                 // A POST is a broker with a wrong path, anything else a visitor.
                 if request.method() == Method::POST {
-                    self.record_malformed(brokers::UNMATCHED_ROUTE, &RequestError::Route);
+                    self.record_unrouted(&request);
                 }
                 self.fall_back(request).await
             }
@@ -99,13 +110,13 @@ impl<E: Evaluator> AuthService<E> {
         route: Route,
         method: Option<brokers::Method>,
         request: Request<Incoming>,
-        cost: &CallCost,
+        memory: &ConnectionMemory,
     ) -> Response<ResponseBody> {
         // A browser names the page that sent the request. Brokers do not, so the headers cost them nothing.
         let is_cross_origin = route.supports_cors() && request.headers().contains_key(header::ORIGIN);
         let reply = match self.parse(route, method, request).await {
-            Ok(parsed) => self.decide(route, parsed, cost).await,
-            Err(error) => self.reject(route, &error),
+            Ok(parsed) => self.decide(route, parsed, memory).await,
+            Err(error) => self.reject_parsed(route, &error, memory),
         };
         let mut response = to_response(route, reply);
         if is_cross_origin {
@@ -154,20 +165,18 @@ impl<E: Evaluator> AuthService<E> {
     }
 
     /// Evaluates a request, records the decision, and renders it for the broker.
-    async fn decide(&self, route: Route, Parsed { request, warnings }: Parsed, cost: &CallCost) -> Reply {
+    async fn decide(&self, route: Route, parsed: Parsed, memory: &ConnectionMemory) -> Reply {
         let (at, started) = (SystemTime::now(), Instant::now());
-        // The requests of rmqtt are like those of EMQX 4.
-        let is_expected =
-            |warning: &&ConfigWarning| **warning == ConfigWarning::LooksLikeEmqx4 && self.routes.has_rmqtt();
-        let unexpected = warnings.iter().filter(|warning| !is_expected(warning));
-        unexpected.for_each(|warning| self.telemetry.record_warning(route, warning, at));
+        let Parsed { request, warnings } = parsed;
+        let mistakes = self.mistakes(route, warnings, &memory.templates);
+        self.telemetry.record_parsed(route, &mistakes, at);
         let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started };
         let decision = match request {
             AuthRequest::Authenticate(credentials) => {
-                Decision::authenticate(context, self.evaluator.authenticate(credentials, cost).await)
+                Decision::authenticate(context, self.evaluator.authenticate(credentials, &memory.cost).await)
             }
             AuthRequest::Authorize(request) => {
-                Decision::authorize(context, self.evaluator.authorize(request, cost).await)
+                Decision::authorize(context, self.evaluator.authorize(request, &memory.cost).await)
             }
             AuthRequest::AlwaysDeny => {
                 self.telemetry.record_always_denied(route);
@@ -178,10 +187,44 @@ impl<E: Evaluator> AuthService<E> {
         self.routes.render(route, decision.outcome)
     }
 
+    /// The warnings that the broker's configuration causes. A client can cause the others.
+    fn mistakes(
+        &self,
+        route: Route,
+        mut warnings: Vec<ConfigWarning>,
+        templates: &TemplateEvidence,
+    ) -> Vec<ConfigWarning> {
+        let fields: Vec<_> = warnings.iter().filter_map(ConfigWarning::client_field).collect();
+        let mut is_evident = templates.observe(route, &fields).into_iter();
+        warnings.retain(|warning| match warning {
+            // The requests of rmqtt are like those of EMQX 4.
+            ConfigWarning::LooksLikeEmqx4 => !self.routes.has_rmqtt(),
+            warning if warning.client_field().is_some() => is_evident.next() == Some(true),
+            _ => true,
+        });
+        warnings
+    }
+
+    /// Rejects a request whose fields cannot be evaluated.
+    fn reject_parsed(&self, route: Route, error: &RequestError, memory: &ConnectionMemory) -> Reply {
+        match error {
+            // A client can publish to the topic `${foo}`.
+            RequestError::UnresolvedPlaceholder(field) if memory.templates.observe(route, &[field]) != [true] => {
+                self.telemetry.metrics.record_malformed();
+                route.render(Outcome::Malformed(error))
+            }
+            error => self.reject(route, error),
+        }
+    }
+
     /// Rejects a request that is malformed.
     fn reject(&self, route: Route, error: &RequestError) -> Reply {
         self.record_malformed(route.path(), error);
         route.render(Outcome::Malformed(error))
+    }
+
+    fn record_unrouted(&self, request: &Request<Incoming>) {
+        self.telemetry.record_unrouted(request.uri().path(), SystemTime::now());
     }
 
     fn record_malformed(&self, route: &'static str, error: &RequestError) {

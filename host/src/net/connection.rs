@@ -48,8 +48,8 @@ use super::coalesce::{CoalescedIo, IoState};
 use super::drain::{IdleGrace, SHUTDOWN_GRACE};
 use super::turn::{self, Turn};
 use crate::config::Limits;
-use crate::decision::{CallCost, Evaluator};
-use crate::http::{AuthService, ResponseBody};
+use crate::decision::Evaluator;
+use crate::http::{AuthService, ConnectionMemory, ResponseBody};
 use crate::security::{MaybeTlsStream, ServerTls};
 
 /// Maximum size of a request head, in bytes. A request target has at most 65,534.
@@ -104,7 +104,8 @@ pub(super) async fn serve<E: Evaluator>(
     let Some(stream) = handshake(&context, stream).await else { return };
 
     let turn = Turn::new(Instant::now());
-    let requests = Requests { service: &context.service, activity: &activity, turn: &turn, cost: &CallCost::default() };
+    let memory = ConnectionMemory::default();
+    let requests = Requests { service: &context.service, activity: &activity, turn: &turn, memory: &memory };
     let service = service_fn(|request| requests.answer(request));
     let unfinished = context.buffer_limit.connection(Arc::clone(&activity));
     let mut connection = Connection::new(stream, &service, Arc::clone(&activity), &turn, unfinished, &context.limits);
@@ -130,14 +131,14 @@ struct Requests<'a, E> {
     service: &'a AuthService<E>,
     activity: &'a Activity,
     turn: &'a Turn,
-    cost: &'a CallCost,
+    memory: &'a ConnectionMemory,
 }
 
 impl<E: Evaluator> Requests<'_, E> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
         self.turn.next_request().await;
         self.activity.start_request();
-        let response = self.service.handle(request, self.cost).await;
+        let response = self.service.handle(request, self.memory).await;
         self.activity.answer_request();
         response
     }

@@ -1,13 +1,24 @@
 //! Malformed requests and probable mistakes in the configuration of brokers: counted each, logged once a minute.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use brokers::{ConfigWarning, RequestError, Route};
+use brokers::{ConfigWarning, RequestError, Route, UNMATCHED_ROUTE};
+use mqtt_gate_engine::util::sanitize;
 
 /// A broker repeats the same mistake with every login.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A warning is over if its route had this many right requests since the last wrong one, ...
+const RIGHT_REQUESTS: u32 = 32;
+
+/// ... and the last wrong one was this long ago: another broker on the route may send the right ones.
+const RIGHT_TIME: Duration = Duration::from_secs(60);
+
+/// Longest part of a path that is shown.
+const MAX_SEGMENT_CHARS: usize = 32;
 
 /// Distinct fields of one kind of warning. Clients can invent field names; further ones are counted together.
 const MAX_FIELDS: usize = 8;
@@ -17,7 +28,11 @@ const MAX_FIELD_NAME: usize = 64;
 
 /// Warnings with their counts and times. Never contains the value of a field.
 #[derive(Default)]
-pub(crate) struct ConfigWarnings(Mutex<BTreeMap<Key, Entry>>);
+pub(crate) struct ConfigWarnings {
+    entries: Mutex<BTreeMap<Key, Entry>>,
+    /// Whether a warning waits for right requests, so that they have to be counted.
+    waits_for_right_requests: AtomicBool,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -38,8 +53,18 @@ struct Entry {
     logged: u64,
     logged_at: SystemTime,
     last: SystemTime,
+    /// Right requests since the last wrong one, up to [`RIGHT_REQUESTS`].
+    right: u32,
     problem: String,
     hint: &'static str,
+}
+
+impl Entry {
+    fn is_current(&self, now: SystemTime) -> bool {
+        // A clock that was set back must not end a warning.
+        let is_recent = now.duration_since(self.last).map_or(true, |age| age < RIGHT_TIME);
+        is_recent || self.right < RIGHT_REQUESTS
+    }
 }
 
 /// One warning, for the status.
@@ -51,6 +76,8 @@ pub(crate) struct WarningCount {
     pub(crate) count: u64,
     /// Time of the last request.
     pub(crate) last: SystemTime,
+    /// Whether requests have not been right since then.
+    pub(crate) is_current: bool,
     pub(crate) problem: String,
     pub(crate) hint: &'static str,
 }
@@ -81,14 +108,42 @@ impl ConfigWarnings {
         }
     }
 
+    /// Records a request to a path that is not a route.
+    pub(crate) fn record_unrouted(&self, path: &str, now: SystemTime) {
+        let (route, error, path) = (UNMATCHED_ROUTE, RequestError::Route, displayable_path(path));
+        let key = Key { route, kind: error.kind(), field: Some(path.clone()) };
+        if let Some(count) = self.record(&key, &error, error.hint(), now) {
+            tracing::warn!(path, kind = key.kind, count, problem = %error, hint = error.hint(), "malformed request");
+        }
+    }
+
+    /// Takes note of a request without a mistake on a route. It brings the warnings of the route to their end, and those
+    /// about wrong paths, except those in `mistakes`.
+    pub(crate) fn record_right(&self, route: Route, mistakes: &[ConfigWarning]) {
+        if !self.waits_for_right_requests.load(Relaxed) {
+            return;
+        }
+        let mut waits = false;
+        for (key, entry) in &mut *self.entries() {
+            let is_mistake = || mistakes.iter().any(|mistake| mistake.kind() == key.kind);
+            let is_about_route = key.route == route.path() || key.route == UNMATCHED_ROUTE;
+            if entry.right < RIGHT_REQUESTS && is_about_route && !is_mistake() {
+                entry.right += 1;
+            }
+            waits |= entry.right < RIGHT_REQUESTS;
+        }
+        self.waits_for_right_requests.store(waits, Relaxed);
+    }
+
     /// All warnings since the gate started.
-    pub(crate) fn snapshot(&self) -> Vec<WarningCount> {
+    pub(crate) fn snapshot(&self, now: SystemTime) -> Vec<WarningCount> {
         let warning = |(key, entry): (&Key, &Entry)| WarningCount {
             route: key.route,
             kind: key.kind,
             field: key.field.clone(),
             count: entry.count,
             last: entry.last,
+            is_current: entry.is_current(now),
             problem: entry.problem.clone(),
             hint: entry.hint,
         };
@@ -115,11 +170,14 @@ impl ConfigWarnings {
             logged: 0,
             logged_at: SystemTime::UNIX_EPOCH,
             last: now,
+            right: 0,
             problem: problem.to_string(),
             hint,
         });
         entry.count += 1;
         entry.last = now;
+        entry.right = 0;
+        self.waits_for_right_requests.store(true, Relaxed);
         // A clock that was set back must not silence the log: `duration_since` fails then.
         if now.duration_since(entry.logged_at).is_ok_and(|elapsed| elapsed < LOG_INTERVAL) {
             return None;
@@ -130,7 +188,7 @@ impl ConfigWarnings {
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,6 +197,18 @@ fn displayable_field(name: &str) -> String {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let is_name = (1..=MAX_FIELD_NAME).contains(&name.len()) && name.bytes().all(is_usual);
     if is_name { name.to_owned() } else { "(unusual name)".to_owned() }
+}
+
+/// A path as it may be shown: two segments of it. A broker may put fields of a client into further ones.
+fn displayable_path(path: &str) -> String {
+    let mut segments = path.split('/');
+    let shown: Vec<_> = segments.by_ref().take(3).map(|segment| sanitize::escape(segment, MAX_SEGMENT_CHARS)).collect();
+    let rest = match segments.next() {
+        None => "",
+        Some("") if segments.next().is_none() => "/",
+        Some(_) => "/…",
+    };
+    format!("{}{rest}", shown.join("/"))
 }
 
 #[cfg(test)]
@@ -155,7 +225,7 @@ mod tests {
     }
 
     fn counts(warnings: &ConfigWarnings) -> Vec<u64> {
-        warnings.snapshot().iter().map(|warning| warning.count).collect()
+        warnings.snapshot(at(0)).iter().map(|warning| warning.count).collect()
     }
 
     #[test]
@@ -179,6 +249,43 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_is_over_after_right_requests_and_some_time() {
+        let (warnings, route) = (ConfigWarnings::default(), Route::EmqxAuth);
+        let is_current = |now| warnings.snapshot(now)[0].is_current;
+        let right = |count| (0..count).for_each(|_| warnings.record_right(route, &[]));
+        warnings.record_warning(route, &ConfigWarning::LooksLikeEmqx4, at(0));
+        assert!(is_current(at(0)) && is_current(at(3600)), "without requests nothing is known to be right");
+        right(RIGHT_REQUESTS);
+        assert!(is_current(at(59)) && !is_current(at(60)));
+        assert!(!warnings.waits_for_right_requests.load(Relaxed));
+        warnings.record_warning(route, &ConfigWarning::LooksLikeEmqx4, at(100));
+        right(RIGHT_REQUESTS - 1);
+        assert!(is_current(at(200)), "one is missing");
+        warnings.record_right(Route::Vernemq, &[]);
+        warnings.record_right(route, &[ConfigWarning::LooksLikeEmqx4]);
+        assert!(is_current(at(200)), "another route, and the same mistake");
+        right(1);
+        assert!(!is_current(at(200)) && is_current(at(50)), "a clock that was set back ends no warning");
+    }
+
+    #[test]
+    fn a_wrong_path_is_shown_without_what_a_client_may_have_sent() {
+        for (path, shown) in [
+            ("/emqx/login", "/emqx/login"),
+            ("/emqx/auth/", "/emqx/auth/"),
+            ("/EMQX/auth", "/EMQX/auth"),
+            ("/auth", "/auth"),
+            ("/", "/"),
+            ("/emqx/auth/user/s3cret", "/emqx/auth/…"),
+            ("/emqx/auth//", "/emqx/auth/…"),
+            ("/a\u{1b}b", "/a\\u{1b}b"),
+            (&format!("/{}", "x".repeat(40)), &format!("/{}…", "x".repeat(32))),
+        ] {
+            assert_eq!(displayable_path(path), shown);
+        }
+    }
+
+    #[test]
     fn invented_field_names_do_not_fill_the_memory() {
         let warnings = ConfigWarnings::default();
         for name in 0..10_000 {
@@ -187,7 +294,7 @@ mod tests {
         let key = Key { route: "/r", kind: "another", field: Some("recorded later".to_owned()) };
         warnings.record(&key, "p", "h", at(0));
         assert_eq!(counts(&warnings).len(), MAX_FIELDS + 2);
-        assert!(warnings.snapshot().iter().any(|warning| warning.field.as_deref() == Some("recorded later")));
+        assert!(warnings.snapshot(at(0)).iter().any(|warning| warning.field.as_deref() == Some("recorded later")));
         assert_eq!(counts(&warnings).iter().sum::<u64>(), 10_001);
     }
 

@@ -64,9 +64,16 @@ impl Telemetry {
         self.warnings.record_malformed(route, error, now);
     }
 
-    /// Records a probable mistake in the configuration of a broker.
-    pub(crate) fn record_warning(&self, route: Route, warning: &ConfigWarning, now: SystemTime) {
-        self.warnings.record_warning(route, warning, now);
+    /// Records a request to a path that is not a route.
+    pub(crate) fn record_unrouted(&self, path: &str, now: SystemTime) {
+        self.metrics.record_malformed();
+        self.warnings.record_unrouted(path, now);
+    }
+
+    /// Records a request that was parsed, and the probable mistakes in the configuration of its broker.
+    pub(crate) fn record_parsed(&self, route: Route, mistakes: &[ConfigWarning], now: SystemTime) {
+        mistakes.iter().for_each(|mistake| self.warnings.record_warning(route, mistake, now));
+        self.warnings.record_right(route, mistakes);
     }
 }
 
@@ -192,7 +199,7 @@ pub(crate) mod tests {
         for (warning, kinds) in [(Some(ConfigWarning::NoFallbackRules), &["no-fallback-rules"][..]), (None, &[])] {
             let telemetry = Telemetry::default();
             telemetry.record(&Decision { warning, ..decision(DecisionCode::Ignore) });
-            let warnings = telemetry.warnings.snapshot();
+            let warnings = telemetry.warnings.snapshot(SystemTime::UNIX_EPOCH);
             assert_eq!(warnings.iter().map(|warning| warning.kind).collect::<Vec<_>>(), kinds);
         }
     }
@@ -202,6 +209,6 @@ pub(crate) mod tests {
         let telemetry = Telemetry::default();
         telemetry.record_malformed(brokers::UNMATCHED_ROUTE, &RequestError::Route, SystemTime::UNIX_EPOCH);
         assert_eq!(telemetry.metrics.malformed(), 1);
-        assert_eq!(telemetry.warnings.snapshot()[0].kind, "no-such-route");
+        assert_eq!(telemetry.warnings.snapshot(SystemTime::UNIX_EPOCH)[0].kind, "no-such-route");
     }
 }

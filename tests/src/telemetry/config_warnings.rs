@@ -5,13 +5,23 @@ use serde_json::{Value, json};
 use crate::support::child::GateProcess;
 use crate::support::device::Device;
 use crate::support::http::{Connection, get, post, post_json, with_header};
-use crate::support::in_process::{AUTH_CORE, Gate};
+use crate::support::in_process::{AUTH_CORE, EMQX, Gate};
 
-/// Sends a request three times, and asserts that it is counted as one warning with a hint. Returns `/status`.
+/// How often [`assert_warned`] sends a request.
+const REQUESTS: u64 = 6;
+
+/// Requests on one connection before a placeholder that a client could have sent is evidence of a wrong template.
+const BEFORE_EVIDENCE: u64 = 3;
+
+/// Sends a request [`REQUESTS`] times, and asserts that each is counted as one warning with a hint. Returns `/status`.
 async fn assert_warned(request: &[u8], route: &str, kind: &str, field: Value) -> Value {
+    assert_warned_times(REQUESTS, request, route, kind, field).await
+}
+
+async fn assert_warned_times(count: u64, request: &[u8], route: &str, kind: &str, field: Value) -> Value {
     let gate = Gate::start(AUTH_CORE).await;
     let mut connection = Connection::open(gate.auth).await;
-    for _ in 0..3 {
+    for _ in 0..REQUESTS {
         connection.request(request).await;
     }
     let status = gate.status().await;
@@ -19,7 +29,7 @@ async fn assert_warned(request: &[u8], route: &str, kind: &str, field: Value) ->
     let mut warnings = status["config_warnings"].as_array().unwrap().iter();
     let found = warnings.find(|warning| (&warning["route"], &warning["kind"], &warning["field"]) == expected);
     let warning = found.unwrap_or_else(|| panic!("{route} {kind}: {status}"));
-    assert_eq!(warning["count"], 3, "{warning}");
+    assert_eq!((&warning["count"], &warning["is_current"]), (&json!(count), &json!(true)), "{warning}");
     assert!(warning["hint"].as_str().is_some_and(|hint| hint.len() > 20), "{warning}");
     assert!(warning["problem"].as_str().is_some() && warning["last"].as_str().is_some(), "{warning}");
     gate.stop().await;
@@ -30,14 +40,62 @@ async fn assert_warned(request: &[u8], route: &str, kind: &str, field: Value) ->
 async fn warns_of_an_unresolved_placeholder_and_evaluates_the_login() {
     let mut body = Device::valid().body();
     body["proto"] = json!("${proto_name}");
-    let status = assert_warned(&post_json("/emqx/auth", &body), "/emqx/auth", "placeholder", json!("proto")).await;
-    assert_eq!(status["authenticate"]["verdicts"]["allow"], 3);
+    let (request, count) = (post_json("/emqx/auth", &body), REQUESTS - BEFORE_EVIDENCE);
+    let status = assert_warned_times(count, &request, "/emqx/auth", "placeholder", json!("proto")).await;
+    assert_eq!(status["authenticate"]["verdicts"]["allow"], REQUESTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warns_at_once_of_a_placeholder_that_no_client_can_have_sent() {
+    let mut body = Device::valid().body();
+    body["peerhost"] = json!("${peerhots}");
+    assert_warned(&post_json("/emqx/auth", &body), "/emqx/auth", "placeholder", json!("peerhost")).await;
+    body["peerhost"] = json!("%a");
+    assert_warned(&post_json("/emqx/auth", &body), "/emqx/auth", "placeholder", json!("peerhost")).await;
+}
+
+/// A stranger chooses user name, password, client id and topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_cannot_cause_a_warning_by_the_text_of_a_placeholder() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let mut connection = Connection::open(gate.auth).await;
+    let stranger = Device { username: "${foo}".into(), ..Device::unsigned("${clientid}") };
+    let login = |device: &Device| device.request_to("/emqx/auth");
+    assert_eq!(connection.request(&login(&Device::valid())).await.result(), "allow");
+    let action = |topic: &str| post_json("/emqx/acl", &Device::valid().acl_body("publish", topic));
+    connection.request(&action("t")).await;
+    for _ in 0..20 {
+        assert_eq!(connection.request(&login(&stranger)).await.result(), "deny");
+        assert_eq!(connection.request(&action("${foo}")).await.result(), "deny");
+    }
+    let status = gate.status().await;
+    assert_eq!((&status["config_warnings"], &status["malformed_requests"]), (&json!([]), &json!(20)));
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_that_a_broker_asks_is_shown() {
+    let body = Device::valid().body();
+    for kinds in [vec![], vec![EMQX]] {
+        let gate = Gate::start_with(AUTH_CORE, |config| config.broker = kinds).await;
+        for path in ["/emqx/login", "/emqx/auth/", "/EMQX/auth"] {
+            gate.request(&post_json(path, &body)).await;
+        }
+        let status = gate.status().await;
+        let warnings = status["config_warnings"].as_array().unwrap();
+        let shown: Vec<_> = warnings.iter().map(|warning| (&warning["route"], &warning["field"])).collect();
+        let expected = ["/EMQX/auth", "/emqx/auth/", "/emqx/login"].map(Value::from);
+        let none = json!("(none)");
+        assert_eq!(shown, expected.each_ref().map(|path| (&none, path)), "{status}");
+        gate.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn warns_of_an_unresolved_placeholder_in_an_acl_request() {
     let body = json!({ "clientid": "c", "username": "u", "topic": "${topik}", "action": "publish" });
-    assert_warned(&post_json("/emqx/acl", &body), "/emqx/acl", "placeholder", json!("topic")).await;
+    let (request, count) = (post_json("/emqx/acl", &body), REQUESTS - BEFORE_EVIDENCE);
+    assert_warned_times(count, &request, "/emqx/acl", "placeholder", json!("topic")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +125,7 @@ async fn warns_of_emqx_on_a_status_route_and_evaluates_the_login() {
     // EMQX is recognized by its default headers.
     let request = with_header(&Device::valid().request(), "keep-alive", "timeout=30, max=1000");
     let status = assert_warned(&request, "/mqtt/auth", "emqx-on-status-route", Value::Null).await;
-    assert_eq!(status["authenticate"]["verdicts"]["allow"], 3);
+    assert_eq!(status["authenticate"]["verdicts"]["allow"], REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ async fn dashboard_of_a_healthy_gate_shows_policy_and_counts_without_alarm() {
 async fn dashboard_shows_problems_with_hints_until_they_are_solved() {
     let gate = Gate::start_with(MISBEHAVING, |config| config.policy.settings.set("grops", "x".into())).await;
     gate.authenticate(&Device { password: "x".into(), ..Device::triggering("trap") }).await;
-    gate.request(&post_json("/emqx/auth", &json!({ "clientid": "${clientid}", "username": "u" }))).await;
+    gate.request(&post_json("/emqx/auth", &json!({ "clientid": "c", "peerhost": "${peerhots}" }))).await;
     gate.write_policy(b"garbage");
     let status = gate.wait_for_rejection(1).await;
     let page = dashboard(gate.admin).await;
@@ -50,7 +50,7 @@ async fn dashboard_shows_problems_with_hints_until_they_are_solved() {
     for text in [&warning["problem"], &warning["hint"], &status["rejected"]["last"]["reason"]] {
         assert_shows_sentence(&page, text);
     }
-    for text in [ALARM, "title=\"trap\"", "clientid", "grops"] {
+    for text in [ALARM, "title=\"trap\"", "peerhost", "grops"] {
         assert_shows(&page, text);
     }
     gate.write_policy(&std::fs::read(MISBEHAVING).unwrap());
