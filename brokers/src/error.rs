@@ -1,5 +1,7 @@
 //! Why a request cannot be evaluated.
 
+use crate::foreign_protocol::ForeignProtocol;
+
 /// The header in which a broker sends the shared secret, if the gate has one.
 pub const SECRET_HEADER: &str = "x-mqtt-gate-secret";
 
@@ -23,6 +25,9 @@ pub enum RequestError {
     /// The head is not HTTP.
     #[error("the request head is not valid HTTP")]
     InvalidHttp,
+    /// The client speaks another protocol.
+    #[error("the client speaks {}, and this port HTTP/1.1 without TLS", .0.name())]
+    Protocol(ForeignProtocol),
     /// A request of HTTP/1.1 has no header `host`, or several (RFC 9112, section 3.2).
     #[error("the request has no header host, or several")]
     Host,
@@ -109,6 +114,16 @@ impl RequestError {
             Self::NoSecret => info("no-secret", 401, SECRET_HINT),
             Self::WrongSecret => info("wrong-secret", 401, SECRET_HINT),
             Self::InvalidHttp => info("invalid-http", 400, "point brokers only at this port, and with HTTP/1.1"),
+            Self::Protocol(ForeignProtocol::Tls) => {
+                info("tls-on-plain-port", 400, "write http:// in the broker's URL, or configure [tls] in the gate")
+            }
+            Self::Protocol(ForeignProtocol::Http2) => info("http2", 400, "configure the client to use HTTP/1.1"),
+            Self::Protocol(ForeignProtocol::Mqtt) => {
+                info("mqtt", 400, "connect MQTT clients to the broker: this port is for the requests of the broker")
+            }
+            Self::Protocol(ForeignProtocol::Proxy) => {
+                info("proxy-protocol", 400, "switch the PROXY protocol off for this port at the load balancer")
+            }
             Self::Host => info("host", 400, "point brokers only at this port, and with HTTP/1.1"),
             Self::HeadTooLong => info(
                 "head-too-long",

@@ -15,7 +15,8 @@
 //! Modules import only modules above them here (`tests/src/architecture.rs`):
 //!
 //! ```text
-//! emqx_version, error, filter, grant, permission
+//! emqx_version, foreign_protocol
+//! error, filter, grant, permission
 //! warning
 //! auth_request, reply
 //! parse/     request, json, fields ─► client, topic
@@ -33,6 +34,7 @@ mod dispatch;
 mod emqx_version;
 mod error;
 mod filter;
+mod foreign_protocol;
 mod grant;
 mod parse;
 mod permission;
@@ -47,6 +49,7 @@ pub use cors::HEADERS as CORS_HEADERS;
 pub use dispatch::{RequestHead, RequestKind, UNMATCHED_ROUTE, not_found_text};
 pub use emqx_version::{EmqxVersion, InvalidEmqxVersion};
 pub use error::{RequestError, SECRET_HEADER};
+pub use foreign_protocol::ForeignProtocol;
 pub use grant::{Access, Authorizer, Grant, UnsupportedGrant, is_key_id};
 pub use parse::request::{DEFAULT_MAX_BODY, MAX_DISCARDED_BODY, Method, Request, header_text, split_target};
 pub use permission::Permission;

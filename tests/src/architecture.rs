@@ -38,7 +38,8 @@ const CRATES: [Layers; 5] = [
     Layers {
         source: "brokers/src",
         layers: &[
-            &["emqx_version", "error", "filter", "grant", "permission"],
+            &["emqx_version", "foreign_protocol"],
+            &["error", "filter", "grant", "permission"],
             &["warning"],
             &["auth_request", "reply"],
             &["parse"],

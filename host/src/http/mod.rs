@@ -14,8 +14,8 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
 use brokers::{
-    AuthRequest, ConfigWarning, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route, Routes,
-    header_text, split_target,
+    AuthRequest, ConfigWarning, ForeignProtocol, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route,
+    Routes, header_text, split_target,
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -233,17 +233,21 @@ impl<E: Evaluator> AuthService<E> {
 
     /// Returns the response to a request whose head cannot be read, as bytes. It closes the connection.
     ///
-    /// `overlong_head` is a head that is too long: its target names the dialect. A device causes such a head by a user
-    /// name that is too long for a URL, and some brokers take a status 4xx for *ignore*. No device causes any other
-    /// unreadable head.
-    pub(crate) fn unreadable_response(&self, overlong_head: Option<&[u8]>) -> Vec<u8> {
-        let error = if overlong_head.is_some() { RequestError::HeadTooLong } else { RequestError::InvalidHttp };
-        let route = overlong_head.and_then(|head| self.route_of(head)).or_else(|| self.routes.fallback());
+    /// The target of a head that is too long names the dialect. A device causes such a head by a user name that is too
+    /// long for a URL, and some brokers take a status 4xx for *ignore*. No device causes any other unreadable head.
+    pub(crate) fn unreadable_response(&self, head: &[u8], is_too_long: bool) -> Vec<u8> {
+        let error = match ForeignProtocol::of(head) {
+            _ if is_too_long => RequestError::HeadTooLong,
+            Some(protocol) => RequestError::Protocol(protocol),
+            None => RequestError::InvalidHttp,
+        };
+        let route = if is_too_long { self.route_of(head) } else { None }.or_else(|| self.routes.fallback());
         let Reply { status, content_type, body } = match route {
-            Some(route) => self.reject(route, &error),
-            None => {
+            Some(route) if is_too_long => self.reject(route, &error),
+            // No route is at fault.
+            route => {
                 self.record_malformed(brokers::UNMATCHED_ROUTE, &error);
-                Reply::unrouted(&error)
+                route.map_or_else(|| Reply::unrouted(&error), |route| route.render(Outcome::Malformed(&error)))
             }
         };
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();

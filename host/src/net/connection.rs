@@ -78,7 +78,7 @@ enum CloseReason {
     Complete,
     /// The client sent something that is not HTTP, or a head that is too long.
     ParseError {
-        /// Whether it is a head that is too long. hyper still holds all that it has read of it.
+        /// Whether it is a head that is too long. hyper still holds all that it has read of any head.
         is_too_long: bool,
     },
     /// The client broke it off.
@@ -303,7 +303,7 @@ impl<'a, S: AnswerRequests> Connection<'a, S> {
     ) {
         let head = self.http.into_parts().read_buf;
         if let CloseReason::ParseError { is_too_long } = reason {
-            self.io.replace_parse_error(&service.unreadable_response(is_too_long.then_some(&head)));
+            self.io.replace_parse_error(&service.unreadable_response(&head, *is_too_long));
         }
         drop(head);
         self.io.keep_nothing();

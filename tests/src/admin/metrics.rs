@@ -49,7 +49,8 @@ async fn run_scenario() -> Scenario {
         assert_eq!(gate.authenticate(&device).await, 401);
     }
     gate.request(&post(&format!("/mqtt/{CLIENT_TEXT}"), "text/plain", CLIENT_TEXT.as_bytes())).await;
-    let unresolved = json!({ "clientid": "c", "username": "u", "password": "p", "peerhost": "${x}", CLIENT_TEXT: "${x}" });
+    let unresolved =
+        json!({ "clientid": "c", "username": "u", "password": "p", "peerhost": "${x}", CLIENT_TEXT: "${x}" });
     gate.request(&post_json("/emqx/auth", &unresolved)).await;
     gate.request(&post_json("/mosquitto/superuser", &json!({ "username": CLIENT_TEXT }))).await;
     gate.rename_policy(&fs::read(LOCKDOWN).unwrap());

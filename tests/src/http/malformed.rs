@@ -1,9 +1,9 @@
-//! RequestError requests: rejected without calling the policy, and without repeating their content.
+//! Malformed requests: rejected without calling the policy, and without repeating their content.
 
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::http::{get, post};
+use crate::support::http::{Connection, get, post};
 use crate::support::in_process::{AUTH_CORE, Gate};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,6 +108,28 @@ async fn unknown_transfer_codings_are_rejected() {
     for coding in ["gzip", "identity", "chunked, gzip", "xchunked"] {
         let head = format!("POST /mqtt/auth HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n");
         assert_eq!(gate.request(head.as_bytes()).await.status, 400, "{coding}");
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_protocols_on_the_port_are_named() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for (bytes, kind) in [
+        (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], "tls-on-plain-port"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"),
+        (b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c", "mqtt"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 8003\r\n", "proxy-protocol"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", "proxy-protocol"),
+        (b"nonsense\r\n\r\n", "invalid-http"),
+    ] {
+        let mut connection = Connection::open(gate.auth).await;
+        connection.send(bytes).await;
+        connection.wait_closed().await;
+        let status = gate.status().await;
+        let warnings = status["config_warnings"].as_array().unwrap();
+        let warning = warnings.iter().find(|warning| warning["kind"] == kind).unwrap_or_else(|| panic!("{status}"));
+        assert_eq!(warning["route"], "(none)", "{warning}");
     }
     gate.stop().await;
 }
