@@ -7,6 +7,9 @@ use crate::routes::Routes;
 /// The route in logs, metrics and the status of a request whose path is not a route.
 pub const UNMATCHED_ROUTE: &str = "(none)";
 
+/// Stands for a route in records of requests that brokers send to the address for operators.
+pub const ADMIN_ADDRESS: &str = "(admin address)";
+
 /// The head of a request, as far as dispatch reads it.
 pub struct RequestHead<'a> {
     /// The method.

@@ -16,6 +16,9 @@ pub enum RequestError {
     /// The path is not a route.
     #[error("no such route")]
     Route,
+    /// A broker calls the address for operators.
+    #[error("this is the admin address of the gate, and not its address for brokers")]
+    AdminAddress,
     /// The gate requires a secret, and the request has none.
     #[error("the secret is missing: send it in the header authorization or {}", SECRET_HEADER)]
     NoSecret,
@@ -111,6 +114,12 @@ impl RequestError {
             Self::Route => {
                 info("no-such-route", 404, "correct the URL in the broker's configuration; the README lists the routes")
             }
+            Self::AdminAddress => info(
+                "admin-address",
+                403,
+                "write the gate's address for brokers in the broker's URL: `listen` of its configuration, port 8003 by \
+                 default",
+            ),
             Self::NoSecret => info("no-secret", 401, SECRET_HINT),
             Self::WrongSecret => info("wrong-secret", 401, SECRET_HINT),
             Self::InvalidHttp => info("invalid-http", 400, "point brokers only at this port, and with HTTP/1.1"),

@@ -165,6 +165,10 @@ impl Server {
         let (auth_tls, admin_tls) = (self.auth_security.tls(), self.admin_security.tls());
         let (has_tls, has_admin_tls) = (auth_tls.is_some(), admin_tls.is_some());
 
+        let handshake_failures = [("tls", &auth_tls), ("admin_tls", &admin_tls)]
+            .into_iter()
+            .filter_map(|(name, tls)| Some((name, tls.as_ref()?.failures())))
+            .collect();
         let watchdog = systemd::watchdog();
         systemd::check_watchdog(watchdog, limits.policy_timeout);
         let monitor = HeartbeatMonitor::new(self.config.workers.get(), watchdog);
@@ -184,6 +188,7 @@ impl Server {
             policy_memory: self.sandbox.memory_budget(),
             cache_reset: self.cache_reset.clone(),
             credentials: credentials.clone(),
+            handshake_failures,
             denials: Arc::default(),
             shutdown,
         };

@@ -141,6 +141,11 @@ impl GateCollector {
         encoder.gauges("credential_reload_failed", help, failed)?;
         let expiries = credentials.iter().filter_map(|it| Some((label(it), unix_seconds(it.expires()?))));
         encoder.gauges("certificate_not_after_timestamp_seconds", "Time at which a certificate expires.", expiries)?;
+        let failures = self.0.handshake_failures.iter().flat_map(|(listener, failures)| {
+            let counts = failures.counts(SystemTime::now()).into_iter();
+            counts.map(move |it| ([("listener", *listener), ("cause", it.cause.name())], it.count))
+        });
+        encoder.counters("tls_handshake_failures", "TLS handshakes that failed.", failures)?;
         let dropped = telemetry.dropped_log_lines.load(Relaxed);
         encoder.counter("log_lines_dropped", "Lines of the log that were dropped.", dropped)?;
         let dropped = telemetry.decision_log.as_ref().map(|log| log.dropped());

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::{Json, Router, routing};
 
 pub(crate) mod auth;
+mod broker_request;
 mod dashboard;
 mod evictable;
 mod host;
@@ -26,13 +27,14 @@ use crate::security::SecretVerifier;
 
 /// The routes, for operators with the token. Without a token, `allowed_hosts` are the public names of this address.
 pub(crate) fn protected_router(state: AdminState, token: SecretVerifier, allowed_hosts: &[String]) -> Router {
-    let denials = Arc::clone(&state.denials);
+    let (denials, telemetry) = (Arc::clone(&state.denials), state.telemetry.clone());
     let routes = router(state);
-    if token.is_enabled() {
+    let routes = if token.is_enabled() {
         auth::require_token(routes, token, denials)
     } else {
         host::require_known_host(routes, allowed_hosts)
-    }
+    };
+    broker_request::deny(routes, telemetry)
 }
 
 fn router(state: AdminState) -> Router {

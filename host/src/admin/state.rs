@@ -10,6 +10,7 @@ use crate::emqx_api::cache_reset::CacheReset;
 use crate::net::accept::ConnectionLimit;
 use crate::net::buffer_limit::BufferLimit;
 use crate::security::CredentialHandle;
+use crate::security::handshake_failures::HandshakeFailures;
 use crate::telemetry::Telemetry;
 
 /// Read access to the parts of a gate.
@@ -25,6 +26,8 @@ pub(crate) struct AdminState {
     pub(crate) cache_reset: CacheReset,
     /// Credentials of both listeners.
     pub(crate) credentials: Vec<CredentialHandle>,
+    /// TLS handshakes that failed, by the name of the listener's certificate in the configuration.
+    pub(crate) handshake_failures: Vec<(&'static str, Arc<HandshakeFailures>)>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) shutdown: CancellationToken,
 }

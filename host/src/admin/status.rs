@@ -9,12 +9,13 @@ use mqtt_gate_engine::{ActiveVersion, HistoryEventKind};
 use super::state::AdminState;
 use super::status_response::{
     BrokerCacheStatus, CallCounts, CompilingStatus, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations,
-    HistoryEvent, InstanceStatus, KeyCount, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus,
-    StatusResponse,
+    HandshakeFailureStatus, HistoryEvent, InstanceStatus, KeyCount, PolicyStatus, RejectedStatus, RejectionStatus,
+    ReloadErrorStatus, StatusResponse,
 };
 use crate::decision::{DecisionCode, Operation};
 use crate::emqx_api::cache_reset::BrokerProgress;
 use crate::security::CredentialHandle;
+use crate::security::handshake_failures::HandshakeFailureCount;
 use crate::telemetry::config_warnings::WarningCount;
 use crate::telemetry::counters::{BUCKETS_US, DecisionCount};
 
@@ -69,6 +70,7 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             .map(|it| broker_caches(it, &state.active.get()))
             .collect(),
         credentials: state.credentials.iter().map(credential).collect(),
+        handshake_failures: handshake_failures(state, now),
         history: history.events().map(history_event).collect(),
     }
 }
@@ -149,6 +151,23 @@ fn credential(credential: &CredentialHandle) -> CredentialStatus {
             .reload_error()
             .map(|error| ReloadErrorStatus { reason: error.reason, at: rfc3339(error.at) }),
     }
+}
+
+fn handshake_failures(state: &AdminState, now: SystemTime) -> Vec<HandshakeFailureStatus> {
+    let counts = state
+        .handshake_failures
+        .iter()
+        .flat_map(|(listener, failures)| failures.counts(now).into_iter().map(move |count| (*listener, count)));
+    let status = |(listener, failure): (&str, HandshakeFailureCount)| HandshakeFailureStatus {
+        listener: listener.to_owned(),
+        cause: failure.cause.name().to_owned(),
+        count: failure.count,
+        last: rfc3339(failure.last),
+        is_current: failure.is_current,
+        problem: failure.cause.problem().to_owned(),
+        hint: failure.cause.hint().to_owned(),
+    };
+    counts.map(status).collect()
 }
 
 fn rejection(rejection: &engine::Rejection) -> RejectionStatus {

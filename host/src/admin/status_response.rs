@@ -62,6 +62,9 @@ pub struct StatusResponse {
     /// Certificates and secrets of both listeners.
     #[serde(default)]
     pub credentials: Vec<CredentialStatus>,
+    /// TLS handshakes that failed, by listener and cause.
+    #[serde(default)]
+    pub handshake_failures: Vec<HandshakeFailureStatus>,
     /// Activations and rejections, the newest first.
     #[serde(default)]
     pub history: Vec<HistoryEvent>,
@@ -257,6 +260,26 @@ pub struct CredentialStatus {
     pub expires: Option<String>,
     /// Why the last reload failed. The previous version stays in use.
     pub reload_error: Option<ReloadErrorStatus>,
+}
+
+/// TLS handshakes that failed for one cause.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HandshakeFailureStatus {
+    /// `tls` for brokers, `admin_tls` for operators.
+    pub listener: String,
+    /// Name of the cause.
+    pub cause: String,
+    /// Handshakes that failed.
+    pub count: u64,
+    /// Time of the last one.
+    pub last: String,
+    /// Whether the last one is less than five minutes ago.
+    pub is_current: bool,
+    /// The cause as a sentence.
+    pub problem: String,
+    /// The remedy.
+    pub hint: String,
 }
 
 /// A reload of a credential or a reset of caches that failed.

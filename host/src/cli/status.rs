@@ -6,7 +6,8 @@ use clap::Args;
 use mqtt_gate::config::Config;
 use mqtt_gate::emqx_api::NODE_CACHE_HINT;
 use mqtt_gate::status_response::{
-    BrokerCacheStatus, CallCounts, ConfigWarningStatus, CredentialStatus, RejectedStatus, StatusResponse,
+    BrokerCacheStatus, CallCounts, ConfigWarningStatus, CredentialStatus, HandshakeFailureStatus, RejectedStatus,
+    StatusResponse,
 };
 
 use super::client::ClientArgs;
@@ -81,6 +82,7 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     add_rejected(&mut rows, &status.rejected, now);
     status.broker_caches.iter().for_each(|caches| add_broker_caches(&mut rows, caches, now));
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
+    status.handshake_failures.iter().for_each(|failure| add_handshake_failure(&mut rows, failure));
     let (current, past): (Vec<_>, Vec<_>) = status.config_warnings.iter().partition(|warning| warning.is_current);
     past.into_iter().for_each(|warning| add_past_warning(&mut rows, warning));
     current.into_iter().for_each(|warning| add_warning(&mut rows, warning));
@@ -134,6 +136,17 @@ fn add_credential(rows: &mut Rows, credential: &CredentialStatus) {
     if let Some(error) = reload_error {
         rows.add("WARNING", format_args!("reload of {name} failed at {}; the previous version stays in use", error.at));
         rows.add("", &error.reason);
+    }
+}
+
+fn add_handshake_failure(rows: &mut Rows, failure: &HandshakeFailureStatus) {
+    let HandshakeFailureStatus { listener, count, last, is_current, problem, hint, .. } = failure;
+    let text = format!("{listener}: {count} handshakes failed, last {last}: {problem}");
+    if *is_current {
+        rows.add("WARNING", text);
+        rows.add("", hint);
+    } else {
+        rows.add("resolved", text);
     }
 }
 

@@ -13,6 +13,7 @@ use mqtt_gate_engine::watch::{Reloadable, Watched};
 use crate::config::{ADMIN_TOKEN, BROKER_SECRET, Config, TlsConfig};
 
 mod certificate;
+pub(crate) mod handshake_failures;
 pub(crate) mod presented;
 mod reloadable;
 pub(crate) mod secret;

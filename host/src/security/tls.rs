@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use zeroize::Zeroizing;
 
+use super::handshake_failures::{HandshakeFailure, HandshakeFailures};
 use super::reloadable::Loader;
 use super::{CredentialError, certificate};
 use crate::config::TlsConfig;
@@ -40,6 +41,7 @@ pub(crate) struct ServerCertificate {
 #[derive(Clone)]
 pub(crate) struct ServerTls {
     certificate: Arc<ArcSwap<ServerCertificate>>,
+    failures: Arc<HandshakeFailures>,
     throttle: Arc<Mutex<LogThrottle>>,
 }
 
@@ -129,7 +131,7 @@ fn invalid(path: &Path, problem: impl Into<String>) -> CredentialError {
 
 impl ServerTls {
     pub(crate) fn new(certificate: Arc<ArcSwap<ServerCertificate>>) -> Self {
-        Self { certificate, throttle: Arc::default() }
+        Self { certificate, failures: Arc::default(), throttle: Arc::default() }
     }
 
     /// Performs the handshake. `None` if it fails or takes longer than `limit`.
@@ -138,26 +140,30 @@ impl ServerTls {
         match timeout(limit, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Some(Either::Right(Box::new(stream))),
             Ok(Err(error)) => {
-                self.log_failure(&error, Instant::now());
+                if let Some(cause) = HandshakeFailure::of(&error) {
+                    self.record_failure(cause, &error);
+                }
                 None
             }
-            Err(_) => None,
+            Err(_) => {
+                self.record_failure(HandshakeFailure::TimedOut, &io::ErrorKind::TimedOut.into());
+                None
+            }
         }
     }
 
-    fn log_failure(&self, error: &io::Error, now: Instant) {
-        if is_port_probe(error) || !self.throttle.lock().unwrap_or_else(PoisonError::into_inner).should_log(now) {
-            return;
-        }
-        let hint =
-            "let the broker use https, trust the gate's authority, and present a certificate if client_ca is set";
-        tracing::warn!(%error, hint, "TLS handshake failed; further failures not logged for a minute");
+    /// Counts of the handshakes that failed.
+    pub(crate) fn failures(&self) -> Arc<HandshakeFailures> {
+        Arc::clone(&self.failures)
     }
-}
 
-/// Whether a client only opened and closed the connection, as health checks of load balancers do.
-fn is_port_probe(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+    fn record_failure(&self, cause: HandshakeFailure, error: &io::Error) {
+        self.failures.record(cause, SystemTime::now());
+        if self.throttle.lock().unwrap_or_else(PoisonError::into_inner).should_log(Instant::now()) {
+            let (problem, hint) = (cause.problem(), cause.hint());
+            tracing::warn!(problem, %error, hint, "TLS handshake failed; further failures not logged for a minute");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -182,12 +188,5 @@ mod tests {
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(error(&[certificate, "s3cret"]), "/etc/key.pem: there is no private key in it");
         assert!(error(&[certificate, "-----BEGIN ENCRYPTED PRIVATE KEY-----"]).contains("the key is encrypted"));
-    }
-
-    #[test]
-    fn probes_of_the_port_are_not_logged() {
-        assert!(is_port_probe(&io::ErrorKind::UnexpectedEof.into()));
-        assert!(is_port_probe(&io::ErrorKind::ConnectionReset.into()));
-        assert!(!is_port_probe(&io::ErrorKind::InvalidData.into()));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use brokers::{ConfigWarning, RequestError, Route, UNMATCHED_ROUTE};
+use brokers::{ADMIN_ADDRESS, ConfigWarning, RequestError, Route, UNMATCHED_ROUTE};
 use mqtt_gate_engine::util::sanitize;
 
 /// A broker repeats the same mistake with every login.
@@ -126,7 +126,7 @@ impl ConfigWarnings {
         let mut waits = false;
         for (key, entry) in &mut *self.entries() {
             let is_mistake = || mistakes.iter().any(|mistake| mistake.kind() == key.kind);
-            let is_about_route = key.route == route.path() || key.route == UNMATCHED_ROUTE;
+            let is_about_route = key.route == route.path() || [UNMATCHED_ROUTE, ADMIN_ADDRESS].contains(&key.route);
             if entry.right < RIGHT_REQUESTS && is_about_route && !is_mistake() {
                 entry.right += 1;
             }

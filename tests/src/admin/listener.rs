@@ -1,7 +1,11 @@
-//! The admin listener evicts the oldest idle connection when its limit is reached.
+//! The admin listener: its limit of connections, and brokers that call it.
+
+use serde_json::json;
 
 use crate::support::child::GateProcess;
+use crate::support::device::Device;
 use crate::support::http::{Connection, get};
+use crate::support::in_process::{AUTH_CORE, Gate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_admin_connections_do_not_block_probes() {
@@ -22,4 +26,20 @@ async fn idle_admin_connections_do_not_block_probes() {
     }
     let log = gate.stop().await;
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_on_the_admin_address_are_denied_and_named() {
+    let gate = Gate::start(AUTH_CORE).await;
+    let ask = async |request: &[u8]| Connection::open(gate.admin).await.request(request).await;
+    let response = ask(&Device::valid().request_to("/emqx/auth")).await;
+    assert_eq!((response.status, response.result().as_str()), (200, "deny"), "final for EMQX");
+    assert_eq!(ask(&Device::valid().request_to("/mqtt/auth")).await.status, 403);
+    assert_eq!(ask(&get("/rabbitmq/user?username=u&password=s3cret")).await.text(), "deny");
+    assert_eq!(ask(&get("/mqtt/auth")).await.status, 404, "a person");
+    let status = gate.status().await;
+    let warning = &status["config_warnings"][0];
+    let expected = (&json!("(admin address)"), &json!("admin-address"), &json!(3));
+    assert_eq!((&warning["route"], &warning["kind"], &warning["count"]), expected, "{status}");
+    gate.stop().await;
 }

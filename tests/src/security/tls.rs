@@ -112,8 +112,28 @@ async fn rejects_clients_without_a_certificate_of_the_client_ca() {
             }
         }
     }
+    let mut plain = Connection::open(gate.auth).await;
+    plain.send(&get("/mqtt/auth")).await;
+    plain.wait_closed().await;
     let mut admin = ca.connect(gate.admin, Some(&client_ca.identity())).await.unwrap();
-    assert_eq!(admin.request(&get("/status")).await.json()["authenticate"]["calls"], 0);
+    let status = admin.request(&get("/status")).await.json();
+    assert_eq!(status["authenticate"]["calls"], 0);
+    let failures = status["handshake_failures"].as_array().unwrap().iter();
+    let causes: Vec<_> = failures
+        .map(|failure| (failure["listener"].as_str().unwrap(), failure["cause"].as_str().unwrap(), &failure["count"]))
+        .collect();
+    let one = json!(1);
+    let expected = [
+        ("tls", "no-client-certificate", &one),
+        ("tls", "client-certificate", &one),
+        ("tls", "not-tls", &one),
+        ("admin_tls", "no-client-certificate", &one),
+        ("admin_tls", "client-certificate", &one),
+    ];
+    assert_eq!(causes, expected, "EMQX shows such a gate as connected");
+    let metrics = admin.request(&get("/metrics")).await;
+    let series = "mqtt_gate_tls_handshake_failures_total{listener=\"tls\",cause=\"no-client-certificate\"} 1\n";
+    assert!(metrics.text().contains(series), "{}", metrics.text());
     gate.stop().await;
 }
 
