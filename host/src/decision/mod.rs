@@ -47,6 +47,8 @@ pub(crate) struct RequestContext {
     /// When the request had been read.
     pub(crate) at: SystemTime,
     pub(crate) started: Instant,
+    /// The header `traceparent`, if traces are exported.
+    pub(crate) trace_parent: Option<String>,
 }
 
 /// The gate's decision about one request. Holds no password and no user name.
@@ -65,6 +67,8 @@ pub(crate) struct Decision {
     pub(crate) at: SystemTime,
     /// From then until the decision.
     pub(crate) duration: Duration,
+    /// The header `traceparent` of the request, if traces are exported.
+    pub(crate) trace_parent: Option<String>,
     /// The outcome that the broker is told.
     pub(crate) outcome: Outcome<'static>,
     /// What this decision shows to be wrong in the configuration.
@@ -118,9 +122,9 @@ impl Decision {
         // Fail closed: the one place where an error becomes a denial.
         let judgement = judged.unwrap_or_else(|error| Judgement::fail_closed(&error));
         let Judgement { outcome, code, key_id, error, warning } = judgement;
-        let RequestContext { route, client_id, at, started } = context;
+        let RequestContext { route, client_id, at, started, trace_parent } = context;
         let duration = started.elapsed();
-        Self { operation, route, client_id, policy, code, key_id, error, at, duration, outcome, warning }
+        Self { operation, route, client_id, policy, code, key_id, error, at, duration, trace_parent, outcome, warning }
     }
 }
 
@@ -184,7 +188,7 @@ mod tests {
 
     fn context(route: Route) -> RequestContext {
         let at = UNIX_EPOCH + Duration::from_secs(NOW);
-        RequestContext { route, client_id: "c".to_owned(), at, started: Instant::now() }
+        RequestContext { route, client_id: "c".to_owned(), at, started: Instant::now(), trace_parent: None }
     }
 
     fn policy_ref() -> PolicyRef {

@@ -36,6 +36,9 @@ use template_evidence::TemplateEvidence;
 /// Bytes of an unread target in which a path is looked for. No route is longer.
 const MAX_PATH: usize = 64;
 
+/// Bytes of a `traceparent`. Version 00 has 55, and later versions may append to it.
+const MAX_TRACE_PARENT: usize = 128;
+
 /// Body of a response: of a route, or of the fallback router.
 pub(crate) type ResponseBody = Either<Full<Bytes>, axum::body::Body>;
 
@@ -114,8 +117,9 @@ impl<E: Evaluator> AuthService<E> {
     ) -> Response<ResponseBody> {
         // A browser names the page that sent the request. Brokers do not, so the headers cost them nothing.
         let is_cross_origin = route.supports_cors() && request.headers().contains_key(header::ORIGIN);
+        let trace_parent = self.trace_parent(&request);
         let reply = match self.parse(route, method, request).await {
-            Ok(parsed) => self.decide(route, parsed, memory).await,
+            Ok(parsed) => self.decide(route, parsed, trace_parent, memory).await,
             Err(error) => self.reject_parsed(route, &error, memory),
         };
         let mut response = to_response(route, reply);
@@ -165,12 +169,18 @@ impl<E: Evaluator> AuthService<E> {
     }
 
     /// Evaluates a request, records the decision, and renders it for the broker.
-    async fn decide(&self, route: Route, parsed: Parsed, memory: &ConnectionMemory) -> Reply {
+    async fn decide(
+        &self,
+        route: Route,
+        parsed: Parsed,
+        trace_parent: Option<String>,
+        memory: &ConnectionMemory,
+    ) -> Reply {
         let (at, started) = (SystemTime::now(), Instant::now());
         let Parsed { request, warnings } = parsed;
         let mistakes = self.mistakes(route, warnings, &memory.templates);
         self.telemetry.record_parsed(route, &mistakes, at);
-        let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started };
+        let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started, trace_parent };
         let decision = match request {
             AuthRequest::Authenticate(credentials) => {
                 Decision::authenticate(context, self.evaluator.authenticate(credentials, &memory.cost).await)
@@ -185,6 +195,13 @@ impl<E: Evaluator> AuthService<E> {
         };
         self.telemetry.record(&decision);
         self.routes.render(route, decision.outcome)
+    }
+
+    /// The header `traceparent` (W3C Trace Context), so that the span of the gate is part of the sender's trace.
+    fn trace_parent(&self, request: &Request<Incoming>) -> Option<String> {
+        self.telemetry.traces.as_ref()?;
+        let header = request.headers().get("traceparent")?.to_str().ok()?;
+        (header.len() <= MAX_TRACE_PARENT).then(|| header.to_owned())
     }
 
     /// The warnings that the broker's configuration causes. A client can cause the others.

@@ -126,6 +126,7 @@ pub(crate) mod tests {
             error: None,
             at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
             duration: Duration::from_nanos(3_200),
+            trace_parent: None,
             outcome: Outcome::Deny,
             warning: None,
         }

@@ -2,18 +2,21 @@
 //!
 //! Sending never blocks a login: spans wait in the bounded queue of the library, and a full queue drops them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mqtt_gate_engine::util::sanitize;
-use opentelemetry::KeyValue;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TracerProvider};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{self as sdk, Sampler, SdkTracerProvider, SpanData};
 
 use crate::config::TracesConfig;
@@ -58,7 +61,7 @@ impl Traces {
             .with_service_name("mqtt-gate")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampler::TraceIdRatioBased(config.sample_ratio))
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio))))
             .with_resource(resource.build())
             .with_batch_exporter(Exporter { exporter, is_failing: AtomicBool::new(false) })
             .build();
@@ -67,8 +70,10 @@ impl Traces {
     }
 
     /// Records a span of a decision. The span does not identify the client.
+    ///
+    /// It is a child of the span that the request names. The sender then decides whether it is recorded.
     pub(crate) fn record(&self, decision: &Decision) {
-        let Decision { operation, route, code, policy, at, duration, .. } = decision;
+        let Decision { operation, route, code, policy, at, duration, trace_parent, .. } = decision;
         let mut span = SpanBuilder::from_name(operation.name())
             .with_kind(SpanKind::Server)
             .with_start_time(*at)
@@ -79,7 +84,7 @@ impl Traces {
                 KeyValue::new("mqtt_gate.policy", policy.digest.to_string()),
                 KeyValue::new("mqtt_gate.generation", i64::try_from(policy.generation).unwrap_or(i64::MAX)),
             ])
-            .start(&self.tracer);
+            .start_with_context(&self.tracer, &parent(trace_parent.as_deref()));
         if code.is_error() {
             span.set_status(Status::error(code.reason()));
         }
@@ -91,6 +96,13 @@ impl Drop for Traces {
     fn drop(&mut self) {
         let _ = self.provider.shutdown_with_timeout(EXPORT_TIMEOUT);
     }
+}
+
+/// The span that the header `traceparent` names.
+fn parent(trace_parent: Option<&str>) -> Context {
+    let carrier: HashMap<_, _> =
+        trace_parent.map(|header| ("traceparent".to_owned(), header.to_owned())).into_iter().collect();
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
 }
 
 /// Sends batches, and logs the first failure after a success.

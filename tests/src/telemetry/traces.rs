@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::child::{GateProcess, run_rejected, serve_command, write_config};
 use crate::support::device::Device;
-use crate::support::http::Connection;
+use crate::support::http::{Connection, with_header};
 use crate::support::within_timeout;
 
 /// A collector that accepts spans. The task ends with the connection, and returns everything that it received.
@@ -70,6 +70,30 @@ async fn exports_logins_without_client_data() {
     for secret in [&valid.client_id, &valid.username, &valid.password, &unsigned.client_id] {
         assert!(!contains(secret), "client data is in a trace");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_join_the_trace_of_the_request_and_follow_its_sampling() {
+    let directory = TempDir::new().unwrap();
+    let (address, received) = collector().await;
+    // No decision is traced by itself.
+    let table = format!("endpoint = \"http://{address}/v1/traces\"\nsample_ratio = 0.0");
+    let gate = GateProcess::start_config(&traces_config(directory.path(), &table)).await;
+    let (trace, unsampled, parent) =
+        ("0af7651916cd43dd8448eb211c80319c", "1bf7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let mut connection = Connection::open(gate.auth).await;
+    for header in [format!("00-{trace}-{parent}-01"), format!("00-{unsampled}-{parent}-00"), "nonsense".to_owned()] {
+        let request = with_header(&Device::valid().request(), "traceparent", &header);
+        assert_eq!(connection.request(&request).await.status, 200, "{header}");
+    }
+    gate.stop().await;
+    let received = within_timeout("the gate to disconnect", received).await.unwrap();
+    let contains = |hex: &str| {
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        received.windows(bytes.len()).filter(|part| *part == bytes).count()
+    };
+    assert_eq!((contains(trace), contains(parent), contains(unsampled)), (1, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
