@@ -27,6 +27,17 @@ pub(crate) struct Guest {
     workspace: PathBuf,
 }
 
+/// The profile `guest`: policies are always optimized.
+const PROFILE: [&str; 7] = [
+    "profile.guest.inherits=\"release\"",
+    "profile.guest.opt-level=3",
+    "profile.guest.codegen-units=1",
+    "profile.guest.lto=true",
+    "profile.guest.panic=\"abort\"",
+    "profile.guest.strip=true",
+    "profile.guest.debug=false",
+];
+
 impl Guest {
     /// Asks cargo for the name and the workspace of the crate in a directory.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
@@ -75,6 +86,8 @@ impl Guest {
     pub(crate) fn compile(&self, target: &Path) -> Result<PathBuf> {
         let guests = target.join("guests");
         let mut command = Command::new(cargo());
+        // A crate outside this workspace has no profile `guest`.
+        command.args(PROFILE.map(|setting| ["--config", setting]).as_flattened());
         command.args(["build", "--profile", "guest", "--locked", "--target", TARGET, "--target-dir"]).arg(&guests);
         command.current_dir(&self.directory);
         remove_outer_build_variables(&mut command);

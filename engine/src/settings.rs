@@ -309,14 +309,29 @@ impl<'de> Deserialize<'de> for ValueSource {
         #[serde(untagged, deny_unknown_fields)]
         enum Written {
             Inline(String),
+            Number(u64),
+            Flag(bool),
+            List(Vec<String>),
             Env { env: String },
             File { file: PathBuf },
         }
         match Written::deserialize(deserializer) {
             Ok(Written::Inline(value)) => Ok(Self::Inline(value.into())),
+            Ok(Written::Number(number)) => Ok(Self::Inline(number.to_string().into())),
+            Ok(Written::Flag(flag)) => Ok(Self::Inline(flag.to_string().into())),
+            // An item with a comma would become two.
+            Ok(Written::List(items)) if !items.iter().any(|item| item.contains(',')) => {
+                Ok(Self::Inline(items.join(",").into()))
+            }
+            Ok(Written::List(_)) => {
+                Err(D::Error::custom("an item of a list contains a comma; write the setting as one string"))
+            }
             Ok(Written::Env { env }) => Ok(Self::Env(env)),
             Ok(Written::File { file }) => Ok(Self::File(file)),
-            Err(_) => Err(D::Error::custom("a setting is a string, { env = \"NAME\" } or { file = \"PATH\" }")),
+            Err(_) => Err(D::Error::custom(
+                "a setting is a string, a whole number, true or false, a list of strings, { env = \"NAME\" } or \
+                 { file = \"PATH\" }",
+            )),
         }
     }
 }
@@ -389,6 +404,29 @@ mod tests {
         }
         assert!(!parts.iter().any(|part| part.as_str() == "new"));
         assert_eq!(settings.key_ids().into_iter().collect::<Vec<_>>(), ["new", "old"]);
+    }
+
+    #[test]
+    fn numbers_flags_and_lists_become_the_text_that_a_policy_reads() {
+        let read = |json: &str| {
+            let sources: SettingSources = serde_json::from_str(json).map_err(|error| error.to_string())?;
+            Ok::<_, String>(sources.read().unwrap().get("a").unwrap().to_owned())
+        };
+        for (json, value) in [
+            (r#"{"a":3600}"#, "3600"),
+            (r#"{"a":true}"#, "true"),
+            (r#"{"a":["x","y z"]}"#, "x,y z"),
+            (r#"{"a":[]}"#, ""),
+            (r#"{"a":"text"}"#, "text"),
+        ] {
+            assert_eq!(read(json).as_deref(), Ok(value));
+        }
+        for json in
+            [r#"{"a":1.5}"#, r#"{"a":-1}"#, r#"{"a":["x",1]}"#, r#"{"a":{"b":"s3cret"}}"#, r#"{"a":["s3cret,x"]}"#]
+        {
+            let error = read(json).err().unwrap();
+            assert!(error.contains("string") && !error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

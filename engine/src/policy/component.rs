@@ -11,12 +11,16 @@ use super::instance_pool::PolicyPre;
 use super::prescreen;
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::sandbox::{HostState, Sandbox};
+use crate::util::sanitize;
 
 /// Interface that every policy exports.
 pub const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
 
 /// Interface that a policy exports to judge publish and subscribe requests.
 pub const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
+
+/// Maximum number of characters of a name in an error.
+const MAX_NAME_CHARS: usize = 100;
 
 /// SHA-256 of a component. It identifies a version of a policy.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,12 +31,14 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) ->
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule);
     }
-    prescreen::check(bytes)?;
+    prescreen::check(bytes, sandbox.limits().max_memory)?;
     let component = sandbox.compile(bytes, control)?;
     let ty = component.component_type();
     let export = |name| ty.get_export(sandbox.engine(), name).map(|export| export.ty);
     if !matches!(export(AUTHENTICATOR), Some(ComponentItem::ComponentInstance(_))) {
-        return Err(LoadError::NotAPolicy);
+        let interface = AUTHENTICATOR.split('@').next().unwrap_or_default();
+        let other = ty.exports(sandbox.engine()).map(|(name, _)| name).find(|name| name.starts_with(interface));
+        return Err(LoadError::NotAPolicy(other.map(|name| sanitize::escape(name, MAX_NAME_CHARS))));
     }
     let component: InstancePre<HostState> = sandbox.linker().instantiate_pre(&component).map_err(LoadError::Link)?;
     let mismatch = |contract| move |source| LoadError::Contract { contract, source };

@@ -45,8 +45,22 @@ pub enum LoadError {
     #[error("the policy imports {0}; only wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 are allowed")]
     Imports(String),
     /// The component does not export the authenticator interface.
-    #[error("the component does not export {AUTHENTICATOR}, so it is not a policy")]
-    NotAPolicy,
+    #[error("the component does not export {AUTHENTICATOR}, so it is not a policy{}", other_version(.0))]
+    NotAPolicy(
+        /// The version of this interface that it exports instead, if it does.
+        Option<String>,
+    ),
+    /// The component has more memory from the start than an instance may have.
+    #[error(
+        "the component needs {needed} bytes of memory from the start, for its stack and data, and limits.max_memory allows \
+         {max}; raise the limit, or build the component with a smaller stack (-z stack-size=65536)"
+    )]
+    InitialMemory {
+        /// Bytes that it needs.
+        needed: u64,
+        /// `limits.max_memory`.
+        max: u64,
+    },
     /// The types of its imports differ from those of the host.
     #[error("the policy's imports do not fit the interfaces of this host")]
     Link(#[source] wasmtime::Error),
@@ -102,6 +116,11 @@ impl LoadError {
     }
 }
 
+fn other_version(export: &Option<String>) -> String {
+    let say = |export| format!("; it exports {export}: build it against the WIT of this version of the gate");
+    export.as_ref().map(say).unwrap_or_default()
+}
+
 /// A call without a verdict. The client must be denied.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -121,6 +140,12 @@ pub enum CallError {
     /// The policy trapped.
     #[error("the policy trapped: {0}")]
     Trap(Trap),
+    /// The policy asked for more memory than it may have, and then trapped: it cannot go on without.
+    #[error("the policy needs more memory than limits.max_memory, and trapped: {0}")]
+    OutOfMemory(Trap),
+    /// An export of the policy has another type than in the contract.
+    #[error("the type of an export differs from the contract; build the policy against the WIT of this gate")]
+    ContractMismatch(#[source] wasmtime::Error),
     /// The host panicked.
     #[error("the call panicked in the host; this is a fault of mqtt-gate, please report it")]
     HostPanic,
@@ -133,7 +158,9 @@ impl CallError {
     pub(super) fn new(error: wasmtime::Error) -> Self {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Deadline,
+            Some(trap) if error.is::<MemoryLimitReached>() => Self::OutOfMemory(*trap),
             Some(trap) => Self::Trap(*trap),
+            None if error.is::<ExportMismatch>() => Self::ContractMismatch(error),
             None if error.is::<Overloaded>() => Self::Overloaded,
             None if is_pool_exhausted(&error) => Self::PoolExhausted,
             None => Self::CallFailed(error),
@@ -157,12 +184,22 @@ impl CallError {
             Self::Overloaded => "overloaded",
             Self::PoolExhausted => "pool-exhausted",
             Self::NoVerdict(_) => "no-verdict",
-            Self::Trap(_) => "trap",
+            Self::Trap(_) | Self::OutOfMemory(_) => "trap",
             Self::HostPanic => "host-panic",
-            Self::CallFailed(_) => "call-failed",
+            Self::CallFailed(_) | Self::ContractMismatch(_) => "call-failed",
         }
     }
 }
+
+/// Context of a trap after a memory could not grow.
+#[derive(Debug, thiserror::Error)]
+#[error("limits.max_memory was reached")]
+pub(super) struct MemoryLimitReached;
+
+/// Context of an export whose type differs from the contract.
+#[derive(Debug, thiserror::Error)]
+#[error("an export does not fit the contract")]
+pub(super) struct ExportMismatch;
 
 /// Ends a call whose wall time is over.
 #[derive(Debug, thiserror::Error)]

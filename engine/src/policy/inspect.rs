@@ -1,6 +1,6 @@
 //! Static information about a WebAssembly file, read without compiling or running it.
 
-use wasmparser::{ComponentName, CustomSectionReader, KnownCustom, Parser, Payload};
+use wasmparser::{ComponentName, CustomSectionReader, KnownCustom, Name, Parser, Payload};
 
 use super::component::{AUTHENTICATOR, Digest};
 use super::sandbox::Sandbox;
@@ -162,22 +162,35 @@ impl ComponentInfo {
     }
 }
 
-/// Returns the name in the component's own name section.
+/// Returns the name in the component's own name section, or else that of its first module, which compilers set.
 pub(super) fn component_name(component: &[u8]) -> Option<String> {
-    let mut found = None;
+    let (mut found, mut module) = (None, None);
     // A damaged tail is for the compiler to report.
     let _ = visit_sections(component, |payload, depth| {
-        if let Payload::CustomSection(section) = payload
+        if let Payload::CustomSection(section) = &payload
             && depth == 0
             && let KnownCustom::ComponentName(mut names) = section.as_known()
             && let Some(Ok(ComponentName::Component { name, .. })) = names.next()
         {
             found.get_or_insert_with(|| sanitize::escape(name, MAX_POLICY_NAME_CHARS));
         }
+        if let Payload::CustomSection(section) = &payload
+            && depth == 1
+            && let KnownCustom::Name(mut names) = section.as_known()
+            && let Some(Ok(Name::Module { name, .. })) = names.next()
+            && !name.is_empty()
+            && !name.starts_with(ADAPTER_PREFIX)
+        {
+            let name = name.strip_suffix(".wasm").unwrap_or(name);
+            module.get_or_insert_with(|| sanitize::escape(name, MAX_POLICY_NAME_CHARS));
+        }
         Ok(())
     });
-    found
+    found.or(module)
 }
+
+/// Names of the modules that `wit-component` adds begin with this.
+const ADAPTER_PREFIX: &str = "wit-component";
 
 /// Visits the sections of a file and of its nested modules and components. The file itself has depth 0.
 fn visit_sections(

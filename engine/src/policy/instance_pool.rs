@@ -7,7 +7,7 @@ use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
 use super::call_clock::{CallClock, CallTimeout};
-use super::error::is_pool_exhausted;
+use super::error::{ExportMismatch, MemoryLimitReached, is_pool_exhausted};
 use super::instance_count::{InstanceCounter, InstanceGuard};
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::sandbox::{HostState, Sandbox, start_call};
@@ -88,6 +88,11 @@ struct Instance {
 /// The instance that a call runs on.
 pub(super) type Call<'a> = (&'a Exports, &'a mut Store<HostState>);
 
+/// Marks the error of an export that the contract types differently.
+fn mismatch<T>(loaded: wasmtime::Result<T>) -> wasmtime::Result<T> {
+    loaded.map_err(|error| error.context(ExportMismatch))
+}
+
 impl InstancePool {
     pub(super) fn new(sandbox: Arc<Sandbox>, policy: PolicyPre, settings: Arc<Settings>) -> Self {
         Self { sandbox, policy, settings, idle: std::array::from_fn(|_| Shard::default()) }
@@ -117,6 +122,11 @@ impl InstancePool {
         };
         start_call(&mut instance.store, clock);
         let result = call((&instance.exports, &mut instance.store));
+        let result = if result.is_err() && instance.store.data().has_reached_memory_limit() {
+            result.map_err(|error| error.context(MemoryLimitReached))
+        } else {
+            result
+        };
         instance.calls_left = instance.calls_left.saturating_sub(1);
         instance.is_used = true;
         if matches!(result, Ok(Ok(_))) && instance.calls_left > 0 {
@@ -141,8 +151,8 @@ impl InstancePool {
         start_call(&mut store, clock);
         let instance = self.policy.component.instantiate(&mut store)?;
         let exports = Exports {
-            authenticator: self.policy.authenticator.load(&mut store, &instance)?,
-            authorizer: self.policy.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose()?,
+            authenticator: mismatch(self.policy.authenticator.load(&mut store, &instance))?,
+            authorizer: mismatch(self.policy.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose())?,
         };
         let calls_left = self.sandbox.limits().max_calls_per_instance.get();
         Ok(Instance {

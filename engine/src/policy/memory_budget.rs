@@ -46,11 +46,17 @@ pub(super) struct MemoryUse {
     used: u64,
     /// The last growth, which may still fail.
     last_growth: u64,
+    has_failed_to_grow: bool,
 }
 
 impl MemoryUse {
     pub(super) fn new(budget: Arc<MemoryBudget>) -> Self {
-        Self { budget, used: 0, last_growth: 0 }
+        Self { budget, used: 0, last_growth: 0, has_failed_to_grow: false }
+    }
+
+    /// Whether a memory could not grow any more.
+    pub(super) fn has_failed_to_grow(&self) -> bool {
+        self.has_failed_to_grow
     }
 }
 
@@ -66,6 +72,7 @@ impl ResourceLimiter for MemoryUse {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        self.has_failed_to_grow = true;
         let growth = std::mem::take(&mut self.last_growth);
         self.used -= growth;
         self.budget.used.fetch_sub(growth, Relaxed);

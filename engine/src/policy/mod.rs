@@ -267,7 +267,7 @@ impl Policy {
         self.timeout.wall
     }
 
-    /// Name in the component's name section, or `unnamed`.
+    /// Name in the component's name section or of its first module, or `unnamed`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::call_clock::CallTimeout;
+use super::component::AUTHENTICATOR;
 use super::instance_pool::Call;
 use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::{CallError, LoadError, Policy};
@@ -27,7 +28,10 @@ impl Policy {
         };
         self.instances
             .call(PREFLIGHT_TIMEOUT, check)
-            .map_err(|error| LoadError::Preflight { call: "check()", source: CallError::new(error) })?
+            .map_err(|error| match CallError::new(error) {
+                CallError::ContractMismatch(source) => LoadError::Contract { contract: AUTHENTICATOR, source },
+                source => LoadError::Preflight { call: "check()", source },
+            })?
             .map_err(|error| LoadError::Check(self.redact(&error, Vec::new())))
     }
 

@@ -27,6 +27,9 @@ const MAX_PARTS: usize = 64;
 /// Core instances. `wit-component` makes four.
 pub(super) const MAX_CORE_INSTANCES: usize = 32;
 
+/// The size of a page of linear memory, as a power of two.
+const WASM_PAGE_LOG2: u32 = 16;
+
 /// Maximum number of characters of the imports that an error lists.
 const MAX_LISTED_CHARS: usize = 300;
 
@@ -42,7 +45,7 @@ struct Counts {
 /// Refuses a component that imports too much, or that is too large or too deep to compile.
 ///
 /// A component that is not valid passes: the compiler says what is wrong with it.
-pub(super) fn check(bytes: &[u8]) -> Result<(), LoadError> {
+pub(super) fn check(bytes: &[u8], max_memory: u64) -> Result<(), LoadError> {
     let (mut counts, mut depth, mut denied) = (Counts::default(), 0_usize, Vec::new());
     for payload in Parser::new(0).parse_all(bytes) {
         let Ok(payload) = payload else { break };
@@ -61,6 +64,15 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), LoadError> {
                 let made = instances.into_iter().map_while(Result::ok);
                 counts.core_instances += made.filter(|one| matches!(one, Instance::Instantiate { .. })).count();
                 limit("core instances", counts.core_instances, MAX_CORE_INSTANCES)?;
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories.into_iter().map_while(Result::ok) {
+                    let page = 1_u64 << memory.page_size_log2.unwrap_or(WASM_PAGE_LOG2);
+                    let needed = memory.initial.saturating_mul(page);
+                    if needed > max_memory {
+                        return Err(LoadError::InitialMemory { needed, max: max_memory });
+                    }
+                }
             }
             Payload::CodeSectionEntry(body) => counts.add_function(&body)?,
             _ => {}

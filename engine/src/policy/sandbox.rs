@@ -192,6 +192,11 @@ enum SettingsRead {
 }
 
 impl HostState {
+    /// Whether a memory has reached `limits.max_memory`.
+    pub(super) fn has_reached_memory_limit(&self) -> bool {
+        self.memory.has_failed_to_grow()
+    }
+
     /// Names of the settings that the policy has read.
     pub(super) fn settings_read(&self) -> BTreeSet<String> {
         match &self.read {

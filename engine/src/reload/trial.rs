@@ -107,6 +107,8 @@ impl CallResult {
             CallError::Deadline
             | CallError::NoVerdict(_)
             | CallError::Trap(_)
+            | CallError::OutOfMemory(_)
+            | CallError::ContractMismatch(_)
             | CallError::HostPanic
             | CallError::CallFailed(_) => Self::Fault,
         }

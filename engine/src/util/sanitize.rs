@@ -43,9 +43,14 @@ pub fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> Str
 }
 
 /// Escapes and truncates text that a client or a policy chose, so that it can neither start a line nor steer a terminal.
+/// Apostrophes stay as they are: they are part of words.
 #[must_use]
 pub fn escape(text: &str, max_chars: usize) -> String {
-    let mut escaped: String = text.chars().take(max_chars).flat_map(char::escape_debug).collect();
+    let escape = |character: char| {
+        let escaped = (character != '\'').then(|| character.escape_debug());
+        (character == '\'').then_some(character).into_iter().chain(escaped.into_iter().flatten())
+    };
+    let mut escaped: String = text.chars().take(max_chars).flat_map(escape).collect();
     if text.chars().nth(max_chars).is_some() {
         escaped.push('…');
     }
@@ -58,6 +63,7 @@ mod tests {
 
     #[test]
     fn escapes_and_truncates_text() {
+        assert_eq!(escape("the client's \"id\"\n", 99), "the client's \\\"id\\\"\\n");
         assert_eq!(escape("a\nb\u{1b}[31m\u{202e}", 64), "a\\nb\\u{1b}[31m\\u{202e}");
         assert_eq!(escape("abcdef", 3), "abc…");
         assert_eq!(escape("abc", 3), "abc");

@@ -116,11 +116,13 @@ fn report_usage(error: &clap::Error) -> Exit {
     if error.use_stderr() { Exit::Usage } else { Exit::Ok }
 }
 
-/// The first paragraph of a message of clap, on one line.
+/// The first paragraph of a message of clap and its tips, on one line.
 fn first_paragraph(message: &str) -> String {
     let paragraph = message.split("\n\n").next().unwrap_or(message);
-    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.trim_start_matches("error: ").to_owned()
+    let tips = message.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    let texts = std::iter::once(paragraph).chain(tips);
+    let lines: Vec<_> = texts.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.join("; ").trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]
@@ -138,5 +140,8 @@ mod tests {
     fn usage_errors_take_one_line() {
         let message = "error: the following required arguments were not provided:\n  <FILE>\n\nUsage: mqtt-gate check";
         assert_eq!(first_paragraph(message), "the following required arguments were not provided: <FILE>");
+        let message = "error: unrecognized subcommand 'swpa'\n\n  tip: a similar subcommand exists: 'swap'\n\nUsage: x";
+        let expected = "unrecognized subcommand 'swpa'; a similar subcommand exists: 'swap'";
+        assert_eq!(first_paragraph(message), expected);
     }
 }

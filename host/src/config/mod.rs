@@ -287,7 +287,7 @@ mod tests {
     fn an_error_has_the_line_and_the_key_and_no_value() {
         for (text, line, named) in [
             ("listen = \"0.0.0.0:1\"\nlisten_to = \"s3cret\"", 2, "listen_to"),
-            ("[policy.settings]\na = \"1\"\nsignature-keys = 53 # s3cret", 3, "a setting is a string"),
+            ("[policy.settings]\na = \"1\"\nsignature-keys = 53.1 # s3cret", 3, "a setting is a string"),
             ("[policy.settings]\nkey = { env = \"A\", file = \"s3cret\" }", 2, "a setting is a string"),
             ("[policy]\nsettings = \"s3cret\"", 2, "expected a map"),
             ("policy = \"s3cret\"", 1, "expected the table [policy]"),

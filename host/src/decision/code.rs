@@ -129,9 +129,9 @@ impl From<&CallError> for DecisionCode {
             CallError::Overloaded => Self::Overloaded,
             CallError::PoolExhausted => Self::PoolExhausted,
             CallError::NoVerdict(_) => Self::NoVerdict,
-            CallError::Trap(_) => Self::Trap,
+            CallError::Trap(_) | CallError::OutOfMemory(_) => Self::Trap,
             CallError::HostPanic => Self::HostPanic,
-            CallError::CallFailed(_) => Self::CallFailed,
+            CallError::CallFailed(_) | CallError::ContractMismatch(_) => Self::CallFailed,
         }
     }
 }

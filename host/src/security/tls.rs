@@ -81,13 +81,17 @@ impl CertificateLoader {
                 CredentialError::KeyMismatch { key, certificate }
             }
             rustls::Error::InvalidCertificate(_) => invalid(&certificate, error.to_string()),
-            _ => invalid(&key, error.to_string()),
+            _ => invalid(
+                &key,
+                "the gate has no use for this kind of key; it takes RSA from 2048 bits, ECDSA P-256 or P-384, and Ed25519",
+            ),
         }
     }
 }
 
 /// Parses certificates, the leaf first.
 fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
+    refuse_byte_order_mark(path, pem)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, PemError>>()
         .map_err(|_| invalid(path, "not a certificate in PEM"))?;
@@ -95,6 +99,7 @@ fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, CredentialError> {
+    refuse_byte_order_mark(path, pem)?;
     match PrivateKeyDer::from_pem_slice(pem) {
         // A PKCS#1 key says inside that it is encrypted, so it parses.
         Ok(key) if !is_encrypted(pem) => Ok(key),
@@ -103,6 +108,16 @@ fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Credenti
         }
         Err(PemError::NoItemsFound) => Err(invalid(path, "there is no private key in it")),
         _ => Err(invalid(path, "not a private key in PEM")),
+    }
+}
+
+/// With the mark, the first block would be skipped: for a chain that is the gate's own certificate.
+fn refuse_byte_order_mark(path: &Path, pem: &[u8]) -> Result<(), CredentialError> {
+    let has_mark = pem.starts_with(b"\xef\xbb\xbf") || pem.starts_with(b"\xff\xfe") || pem.starts_with(b"\xfe\xff");
+    if has_mark {
+        Err(invalid(path, "begins with a byte order mark; save the file as ASCII without one"))
+    } else {
+        Ok(())
     }
 }
 
@@ -187,6 +202,10 @@ mod tests {
         assert_eq!(error(&[garbage, ""]), "/etc/chain.pem: not a certificate in PEM");
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(error(&[certificate, "s3cret"]), "/etc/key.pem: there is no private key in it");
+        assert_eq!(
+            error(&[&format!("\u{feff}{certificate}"), ""]),
+            "/etc/chain.pem: begins with a byte order mark; save the file as ASCII without one"
+        );
         assert!(error(&[certificate, "-----BEGIN ENCRYPTED PRIVATE KEY-----"]).contains("the key is encrypted"));
     }
 }

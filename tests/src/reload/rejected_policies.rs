@@ -56,6 +56,34 @@ async fn rejects_a_component_without_the_authenticator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_another_version_of_the_contract_is_named() {
+    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.1" (instance $i)))"#;
+    assert_rejected(&wat(text), &["does not export", "it exports mqtt-gate:auth/authenticator@0.1.1: build it"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_of_other_types_are_a_mismatch_and_not_a_failed_check() {
+    // Both functions exist, without the parameters and results of the contract.
+    let text = r#"(component
+        (core module $m (func (export "f")))
+        (core instance $c (instantiate $m))
+        (func $f (canon lift (core func $c "f")))
+        (instance $i (export "check" (func $f)) (export "authenticate" (func $f)))
+        (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
+    assert_rejected(&wat(text), &["the policy does not fit the contract of mqtt-gate:auth/authenticator@0.1.0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_needs_more_memory_than_it_may_have_is_named_with_the_limit() {
+    let text = r#"(component
+        (core module $m (memory 1000))
+        (core instance (instantiate $m))
+        (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
+    assert_rejected(&wat(text), &["needs 65536000 bytes of memory", "limits.max_memory allows 16777216", "stack-size"])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rejects_an_authenticator_of_other_types() {
     let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
     assert_rejected(&wat(text), &["contract"]).await;
@@ -130,7 +158,7 @@ async fn preflight_rejects_a_stack_overflow_in_check() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_rejects_excessive_memory_in_check() {
-    assert_preflight_rejects("check", "hog", &["check()"]).await;
+    assert_preflight_rejects("check", "hog", &["check()", "needs more memory than limits.max_memory"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

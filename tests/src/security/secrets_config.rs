@@ -39,7 +39,7 @@ async fn rejects_a_secret_from_a_missing_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_a_secret_that_is_not_a_string() {
-    assert_rejected("admin_token = 53", &["gate.toml:2"]).await;
+    assert_rejected("admin_token = 5.3", &["gate.toml:2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 use brokers::{AuthRequest, Credentials, Method, Request, Route};
 use clap::Args;
 use mqtt_gate_engine::util::file::read_file;
+use serde_json::value::RawValue;
+
+/// Longest standard input, in bytes: some 100,000 logins.
+const MAX_INPUT: usize = 64 << 20;
 
 /// A login, in flags or as JSON on standard input.
 ///
@@ -36,21 +40,23 @@ fn parse_attribute(text: &str) -> Result<(String, String), &'static str> {
 }
 
 impl CredentialArgs {
-    /// Reads the login. Standard input may have `max_body` bytes.
-    pub(super) fn read(self, max_body: usize) -> Result<Credentials> {
-        let mut credentials = match self.client_id {
-            Some(client_id) => Credentials {
+    /// Reads the login, or those on standard input. A login may have `max_body` bytes.
+    pub(super) fn read(self, max_body: usize) -> Result<Vec<Credentials>> {
+        let mut logins = match self.client_id {
+            Some(client_id) => vec![Credentials {
                 client_id,
                 username: self.username.filter(|name| !name.is_empty()),
                 password: self.password_file.map(|file| read_password(&file, max_body)).transpose()?,
                 ..Credentials::default()
-            },
+            }],
             None => read_json(max_body)?,
         };
-        credentials.password = credentials.password.filter(|password| !password.is_empty());
-        credentials.peer_host = self.peer_host.or(credentials.peer_host);
-        credentials.attributes.extend(self.attributes);
-        Ok(credentials)
+        for credentials in &mut logins {
+            credentials.password = credentials.password.take().filter(|password| !password.is_empty());
+            credentials.peer_host = self.peer_host.clone().or(credentials.peer_host.take());
+            credentials.attributes.extend(self.attributes.iter().cloned());
+        }
+        Ok(logins)
     }
 }
 
@@ -68,11 +74,25 @@ fn strip_line_ending(bytes: &mut Vec<u8>) {
     }
 }
 
-fn read_json(max_body: usize) -> Result<Credentials> {
+fn read_json(max_body: usize) -> Result<Vec<Credentials>> {
     if io::stdin().is_terminal() {
         bail!("no client: pass --client-id, or pipe a login as JSON (see mqtt-gate mint)");
     }
-    parse_json(&read_stdin(max_body)?)
+    parse_all(&read_stdin(MAX_INPUT)?, max_body)
+}
+
+/// Parses logins that follow each other, as `mint` prints them.
+fn parse_all(input: &[u8], max_body: usize) -> Result<Vec<Credentials>> {
+    let values = serde_json::Deserializer::from_slice(input).into_iter::<&RawValue>();
+    let Ok(bodies) = values.collect::<Result<Vec<_>, _>>() else { return Ok(vec![parse_json(input)?]) };
+    if bodies.is_empty() {
+        return Ok(vec![parse_json(input)?]);
+    }
+    let parse = |body: &&RawValue| {
+        ensure!(body.get().len() <= max_body, "a login is longer than limits.max_body, {max_body} bytes");
+        parse_json(body.get().as_bytes())
+    };
+    bodies.iter().map(parse).collect()
 }
 
 /// Parses a login as `/mqtt/auth` does.
@@ -88,7 +108,7 @@ fn read_stdin(max_body: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
     io::stdin().lock().take(limit).read_to_end(&mut bytes).context("cannot read standard input")?;
-    ensure!(bytes.len() <= max_body, "standard input is longer than limits.max_body, {max_body} bytes");
+    ensure!(bytes.len() <= max_body, "standard input is longer than {max_body} bytes");
     Ok(bytes)
 }
 
@@ -109,6 +129,21 @@ mod tests {
     fn attributes_may_contain_equals_signs() {
         assert_eq!(parse_attribute("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(parse_attribute("a").is_err());
+    }
+
+    #[test]
+    fn logins_follow_each_other() {
+        let ids = |text: &str| {
+            parse_all(text.as_bytes(), 1000).map(|logins| logins.into_iter().map(|it| it.client_id).collect::<Vec<_>>())
+        };
+        assert_eq!(ids("{\"client_id\":\"a\"}\n{\"client_id\":\"b\"}\n").unwrap(), ["a", "b"]);
+        assert_eq!(ids("{\n \"client_id\": \"a\"\n}").unwrap(), ["a"]);
+        for text in ["", "{\"client_id\":\"a\"} s3cret", "{\"client_id\":\"a\"}\n{\"username\":\"s3cret\"}"] {
+            let error = format!("{:#}", ids(text).err().unwrap());
+            assert!(error.starts_with("standard input is not a login: ") && !error.contains("s3cret"), "{error}");
+        }
+        let long = format!("{{\"client_id\":\"{}\"}}", "x".repeat(1000));
+        assert_eq!(ids(&long).unwrap_err().to_string(), "a login is longer than limits.max_body, 1000 bytes");
     }
 
     #[test]

@@ -26,12 +26,13 @@ use report::{Durations, EvalReport, Failure};
 
 Examples:
   mqtt-gate mint | mqtt-gate eval policy.wasm
+  mqtt-gate mint --count 3 | mqtt-gate eval policy.wasm --json
   mqtt-gate eval policy.wasm --config gate.toml --client-id operator --attribute listener=tls
   mqtt-gate eval policy.wasm --client-id … --username … --password-file secret.txt --json
 
 Exit codes:
-  0   the client is allowed
-  1   the client is denied, or left to another authenticator of the broker
+  0   the client is allowed; all of them, if there are several
+  1   a client is denied, or left to another authenticator of the broker
   64  there is no valid login to evaluate, or the policy does not load
   70  the policy failed to return a verdict; a gate would deny the client")]
 pub(crate) struct Eval {
@@ -42,7 +43,7 @@ pub(crate) struct Eval {
     policy_args: PolicyArgs,
     #[command(flatten)]
     credentials: CredentialArgs,
-    /// Print one line of JSON
+    /// Print one line of JSON for each login
     #[arg(long)]
     json: bool,
 }
@@ -51,15 +52,24 @@ impl Eval {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
         let config = self.policy_args.config()?;
         let max_body = usize::try_from(config.limits.max_body.as_u64()).unwrap_or(usize::MAX);
-        let credentials = convert::credentials(self.credentials.read(max_body)?);
+        let logins = self.credentials.read(max_body)?;
         let policy = match self.policy.as_ref().or(config.policy.file.as_ref()) {
             Some(file) => self.policy_args.load(config.clone(), &read_component(file)?)?,
             None => self.policy_args.load(config, DEFAULT_POLICY)?,
         };
-        let report = evaluate(&policy, &credentials);
-        output::print(&report, self.json)?;
-        Ok(report.exit())
+        let mut exit = Exit::Ok;
+        for login in logins {
+            let report = evaluate(&policy, &convert::credentials(login));
+            output::print(&report, self.json)?;
+            exit = worst(exit, report.exit());
+        }
+        Ok(exit)
     }
+}
+
+/// The exit code of several logins: that of a policy that failed, or else of a client that is denied.
+fn worst(one: Exit, other: Exit) -> Exit {
+    if one as u8 >= other as u8 { one } else { other }
 }
 
 /// Evaluates a login twice, and reports the first verdict. The second call shows the duration with a warm instance.
