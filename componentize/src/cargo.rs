@@ -44,13 +44,17 @@ impl Guest {
         let directory = directory
             .canonicalize()
             .with_context(|| format!("cannot open the crate directory {}", directory.display()))?;
-        let package = run(Command::new(cargo()).args(["pkgid", "--offline"]).current_dir(&directory))?;
-        let name = package_name(package.trim()).context("`cargo pkgid` printed no package")?;
         let manifest = run(Command::new(cargo())
             .args(["locate-project", "--workspace", "--message-format", "plain", "--offline"])
             .current_dir(&directory))?;
         let workspace =
             Path::new(manifest.trim()).parent().context("`cargo locate-project` printed no path")?.to_owned();
+        if !workspace.join("Cargo.lock").exists() {
+            // A new crate outside this repository.
+            run(Command::new(cargo()).arg("generate-lockfile").current_dir(&directory))?;
+        }
+        let package = run(Command::new(cargo()).args(["pkgid", "--offline"]).current_dir(&directory))?;
+        let name = package_name(package.trim()).context("`cargo pkgid` printed no package")?;
         Ok(Self { name: name.to_owned(), directory, workspace })
     }
 
