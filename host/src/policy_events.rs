@@ -43,6 +43,11 @@ pub(crate) fn observe(event: &PolicyEvent) {
             "policy failed 20 calls in a row, and there is none to return to"
         ),
         PolicyEvent::Restored => tracing::info!("policy file matches the active policy again"),
+        PolicyEvent::FileDetached { path } => tracing::warn!(
+            path = %path.display(),
+            hint = "mount the directory of the file instead of the file, and restart the gate",
+            "file was replaced outside its mount; no change of it is seen here"
+        ),
         PolicyEvent::Unstable => tracing::warn!(
             hint = "find the program that keeps writing to the policy file or its settings",
             "policy file or settings keep changing; retrying"

@@ -53,6 +53,11 @@ pub enum PolicyEvent<'a> {
         /// Why the component before cannot be used, on one line. `None`: there was none, or it was returned from.
         reason: Option<&'a str>,
     },
+    /// A file was replaced where it is mounted from, and can never change here.
+    FileDetached {
+        /// The file.
+        path: &'a Path,
+    },
     /// The policy file and its settings kept changing for two seconds.
     Unstable,
     /// The policy file could not be used at startup, and the last known good policy replaces it.

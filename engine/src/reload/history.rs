@@ -1,6 +1,7 @@
 //! History of the policy: activations and rejections.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -22,6 +23,8 @@ pub struct History {
     pub on_hold: Option<Part>,
     /// The candidate that is being loaded.
     pub loading: Option<Loading>,
+    /// Files that were replaced where they are mounted from, and can never change here.
+    pub detached_files: Vec<PathBuf>,
     events: VecDeque<HistoryEvent>,
 }
 
@@ -129,6 +132,14 @@ impl HistoryReader {
 }
 
 impl HistoryWriter {
+    /// Takes note of the files that can never change. Returns those that are new.
+    pub(super) fn set_detached_files(&mut self, files: Vec<PathBuf>) -> Vec<PathBuf> {
+        let mut history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = files.iter().filter(|file| !history.detached_files.contains(file)).cloned().collect();
+        history.detached_files = files;
+        new
+    }
+
     pub(super) fn reader(&self) -> HistoryReader {
         HistoryReader(Arc::clone(&self.0))
     }

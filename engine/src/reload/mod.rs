@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::policy::{CompileControl, Digest, LoadError, Policy, Sandbox};
+use crate::util::file::is_detached;
 use crate::util::sanitize;
 use crate::watch::{Load, Reload, Reloadable, Waker, Watched};
 
@@ -238,6 +239,16 @@ fn load_component(
     Ok(policy)
 }
 
+impl PolicyReloader {
+    /// Reports the files that can never change again.
+    fn look_for_detached_files(&mut self) {
+        let detached = self.source.files().into_iter().filter(|file| is_detached(file)).collect();
+        for path in self.history.set_detached_files(detached) {
+            (self.observer)(&PolicyEvent::FileDetached { path: &path });
+        }
+    }
+}
+
 impl Reload for PolicyReloader {
     type Contents = Arc<Candidate>;
     type Value = Policy;
@@ -343,6 +354,7 @@ impl Reload for PolicyReloader {
         if self.next_release <= now {
             self.active().get().policy.release_unused_instances();
             self.next_release = now + RELEASE_INTERVAL;
+            self.look_for_detached_files();
         }
         if let Some(persist) = &mut self.persist {
             persist.poll(now, &self.observer);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{OFlags, fstatfs};
@@ -36,6 +36,13 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     file.take(MAX_FILE_SIZE + 1).read_to_end(&mut contents)?;
     // The file may have grown since its size was read.
     if contents.len() as u64 > MAX_FILE_SIZE { Err(too_large()) } else { Ok(contents) }
+}
+
+/// Whether a file was replaced or removed where it is from, so that it can never change here: a single file that is mounted
+/// into a container keeps the file that was mounted, whatever takes its place outside.
+#[must_use]
+pub fn is_detached(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 0)
 }
 
 fn is_of_kernel(file: &File) -> bool {

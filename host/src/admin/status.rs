@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mqtt_gate_engine as engine;
+use mqtt_gate_engine::util::file::displayable_path;
 use mqtt_gate_engine::{ActiveVersion, HistoryEventKind};
 
 use super::state::AdminState;
@@ -58,6 +59,7 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
         compiling: history
             .loading
             .map(|loading| CompilingStatus { sha256: loading.digest.to_string(), since: rfc3339(loading.since) }),
+        detached_files: history.detached_files.iter().map(|file| displayable_path(file).into_owned()).collect(),
         rejected: RejectedStatus {
             count: history.rejected,
             last: history.last_rejected.as_ref().map(rejection),

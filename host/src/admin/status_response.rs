@@ -53,6 +53,9 @@ pub struct StatusResponse {
     /// The policy that is being compiled and checked; `null` if there is none.
     #[serde(default)]
     pub compiling: Option<CompilingStatus>,
+    /// Files of the policy that were replaced where they are mounted from: no change of them is seen.
+    #[serde(default)]
+    pub detached_files: Vec<String>,
     /// Policies that were rejected.
     #[serde(default)]
     pub rejected: RejectedStatus,

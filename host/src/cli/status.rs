@@ -79,6 +79,10 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
         let since = with_age(&compiling.since, now);
         rows.add("compiling", format_args!("sha256 {}, since {since}", compiling.sha256));
     }
+    for file in &status.detached_files {
+        rows.add("WARNING", format_args!("{file} was replaced outside its mount; no change of it is seen"));
+        rows.add("", "mount the directory of the file instead of the file, and restart the gate");
+    }
     add_rejected(&mut rows, &status.rejected, now);
     status.broker_caches.iter().for_each(|caches| add_broker_caches(&mut rows, caches, now));
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));

@@ -91,3 +91,18 @@ async fn key_file_from_the_environment_is_followed() {
     let (code, printed, error) = run(mint.env("MQTT_SIGNATURE_KEY_FILE", &key)).await;
     assert!(code == Some(0) && printed.contains("password"), "{error}");
 }
+
+/// A file that is mounted into a container keeps the file that was mounted. Here a descriptor stands for the mount.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_replaced_outside_its_mount_is_named() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let outside = directory.path().join("policy.wasm");
+    fs::copy(AUTH_CORE, &outside).unwrap();
+    let mounted = fs::File::open(&outside).unwrap();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mounted));
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.file = Some(path.clone().into())).await;
+    assert_eq!(gate.status().await["detached_files"], serde_json::json!([]));
+    fs::rename(gate.policy_file(), &outside).unwrap();
+    gate.wait_until("the file is named", |status| status["detached_files"][0] == path.as_str()).await;
+    gate.stop().await;
+}

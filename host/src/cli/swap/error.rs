@@ -23,7 +23,7 @@ pub(super) enum SwapError {
     InProgress(PathBuf),
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot replace {}", path.display())]
+    #[error("cannot replace {}{}", path.display(), mount_hint(source))]
     Replace { path: PathBuf, source: io::Error },
     /// The gate might not be able to read a file with another owner.
     #[error("cannot replace {}: cannot keep its owner; run this as root or as that owner", path.display())]
@@ -45,6 +45,16 @@ pub(super) enum SwapError {
     NotRestored { previous: PathBuf, source: Box<SwapError> },
     #[error(transparent)]
     Client(#[from] ClientError),
+}
+
+/// A file that is a mount point cannot be renamed over.
+fn mount_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => {
+            " (the file itself is mounted; mount its directory instead, or replace the file where it is mounted from)"
+        }
+        _ => "",
+    }
 }
 
 impl From<SwapError> for CliError {
@@ -75,6 +85,7 @@ mod tests {
         let gone = || ClientError::TokenRequired { url: "http://gate/status".to_owned() };
         for (error, exit) in [
             (replace(), Exit::Usage),
+            (SwapError::Replace { path: "p.wasm".into(), source: io::ErrorKind::ResourceBusy.into() }, Exit::Usage),
             (SwapError::InProgress(".".into()), Exit::Usage),
             (gone().into(), Exit::Usage),
             (SwapError::GateLost { file: "p.wasm".into(), source: gone() }, Exit::Software),
