@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::state::AdminState;
 use crate::admin::thread::AdminThread;
 use crate::child_compiler::ChildCompiler;
-use crate::config::{Config, PolicyConfig};
+use crate::config::{Config, ListenAddresses, PolicyConfig};
 use crate::decision::Evaluator;
 use crate::emqx_api::ApiConfigError;
 use crate::emqx_api::cache_reset::CacheReset;
@@ -156,7 +156,7 @@ impl Server {
     /// # Errors
     /// The operating system refuses a thread, or the decision log or traces cannot be set up.
     pub async fn serve(self, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let (listen, admin_listen) = (listeners.auth.local_addr()?, listeners.admin.local_addr()?);
+        let (listen, admin_listen) = (local_addresses(&listeners.auth)?, listeners.admin.local_addr()?);
         let (limits, routes, shutdown) = (self.config.limits, self.config.routes(), CancellationToken::new());
         let telemetry = telemetry(&self.config, self.dropped_log_lines)?;
         let active = self.reloader.active();
@@ -224,6 +224,10 @@ impl Server {
     }
 }
 
+fn local_addresses(listeners: &[TcpListener]) -> io::Result<ListenAddresses> {
+    listeners.iter().map(TcpListener::local_addr).collect()
+}
+
 /// Runs a gate until `stop`: [`Server::prepare`] and [`Server::serve`] in one.
 ///
 /// # Errors
@@ -250,7 +254,7 @@ pub async fn serve_with(
     let monitor = HeartbeatMonitor::new(config.workers.get(), None);
     let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
     let workers = Workers::start(service, limits, buffer_limit, None, CancellationToken::new(), &monitor)?;
-    workers.serve(Acceptor::new(listener, false, connections), stop).await;
+    workers.serve(Acceptor::new(vec![listener], false, connections), stop).await;
     Ok(())
 }
 

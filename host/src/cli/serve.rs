@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use mqtt_gate::config::{Config, ConfigError, KEY_SETTING};
+use mqtt_gate::config::{Config, ConfigError, KEY_SETTING, parse_address};
 use mqtt_gate::telemetry::log::Log;
 use mqtt_gate::{InheritedSockets, Listeners, ServeError, Server, raise_open_files};
+use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -33,10 +34,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen for brokers on this address [default: that of the configuration, or 0.0.0.0:8003]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    /// [may be repeated]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    listen: Vec<SocketAddr>,
     /// Listen for the operator on this address [default: that of the configuration, or 127.0.0.1:8004]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     admin_listen: Option<SocketAddr>,
     /// Run this policy, and swap it when the file changes [default: that of the configuration, or the embedded policy]
     #[arg(long, value_name = "FILE")]
@@ -74,7 +76,8 @@ impl Serve {
         let mut shutdown = pin!(shutdown_signal()?);
         let _ignored = ignore_other_signals()?;
         let listeners = Listeners::open(&config, inherited).map_err(ServeError::from)?;
-        let listen = listeners.auth.local_addr().map_err(ServeError::System)?;
+        let first = listeners.auth.first().map(TcpListener::local_addr).transpose().map_err(ServeError::System)?;
+        let listen = first.unwrap_or(config.admin_listen);
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         // A policy can take long to compile. The gate hears signals meanwhile.
         let preparing = tokio::task::spawn_blocking(|| Server::prepare_with_child_compiler(config));
@@ -94,7 +97,9 @@ impl Serve {
 
     fn config(&self) -> Result<Config, ConfigError> {
         let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-        config.listen = self.listen.unwrap_or(config.listen);
+        if !self.listen.is_empty() {
+            config.listen = self.listen.iter().copied().collect();
+        }
         config.admin_listen = self.admin_listen.unwrap_or(config.admin_listen);
         config.policy.file = self.policy.clone().or(config.policy.file);
         Ok(config)

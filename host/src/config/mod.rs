@@ -16,6 +16,7 @@ mod access;
 mod broker;
 mod decision_log;
 mod limits;
+mod listen;
 mod policy;
 mod state;
 mod tls;
@@ -26,6 +27,7 @@ pub(crate) use access::{ADMIN_TOKEN, BROKER_SECRET};
 pub use broker::BrokerConfig;
 pub use decision_log::{ClientIdFormat, DecisionLogConfig, Record};
 pub use limits::Limits;
+pub use listen::{InvalidAddress, ListenAddresses, parse_address};
 pub use policy::{KEY_SETTING, KEY_VARIABLE, PolicyConfig};
 pub use state::StateConfig;
 pub use tls::TlsConfig;
@@ -38,9 +40,10 @@ const MAX_WORKERS: usize = 256;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address for brokers.
-    pub listen: SocketAddr,
+    /// Addresses for brokers.
+    pub listen: ListenAddresses,
     /// Address for operators. Do not expose it to the Internet.
+    #[serde(deserialize_with = "listen::deserialize_address")]
     pub admin_listen: SocketAddr,
     /// Certificate of the listener for brokers. Absent: plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -67,7 +70,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 8003)),
+            listen: ([0, 0, 0, 0], 8003).into(),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8004)),
             tls: None,
             admin_tls: None,
@@ -187,7 +190,8 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_range("workers", self.workers.get(), 1..=MAX_WORKERS, ToString::to_string)?;
         // Port 0 asks the system for a free port, a different one each time.
-        if self.listen == self.admin_listen && self.listen.port() != 0 {
+        self.listen.check()?;
+        if self.admin_listen.port() != 0 && self.listen.iter().any(|address| address == self.admin_listen) {
             return Err(invalid("admin_listen", "must differ from listen"));
         }
         self.check_paths()?;
@@ -273,7 +277,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_default() {
         let config = parse("").unwrap();
-        assert_eq!((config.listen.port(), config.admin_listen.port()), (8003, 8004));
+        assert_eq!((config.listen.to_string().as_str(), config.admin_listen.port()), ("0.0.0.0:8003", 8004));
         assert_eq!(config.limits.policy_timeout, Duration::from_millis(200));
         assert!(config.policy.settings.contains(KEY_SETTING));
     }
@@ -352,6 +356,12 @@ mod tests {
     fn obvious_mistakes_are_rejected() {
         for (text, key) in [
             ("listen = \"127.0.0.1:8004\"", "admin_listen: "),
+            ("listen = [\"[::1]:8003\", \"127.0.0.1:8004\"]", "admin_listen: "),
+            ("listen = [\"[::1]:8003\", \"[::1]:8003\"]", "listen: an address is in the list twice"),
+            ("listen = []", "listen: must be an address, or a list of 1 to 16"),
+            ("listen = \"localhost:8003\"", "gate.toml:1: not an IP address with a port"),
+            ("admin_listen = \"localhost:8004\"", "gate.toml:1: not an IP address with a port"),
+            ("listen = 8003", "gate.toml:1: not an IP address with a port"),
             ("policy.file = \"\"", "policy.file: "),
             ("tls = { certificate = \"\", key = \"k\" }", "tls: "),
             ("admin_tls = { certificate = \"c\", key = \"k\", client_ca = \"\" }", "admin_tls: "),

@@ -1,9 +1,11 @@
 //! Accepts connections, up to a limit.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -86,7 +88,10 @@ impl ConnectionLimit {
 
 /// Accepts connections one by one.
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    /// At least one.
+    listeners: Vec<TcpListener>,
+    /// The listener that is asked first. It changes, so that a busy one does not starve the others.
+    first: usize,
     /// Whether the service manager holds the socket too, and hands it to the next gate.
     is_inherited: bool,
     limit: ConnectionLimit,
@@ -97,9 +102,9 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener, is_inherited: bool, limit: ConnectionLimit) -> Self {
+    pub(crate) fn new(listeners: Vec<TcpListener>, is_inherited: bool, limit: ConnectionLimit) -> Self {
         let (limit_log, error_log) = (LogThrottle::default(), LogThrottle::default());
-        Self { listener, is_inherited, limit, waiting: None, limit_log, error_log }
+        Self { listeners, first: 0, is_inherited, limit, waiting: None, limit_log, error_log }
     }
 
     /// Returns the next connection, detached from the runtime. Cancelling this loses none.
@@ -118,7 +123,7 @@ impl Acceptor {
     /// Accepts one connection. An error costs at most that connection.
     async fn accept(&mut self) -> TcpStream {
         loop {
-            match self.listener.accept().await.and_then(|(connection, _)| connection.into_std()) {
+            match self.accept_any().await.and_then(tokio::net::TcpStream::into_std) {
                 Ok(stream) => return stream,
                 Err(error) => {
                     if self.error_log.should_log(Instant::now()) {
@@ -130,23 +135,42 @@ impl Acceptor {
         }
     }
 
-    /// Closes the listener, and returns the connections that wait in it.
+    /// Accepts one connection from any listener.
+    async fn accept_any(&mut self) -> io::Result<tokio::net::TcpStream> {
+        let count = self.listeners.len();
+        self.first = (self.first + 1) % count.max(1);
+        let (listeners, first) = (&self.listeners, self.first);
+        poll_fn(|cx| {
+            let in_turn = listeners.iter().cycle().skip(first).take(count);
+            for listener in in_turn {
+                if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                    return Poll::Ready(accepted.map(|(stream, _)| stream));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Closes the listeners, and returns the connections that wait in them.
     ///
     /// Those of an inherited socket are left to the next gate. The operating system is asked directly: what the runtime
     /// knows of the socket may be old.
     pub(super) fn close(self) -> io::Result<Vec<Accepted>> {
-        let listener = self.listener.into_std()?;
         let mut waiting: Vec<TcpStream> = self.waiting.into_iter().collect();
-        let mut is_done = self.is_inherited;
-        while !is_done {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(true)?;
-                    waiting.push(stream);
+        for listener in self.listeners {
+            let listener = listener.into_std()?;
+            let mut is_done = self.is_inherited;
+            while !is_done {
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        stream.set_nonblocking(true)?;
+                        waiting.push(stream);
+                    }
+                    // The client left before it was accepted.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(_) => is_done = true,
                 }
-                // The client left before it was accepted.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => is_done = true,
             }
         }
         Ok(waiting.into_iter().map(|stream| Accepted { stream, permit: None }).collect())

@@ -5,10 +5,10 @@ use std::net::{self, SocketAddr};
 
 use listenfd::ListenFd;
 use mqtt_gate_engine::util::sanitize;
-use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::sockopt::{set_ipv6_v6only, socket_acceptconn};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::{Config, env_var};
+use crate::config::{Config, ListenAddresses, env_var};
 
 /// Connections that may wait to be accepted. The kernel drops further ones, and clients retry a second later.
 const BACKLOG: u32 = 1024;
@@ -16,13 +16,16 @@ const BACKLOG: u32 = 1024;
 /// Names of inherited sockets (`FileDescriptorName=` of the systemd unit).
 const SOCKET_NAMES: [&str; 2] = ["logins", "admin"];
 
+/// Index of the operator's socket in [`SOCKET_NAMES`].
+const ADMIN_ROLE: usize = 1;
+
 /// Maximum number of characters of an unknown socket name in an error.
 const MAX_NAME_CHARS: usize = 64;
 
 /// The listening sockets of a gate.
 pub struct Listeners {
-    /// For brokers.
-    pub auth: TcpListener,
+    /// For brokers, at least one.
+    pub auth: Vec<TcpListener>,
     /// For the operator.
     pub admin: TcpListener,
     /// Whether the service manager holds the brokers' socket too. Connections that wait in it at shutdown are then left
@@ -55,7 +58,10 @@ pub enum BindError {
 
 /// Sockets that the service manager opened. Addresses without one are bound by the gate.
 #[derive(Default)]
-pub struct InheritedSockets([Option<net::TcpListener>; 2]);
+pub struct InheritedSockets {
+    auth: Vec<net::TcpListener>,
+    admin: Option<net::TcpListener>,
+}
 
 /// Inherited sockets that the gate cannot use.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +69,15 @@ pub enum InheritedSocketsError {
     /// One of them is not a listening TCP socket.
     #[error("{0}, inherited from the service manager, is not a listening TCP socket; use ListenStream= and Accept=no")]
     NotListening(String),
-    /// There are more than two.
-    #[error("{0} sockets were inherited; the gate takes two: `logins` for brokers, and `admin` for the operator")]
+    /// There are more than two, and they have no names.
+    #[error(
+        "{0} sockets without names were inherited; set FileDescriptorName= to `logins` for brokers, `admin` for the operator"
+    )]
     TooMany(usize),
-    /// A name is unknown, or given twice.
-    #[error("an inherited socket is named `{0}`; set FileDescriptorName= to `logins` for one, `admin` for the other")]
+    /// A name is unknown, or there are two sockets for the operator.
+    #[error(
+        "an inherited socket is named `{0}`; set FileDescriptorName= to `logins` for brokers, `admin` for the operator, once"
+    )]
     Name(String),
 }
 
@@ -79,16 +89,18 @@ impl InheritedSockets {
     /// The gate cannot use one of them.
     pub fn take() -> Result<Self, InheritedSocketsError> {
         let mut inherited = ListenFd::from_env();
-        if inherited.len() > SOCKET_NAMES.len() {
-            return Err(InheritedSocketsError::TooMany(inherited.len()));
-        }
         let names = env_var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let mut sockets = Self::default();
         for (position, role) in roles(inherited.len(), &names)?.into_iter().enumerate() {
-            let (Some(name), Some(socket)) = (SOCKET_NAMES.get(role), sockets.0.get_mut(role)) else { continue };
+            let name = SOCKET_NAMES.get(role).copied().unwrap_or_default();
             let not_listening = || InheritedSocketsError::NotListening(format!("socket {} ({name})", position + 1));
-            *socket = Some(take_one(&mut inherited, position).ok_or_else(not_listening)?);
+            let socket = take_one(&mut inherited, position).ok_or_else(not_listening)?;
+            if role == ADMIN_ROLE {
+                sockets.admin = Some(socket);
+            } else {
+                sockets.auth.push(socket);
+            }
         }
         Ok(sockets)
     }
@@ -98,13 +110,18 @@ impl InheritedSockets {
 fn roles(count: usize, names: &[&str]) -> Result<Vec<usize>, InheritedSocketsError> {
     let names = names.get(..count).unwrap_or(names);
     if !names.iter().any(|name| SOCKET_NAMES.contains(name)) {
-        return Ok((0..count).collect());
+        return if count <= SOCKET_NAMES.len() {
+            Ok((0..count).collect())
+        } else {
+            Err(InheritedSocketsError::TooMany(count))
+        };
     }
     let mut roles = Vec::new();
     for position in 0..count {
         let name = names.get(position).copied().unwrap_or_default();
         match SOCKET_NAMES.iter().position(|known| *known == name) {
-            Some(role) if !roles.contains(&role) => roles.push(role),
+            // A socket unit with several addresses passes a socket for each.
+            Some(role) if role != ADMIN_ROLE || !roles.contains(&role) => roles.push(role),
             _ => return Err(InheritedSocketsError::Name(sanitize::escape(name, MAX_NAME_CHARS))),
         }
     }
@@ -131,33 +148,43 @@ impl Listeners {
     ///
     /// # Errors
     /// An address is in use, or does not belong to this machine.
-    pub fn open(config: &Config, InheritedSockets([auth, admin]): InheritedSockets) -> Result<Self, BindError> {
-        let is_inherited = auth.is_some();
-        Ok(Self {
-            auth: inherit_or_bind(auth, config.listen, "--listen")?,
-            admin: inherit_or_bind(admin, config.admin_listen, "--admin-listen")?,
-            is_inherited,
-        })
+    pub fn open(config: &Config, inherited: InheritedSockets) -> Result<Self, BindError> {
+        let is_inherited = !inherited.auth.is_empty();
+        let auth: Vec<_> = if is_inherited {
+            let sockets = inherited.auth.into_iter();
+            sockets.map(|socket| inherit(socket, &config.listen, "--listen")).collect::<Result<_, _>>()?
+        } else {
+            let bind = |address: SocketAddr| bind(address, config.listen.has_ipv4(address.port()), "--listen");
+            config.listen.iter().map(bind).collect::<Result<_, _>>()?
+        };
+        let admin = match inherited.admin {
+            Some(socket) => inherit(socket, &config.admin_listen.into(), "--admin-listen")?,
+            None => bind(config.admin_listen, false, "--admin-listen")?,
+        };
+        Ok(Self { auth, admin, is_inherited })
     }
 }
 
-fn inherit_or_bind(
-    inherited: Option<net::TcpListener>,
-    configured: SocketAddr,
+fn inherit(
+    socket: net::TcpListener,
+    configured: &ListenAddresses,
     flag: &'static str,
 ) -> Result<TcpListener, BindError> {
-    let Some(socket) = inherited else { return bind(configured, flag) };
     let error = |source| BindError::Inherited { flag, source };
     let address = socket.local_addr().map_err(error)?;
-    if address != configured {
-        tracing::info!(%address, configured = %configured, flag, "listening on inherited socket");
+    if !configured.iter().any(|configured| configured == address) {
+        tracing::info!(%address, %configured, flag, "listening on inherited socket");
     }
     TcpListener::from_std(socket).map_err(error)
 }
 
-fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+/// Binds an address. An IPv6 socket takes IPv4 too, unless IPv4 has a socket of its own.
+fn bind(address: SocketAddr, has_ipv4: bool, flag: &'static str) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if address.is_ipv6() {
+            set_ipv6_v6only(&socket, has_ipv4)?;
+        }
         // The port of a gate that has just ended is free.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
@@ -179,7 +206,10 @@ mod tests {
             (2, &["mqtt-gate.socket", "mqtt-gate.socket"], Some(vec![0, 1])),
             (2, &["admin", "logins"], Some(vec![1, 0])),
             (1, &["admin"], Some(vec![1])),
-            (2, &["logins", "logins"], None),
+            (2, &["logins", "logins"], Some(vec![0, 0])),
+            (3, &["logins", "admin", "logins"], Some(vec![0, 1, 0])),
+            (3, &["logins", "admin", "admin"], None),
+            (3, &[""], None),
             (2, &["logins", "mqtt-gate.socket"], None),
             (2, &["admin"], None),
         ] {

@@ -136,7 +136,7 @@ fn gate_reads_the_mounted_files() {
 fn ports_match_the_addresses_of_the_gate() {
     let (container, applied) = (container(), applied());
     let config = gate_config(&format!("{DIRECTORY}/gate.toml"));
-    for (name, address) in [("logins", config.listen), ("admin", config.admin_listen)] {
+    for (name, address) in [("logins", config.listen.iter().next().unwrap()), ("admin", config.admin_listen)] {
         assert_eq!(named(&container["ports"], name)["containerPort"], address.port());
         // The kubelet probes from outside the container.
         assert!(address.ip().is_unspecified());

@@ -91,7 +91,9 @@ fn owned((first, second): (&str, &str)) -> (String, String) {
 fn sockets_have_the_default_addresses_of_the_gate() {
     let (service, sockets) = (UNITS[0], &UNITS[1..]);
     let defaults = gate_config("deploy/gate.toml");
-    for (unit, name, address) in [(UNITS[1], "logins", defaults.listen), (UNITS[2], "admin", defaults.admin_listen)] {
+    for (unit, name, address) in
+        [(UNITS[1], "logins", defaults.listen.iter().next().unwrap()), (UNITS[2], "admin", defaults.admin_listen)]
+    {
         assert_eq!(value(unit, "Socket", "ListenStream"), address.to_string());
         assert_eq!(value(unit, "Socket", "FileDescriptorName"), name);
         assert_eq!(value(unit, "Socket", "Service"), service);

@@ -2,6 +2,7 @@
 
 mod connection_limit;
 mod fairness;
+mod listen_addresses;
 mod memory;
 mod pipelining;
 mod restart;

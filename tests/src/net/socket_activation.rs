@@ -29,6 +29,20 @@ async fn one_unnamed_socket_is_for_brokers_and_the_admin_address_is_bound() {
     gate.stop().await;
 }
 
+/// A socket unit with several addresses passes a socket for each, all with the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_sockets_for_brokers_are_served() {
+    let sockets: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+    let descriptors: Vec<OwnedFd> = sockets.into_iter().map(Into::into).collect();
+    let gate = GateProcess::start(&mut serve_with_fds(descriptors, "logins:admin:logins", &[])).await;
+    assert_eq!(gate.admin, addresses[1]);
+    for address in [addresses[0], addresses[2]] {
+        assert_eq!(Connection::open(address).await.request(&Device::valid().request()).await.status, 200);
+    }
+    gate.stop().await;
+}
+
 fn listening() -> OwnedFd {
     TcpListener::bind("127.0.0.1:0").unwrap().into()
 }
@@ -64,8 +78,8 @@ async fn rejects_more_than_two_inherited_sockets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_two_inherited_sockets_of_one_name() {
-    assert_rejected(vec![listening(), listening()], "logins:logins", "`logins`").await;
+async fn rejects_two_inherited_sockets_for_the_operator() {
+    assert_rejected(vec![listening(), listening()], "admin:admin", "`admin`").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

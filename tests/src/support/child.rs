@@ -123,7 +123,8 @@ impl GateProcess {
             }
         });
         let serving = serving.await;
-        let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
+        // Several addresses are separated by commas. The first one will do.
+        let address = |name: &str| serving[name].as_str().unwrap().split(", ").next().unwrap().parse().unwrap();
         let (auth, admin) = (address("listen"), address("admin"));
         let log = Arc::default();
         let log_reader = tokio::spawn(capture(lines, Arc::clone(&log)));

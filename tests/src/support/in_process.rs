@@ -72,7 +72,7 @@ impl Gate {
         let mut config = test_config(directory.path().join("policy.wasm"));
         change(&mut config);
         let listeners = Listeners::bind(&config).unwrap();
-        let (auth, admin) = (listeners.auth.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
+        let (auth, admin) = (listeners.auth[0].local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let (shutdown, signal) = oneshot::channel();
         let serving = tokio::spawn(async {
             let server = Server::prepare(config).map(|server| server.with_poll_interval(POLL_INTERVAL));
