@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use brokers::FaultReply;
 use mqtt_gate_engine::watch::WatchThread;
@@ -21,6 +21,7 @@ use crate::admin::thread::AdminThread;
 use crate::child_compiler::ChildCompiler;
 use crate::config::{Config, ListenAddresses, PolicyConfig};
 use crate::decision::Evaluator;
+use crate::decision::refusals::Refusals;
 use crate::emqx_api::ApiConfigError;
 use crate::emqx_api::cache_reset::CacheReset;
 use crate::http::{AuthService, status_page};
@@ -174,7 +175,16 @@ impl Server {
         let monitor = HeartbeatMonitor::new(self.config.workers.get(), watchdog);
         let fallback = status_page::router(active.clone(), routes);
         let secret = self.auth_security.secret();
-        let service = AuthService::new(active.clone(), routes, fallback, telemetry.clone(), limits, secret);
+        let refusals = Arc::new(Refusals::new(self.config.lockout, Instant::now()));
+        let service = AuthService::new(
+            active.clone(),
+            routes,
+            fallback,
+            telemetry.clone(),
+            limits,
+            Arc::clone(&refusals),
+            secret,
+        );
         let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
         let workers = Workers::start(service, limits, buffer_limit.clone(), auth_tls, shutdown.clone(), &monitor)?;
 
@@ -187,6 +197,7 @@ impl Server {
             instances: self.sandbox.instance_counter(),
             policy_memory: self.sandbox.memory_budget(),
             cache_reset: self.cache_reset.clone(),
+            refusals,
             credentials: credentials.clone(),
             handshake_failures,
             denials: Arc::default(),
@@ -250,7 +261,8 @@ pub async fn serve_with(
 ) -> Result<(), ServeError> {
     let (limits, connections) = (config.limits, ConnectionLimit::new(config.limits.max_connections.get()));
     let (fallback, telemetry, secret) = (axum::Router::new(), Telemetry::default(), SecretVerifier::default());
-    let service = AuthService::new(evaluator, config.routes(), fallback, telemetry, limits, secret);
+    let refusals = Arc::new(Refusals::new(config.lockout, Instant::now()));
+    let service = AuthService::new(evaluator, config.routes(), fallback, telemetry, limits, refusals, secret);
     let monitor = HeartbeatMonitor::new(config.workers.get(), None);
     let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
     let workers = Workers::start(service, limits, buffer_limit, None, CancellationToken::new(), &monitor)?;

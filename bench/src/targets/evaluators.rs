@@ -48,6 +48,10 @@ pub(crate) fn serve(
 }
 
 impl Evaluator for NativeEvaluator {
+    fn policy(&self) -> PolicyRef {
+        self.policy
+    }
+
     async fn authenticate(&self, credentials: Credentials, _: &CallCost) -> Evaluation<Verdict> {
         let credentials = auth_core::Credentials {
             client_id: &credentials.client_id,
@@ -73,6 +77,10 @@ impl Evaluator for NativeEvaluator {
 }
 
 impl Evaluator for AllowAllEvaluator {
+    fn policy(&self) -> PolicyRef {
+        self.policy
+    }
+
     async fn authenticate(&self, _: Credentials, _: &CallCost) -> Evaluation<Verdict> {
         let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
         Evaluation { policy: self.policy, result: Ok(Verdict::Allow(grant)) }

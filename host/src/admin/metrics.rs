@@ -67,6 +67,10 @@ impl GateCollector {
         let keys = metrics.logins_by_key().into_iter();
         let keys = keys.map(|(id, logins)| ([("key", id.unwrap_or_else(|| OTHERS.to_owned()))], logins));
         encoder.counters("logins_by_key", "Allowed logins by signing key.", keys)?;
+        let help = "Refusals that were repeated within a second, without a call of the policy.";
+        encoder.counter("repeated_refusals", help, self.0.refusals.repeated())?;
+        let help = "Clients that were locked out.";
+        encoder.counter("lockouts", help, self.0.refusals.locked())?;
         let durations =
             Operation::ALL.map(|operation| ([("operation", operation.name())], metrics.durations(operation)));
         encoder.histograms("decision_duration", "Time from the parsed request to the decision.", durations)?;

@@ -6,6 +6,7 @@ use mqtt_gate_engine::{ActivePolicy, HistoryReader, InstanceCounter, MemoryBudge
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Denials;
+use crate::decision::refusals::Refusals;
 use crate::emqx_api::cache_reset::CacheReset;
 use crate::net::accept::ConnectionLimit;
 use crate::net::buffer_limit::BufferLimit;
@@ -24,6 +25,7 @@ pub(crate) struct AdminState {
     pub(crate) instances: Arc<InstanceCounter>,
     pub(crate) policy_memory: Arc<MemoryBudget>,
     pub(crate) cache_reset: CacheReset,
+    pub(crate) refusals: Arc<Refusals>,
     /// Credentials of both listeners.
     pub(crate) credentials: Vec<CredentialHandle>,
     /// TLS handshakes that failed, by the name of the listener's certificate in the configuration.

@@ -17,6 +17,7 @@ mod broker;
 mod decision_log;
 mod limits;
 mod listen;
+mod lockout;
 mod policy;
 mod state;
 mod tls;
@@ -28,6 +29,7 @@ pub use broker::BrokerConfig;
 pub use decision_log::{ClientIdFormat, DecisionLogConfig, Record};
 pub use limits::Limits;
 pub use listen::{InvalidAddress, ListenAddresses, parse_address};
+pub use lockout::{LockoutConfig, LockoutKey};
 pub use policy::{KEY_SETTING, KEY_VARIABLE, PolicyConfig};
 pub use state::StateConfig;
 pub use tls::TlsConfig;
@@ -51,6 +53,8 @@ pub struct Config {
     pub admin_tls: Option<TlsConfig>,
     /// The kinds of brokers that ask. None: brokers of every kind may.
     pub broker: Vec<BrokerConfig>,
+    /// Clients that keep failing. Absent: nobody is locked out.
+    pub lockout: Option<LockoutConfig>,
     /// Secrets of brokers and operators.
     pub access: AccessConfig,
     /// Threads that serve brokers, each with its own share of the connections. Absent: one for each processor.
@@ -75,6 +79,7 @@ impl Default for Config {
             tls: None,
             admin_tls: None,
             broker: Vec::new(),
+            lockout: None,
             access: AccessConfig::default(),
             workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             policy: PolicyConfig::default(),
@@ -200,6 +205,7 @@ impl Config {
         self.broker.iter().try_for_each(BrokerConfig::check)?;
         broker::check_faults(&self.broker)?;
         self.state.check()?;
+        self.lockout.iter().try_for_each(LockoutConfig::check)?;
         self.traces.check()
     }
 
@@ -330,6 +336,9 @@ mod tests {
             ("limits.max_connections = 1000001", "limits.max_connections: must be from 1 to 1000000"),
             ("limits.request_timeout = \"10ms\"", "limits.request_timeout: must be from 100ms to 1h"),
             ("limits.drain_timeout = \"2h\"", "limits.drain_timeout: must be from 1ms to 1h"),
+            ("lockout.failures = 1", "lockout.failures: must be from 2 to 10000"),
+            ("lockout.within = \"2days\"", "lockout.within: must be from 1s to 1day"),
+            ("lockout.for = \"0s\"", "lockout.for: must be from 1s to 1day"),
             ("traces.sample_ratio = 1.5", "traces.sample_ratio: must be from 0 to 1"),
             ("traces.sample_ratio = nan", "traces.sample_ratio: must be from 0 to 1"),
         ] {

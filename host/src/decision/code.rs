@@ -15,6 +15,8 @@ pub(crate) enum DecisionCode {
     NotAuthorized,
     /// Denied login: the client is banned.
     Banned,
+    /// Denied login: the client failed too often, and the policy was not called.
+    LockedOut,
     /// Denied publish or subscribe.
     ActionDenied,
     /// Left to the broker's next authenticator or to its own rules.
@@ -41,12 +43,13 @@ pub(crate) enum DecisionCode {
 
 impl DecisionCode {
     /// All codes, each at its [`Self::index`].
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Allow,
         Self::ClientIdentifierNotValid,
         Self::BadUserNameOrPassword,
         Self::NotAuthorized,
         Self::Banned,
+        Self::LockedOut,
         Self::ActionDenied,
         Self::Ignore,
         Self::Deadline,
@@ -82,6 +85,7 @@ impl DecisionCode {
             Self::BadUserNameOrPassword => DenyReason::BadUserNameOrPassword.name(),
             Self::NotAuthorized => DenyReason::NotAuthorized.name(),
             Self::Banned => DenyReason::Banned.name(),
+            Self::LockedOut => "locked-out",
             Self::ActionDenied => "action-not-allowed",
             Self::Deadline => "deadline",
             Self::Overloaded => "overloaded",

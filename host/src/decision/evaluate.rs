@@ -34,6 +34,9 @@ pub trait Evaluator: Send + Sync + 'static {
         cost: &CallCost,
     ) -> impl Future<Output = Evaluation<Verdict>> + Send;
 
+    /// The version that a call would use now.
+    fn policy(&self) -> PolicyRef;
+
     /// Judges what a connected client wants to do: all of it, or nothing.
     fn authorize(
         &self,
@@ -92,6 +95,10 @@ impl From<&ActiveVersion> for PolicyRef {
 }
 
 impl Evaluator for ActivePolicy {
+    fn policy(&self) -> PolicyRef {
+        PolicyRef::from(&*self.get())
+    }
+
     async fn authenticate(&self, credentials: Credentials, cost: &CallCost) -> Evaluation<Verdict> {
         let credentials = convert::credentials(credentials);
         evaluate(self, cost, move |version, max_wall| version.authenticate_within(&credentials, max_wall)).await

@@ -9,6 +9,7 @@ use mqtt_gate_engine::{CallError, Verdict};
 mod code;
 pub mod convert;
 mod evaluate;
+pub(crate) mod refusals;
 
 pub(crate) use code::DecisionCode;
 pub(crate) use evaluate::MAX_BLOCKING_THREADS;
@@ -111,6 +112,11 @@ impl Decision {
         let judge = |permission| Judgement::action(route, permission, authorizer);
         let judged = result.map_err(DecisionError::from).map(judge);
         Self::new(Operation::Authorize, context, policy, judged)
+    }
+
+    /// Decides about a login without a call of the policy. `policy` is the one that is active.
+    pub(crate) fn refuse(context: RequestContext, policy: PolicyRef, code: DecisionCode) -> Self {
+        Self::new(Operation::Authenticate, context, policy, Ok(Judgement::new(Outcome::Deny, code)))
     }
 
     fn new(

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use axum::Router;
@@ -14,8 +15,8 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
 use brokers::{
-    AuthRequest, ConfigWarning, ForeignProtocol, Outcome, Parsed, Reply, RequestError, RequestHead, RequestKind, Route,
-    Routes, header_text, split_target,
+    AuthRequest, ConfigWarning, Credentials, ForeignProtocol, Outcome, Parsed, Reply, RequestError, RequestHead,
+    RequestKind, Route, Routes, header_text, split_target,
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -23,6 +24,7 @@ use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
 use crate::config::Limits;
+use crate::decision::refusals::Refusals;
 use crate::decision::{CallCost, Decision, Evaluator, RequestContext};
 use crate::security::{AuthError, SecretVerifier, presented};
 use crate::telemetry::Telemetry;
@@ -55,6 +57,7 @@ pub(crate) struct AuthService<E> {
     routes: Routes,
     telemetry: Telemetry,
     limits: Limits,
+    refusals: Arc<Refusals>,
     /// Answers everything that is not a request of a broker.
     fallback: Router,
     secret: SecretVerifier,
@@ -67,9 +70,10 @@ impl<E: Evaluator> AuthService<E> {
         fallback: Router,
         telemetry: Telemetry,
         limits: Limits,
+        refusals: Arc<Refusals>,
         secret: SecretVerifier,
     ) -> Self {
-        Self { evaluator, routes, telemetry, limits, fallback, secret }
+        Self { evaluator, routes, telemetry, limits, refusals, fallback, secret }
     }
 
     /// Answers one request.
@@ -182,9 +186,7 @@ impl<E: Evaluator> AuthService<E> {
         self.telemetry.record_parsed(route, &mistakes, at);
         let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started, trace_parent };
         let decision = match request {
-            AuthRequest::Authenticate(credentials) => {
-                Decision::authenticate(context, self.evaluator.authenticate(credentials, &memory.cost).await)
-            }
+            AuthRequest::Authenticate(credentials) => self.authenticate(context, credentials, memory).await,
             AuthRequest::Authorize(request) => {
                 Decision::authorize(context, self.evaluator.authorize(request, &memory.cost).await)
             }
@@ -195,6 +197,25 @@ impl<E: Evaluator> AuthService<E> {
         };
         self.telemetry.record(&decision);
         self.routes.render(route, decision.outcome)
+    }
+
+    /// Judges a login, unless it is refused without a call of the policy.
+    async fn authenticate(
+        &self,
+        context: RequestContext,
+        credentials: Credentials,
+        memory: &ConnectionMemory,
+    ) -> Decision {
+        let (route, active) = (context.route, self.evaluator.policy());
+        let attempt = match self.refusals.find(route, &credentials, active, context.started) {
+            Ok(code) => return Decision::refuse(context, active, code),
+            Err(attempt) => attempt,
+        };
+        let decision = Decision::authenticate(context, self.evaluator.authenticate(credentials, &memory.cost).await);
+        if self.refusals.record(&attempt, decision.code, decision.policy, Instant::now()) {
+            self.telemetry.log_lockout(&decision);
+        }
+        decision
     }
 
     /// The header `traceparent` (W3C Trace Context), so that the span of the gate is part of the sender's trace.
@@ -253,17 +274,16 @@ impl<E: Evaluator> AuthService<E> {
     /// The target of a head that is too long names the dialect. A device causes such a head by a user name that is too
     /// long for a URL, and some brokers take a status 4xx for *ignore*. No device causes any other unreadable head.
     pub(crate) fn unreadable_response(&self, head: &[u8], is_too_long: bool) -> Vec<u8> {
-        let error = match ForeignProtocol::of(head) {
-            _ if is_too_long => RequestError::HeadTooLong,
-            Some(protocol) => RequestError::Protocol(protocol),
-            None => RequestError::InvalidHttp,
-        };
+        let error = if is_too_long { RequestError::HeadTooLong } else { RequestError::InvalidHttp };
         let route = if is_too_long { self.route_of(head) } else { None }.or_else(|| self.routes.fallback());
         let Reply { status, content_type, body } = match route {
             Some(route) if is_too_long => self.reject(route, &error),
             // No route is at fault.
             route => {
-                self.record_malformed(brokers::UNMATCHED_ROUTE, &error);
+                // Only records name another protocol. The response is the same for every unreadable head, wherever on
+                // the connection it is.
+                let named = ForeignProtocol::of(head).map_or_else(|| error.clone(), RequestError::Protocol);
+                self.record_malformed(brokers::UNMATCHED_ROUTE, if is_too_long { &error } else { &named });
                 route.map_or_else(|| Reply::unrouted(&error), |route| route.render(Outcome::Malformed(&error)))
             }
         };

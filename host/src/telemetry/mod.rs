@@ -53,6 +53,13 @@ impl Telemetry {
         }
     }
 
+    /// Logs that a client is locked out from now on.
+    pub(crate) fn log_lockout(&self, decision: &Decision) {
+        let client_id = sanitize::escape(&decision.client_id, MAX_LOGGED_CHARS);
+        let hint = "if it is a device, give it a valid credential; [lockout] sets the limits";
+        tracing::warn!(client_id, route = decision.route.path(), hint, "client locked out");
+    }
+
     /// Records a request that is always denied, without a call of the policy.
     pub(crate) fn record_always_denied(&self, route: Route) {
         self.metrics.record_always_denied(route);

@@ -4,5 +4,6 @@ mod cors;
 mod login;
 mod malformed;
 mod methods;
+mod refusals;
 mod sequences;
 mod status_page;
