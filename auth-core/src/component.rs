@@ -94,7 +94,7 @@ impl From<Verdict> for wit::Verdict {
                 access: grant.access.into(),
                 expires_at: grant.expires_at.map(|end| end.0),
                 key_id: grant.key_id,
-                attributes: Vec::new(),
+                attributes: grant.attributes,
             }),
             Verdict::Deny(DenyReason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
             Verdict::Deny(DenyReason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),

@@ -26,6 +26,7 @@ pub fn authenticate(credentials: &Credentials, settings: &Settings, now: impl Fn
         access: settings.access(&device),
         expires_at: settings.session_end(now),
         key_id: key.id().map(str::to_owned),
+        attributes: settings.attributes(&device),
     })
 }
 
@@ -85,6 +86,7 @@ mod tests {
             access: Access::Only(topics),
             expires_at: Some(UnixTime(NOW.0 + 60)),
             key_id: Some("2026-11".to_owned()),
+            attributes: Vec::new(),
         };
         let password = settings.sign(CLIENT_ID, USERNAME);
         assert_eq!(login(&settings, CLIENT_ID, Some(USERNAME), &password), Verdict::Allow(grant));

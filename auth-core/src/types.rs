@@ -87,6 +87,8 @@ pub struct Grant {
     pub expires_at: Option<UnixTime>,
     /// The id of the key that verified the password. Never the key itself.
     pub key_id: Option<String>,
+    /// Attributes of the client for the broker, by name.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// The topics that a device may use.

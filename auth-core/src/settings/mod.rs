@@ -3,11 +3,14 @@
 use crate::identity::{self, DeviceId};
 use crate::signature::KeyRing;
 use crate::types::{Access, UnixTime};
+use client_attributes::ClientAttributes;
 use keys::parse_keys;
 use topic_templates::TopicTemplates;
 use value::{list_items, parse_flag, parse_seconds};
 
+mod client_attributes;
 mod keys;
+mod template;
 mod topic_templates;
 mod value;
 pub mod weak_keys;
@@ -21,6 +24,7 @@ pub struct Settings {
     topics: Option<TopicTemplates>,
     session_seconds: Option<u32>,
     superusers: Vec<String>,
+    attributes: ClientAttributes,
 }
 
 impl Settings {
@@ -38,6 +42,7 @@ impl Settings {
             topics: TopicTemplates::parse(get("publish-topics"), get("subscribe-topics"))?,
             session_seconds: parse_seconds(get("session-seconds")).map_err(fails("session-seconds"))?,
             superusers: parse_superusers(get("superusers")).map_err(fails("superusers"))?,
+            attributes: ClientAttributes::parse(get("client-attributes")).map_err(fails("client-attributes"))?,
         })
     }
 
@@ -66,6 +71,12 @@ impl Settings {
             Some(templates) => Access::Only(templates.fill(device)),
             None => Access::BrokerRules,
         }
+    }
+
+    /// The attributes of this device for the broker.
+    #[must_use]
+    pub fn attributes(&self, device: &DeviceId) -> Vec<(String, String)> {
+        self.attributes.fill(device)
     }
 
     /// The end of a session that begins now; `None` if sessions do not expire.

@@ -3,6 +3,7 @@
 //! The resulting filters go into a grant, for brokers that enforce it themselves. They also answer brokers that check
 //! each topic, so both kinds of brokers get the same permissions.
 
+use super::template::Template;
 use super::value::{SettingError, list_items};
 use crate::filter::is_filter;
 use crate::identity::DeviceId;
@@ -10,8 +11,8 @@ use crate::types::Topics;
 
 /// The templates of both settings. Each yields a valid topic filter for every device.
 pub(crate) struct TopicTemplates {
-    publish: Vec<Template>,
-    subscribe: Vec<Template>,
+    publish: Vec<TopicTemplate>,
+    subscribe: Vec<TopicTemplate>,
 }
 
 impl TopicTemplates {
@@ -21,15 +22,15 @@ impl TopicTemplates {
             return Ok(None);
         }
         Ok(Some(Self {
-            publish: Template::parse_list("publish-topics", publish, |_| Ok(()))?,
-            subscribe: Template::parse_list("subscribe-topics", subscribe, emqx_can_enforce)?,
+            publish: TopicTemplate::parse_list("publish-topics", publish, |_| Ok(()))?,
+            subscribe: TopicTemplate::parse_list("subscribe-topics", subscribe, emqx_can_enforce)?,
         }))
     }
 
     /// Returns the topics of one device. The inserted values contain no `+`, `#` or `/`, because no field of a
     /// [`DeviceId`] does.
     pub(crate) fn fill(&self, device: &DeviceId) -> Topics {
-        let fill = |templates: &[Template]| templates.iter().map(|template| template.fill(device)).collect();
+        let fill = |templates: &[TopicTemplate]| templates.iter().map(|template| template.fill(device)).collect();
         Topics { publish: fill(&self.publish), subscribe: fill(&self.subscribe) }
     }
 }
@@ -52,17 +53,10 @@ fn emqx_can_enforce(filter: &str) -> Result<(), &'static str> {
 /// Prefixes that change the meaning of a topic filter in EMQX.
 const EMQX_RESERVED_PREFIXES: [&str; 4] = ["eq ", "$share/", "$queue/", "$exclusive/"];
 
-struct Template(Vec<Segment>);
+/// A template that yields a topic filter for every device.
+struct TopicTemplate(Template);
 
-enum Segment {
-    Text(String),
-    Group,
-    Mac,
-    Suffix,
-    ClientId,
-}
-
-impl Template {
+impl TopicTemplate {
     fn parse_list(
         name: &'static str,
         text: Option<String>,
@@ -78,18 +72,7 @@ impl Template {
             return Err("a filter begins with `eq `, $share/, $queue/ or $exclusive/, or contains `${`, which have \
                         a special meaning in EMQX; write placeholders as {mac}, and leave out $share/GROUP/");
         }
-        let mut segments = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or("a `{` has no matching `}`; add it, or remove the `{`")?;
-            segments.push(Segment::Text(before.to_owned()));
-            segments.push(
-                Segment::placeholder(name).ok_or("unknown placeholder; use {group}, {mac}, {suffix} or {client-id}")?,
-            );
-            rest = after;
-        }
-        segments.push(Segment::Text(rest.to_owned()));
-        let template = Self(segments);
+        let template = Self(Template::parse(text)?);
         let example = DeviceId { client_id: "x", group: "x", mac: "x", suffix: "x" };
         if is_filter(&template.fill(&example)) {
             Ok(template)
@@ -99,29 +82,7 @@ impl Template {
     }
 
     fn fill(&self, device: &DeviceId) -> String {
-        self.0.iter().map(|segment| segment.text(device)).collect()
-    }
-}
-
-impl Segment {
-    fn placeholder(name: &str) -> Option<Self> {
-        Some(match name {
-            "group" => Self::Group,
-            "mac" => Self::Mac,
-            "suffix" => Self::Suffix,
-            "client-id" => Self::ClientId,
-            _ => return None,
-        })
-    }
-
-    fn text<'a>(&'a self, device: &DeviceId<'a>) -> &'a str {
-        match self {
-            Self::Text(text) => text,
-            Self::Group => device.group,
-            Self::Mac => device.mac,
-            Self::Suffix => device.suffix,
-            Self::ClientId => device.client_id,
-        }
+        self.0.fill(device)
     }
 }
 
@@ -131,7 +92,7 @@ mod tests {
 
     fn filled(text: &str) -> Option<String> {
         let device = DeviceId::parse("GID_test@@@AA_BB_CC_DD_EE_FF@@@uuid").unwrap();
-        Template::parse(text).ok().map(|template| template.fill(&device))
+        TopicTemplate::parse(text).ok().map(|template| template.fill(&device))
     }
 
     #[test]

@@ -121,8 +121,12 @@ fn vhost_probe() -> Vec<TopicAccess> {
     vec![TopicAccess { action: Action::Subscribe, topic: String::new() }]
 }
 
-/// Whether this is the queue of a client's subscriptions, of QoS 0 or 1.
+/// Whether this is the queue of a client's subscriptions, of QoS 0 or 1, or that of its delayed will (RabbitMQ 4 with
+/// MQTT 5, `rabbit_mqtt_processor`).
 fn is_queue_of(queue: &str, client_id: &str) -> bool {
+    if queue.strip_prefix("mqtt-will-") == Some(client_id) {
+        return !client_id.is_empty();
+    }
     let rest = queue.strip_prefix("mqtt-subscription-");
     let owner = rest.and_then(|rest| rest.strip_suffix("qos0").or_else(|| rest.strip_suffix("qos1")));
     owner == Some(client_id) && !client_id.is_empty()

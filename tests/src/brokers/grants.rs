@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::in_process::{Gate, MISBEHAVING};
+use crate::support::in_process::{AUTH_CORE, Gate, MISBEHAVING};
 
 /// Asserts the body that both JSON routes give for a behaviour of the misbehaving policy.
 async fn assert_granted(behaviour: &str, expected: Value) {
@@ -88,4 +88,16 @@ async fn placeholder_in_a_filter_is_unsupported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_filter_is_unsupported() {
     assert_unsupported("no filter").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_of_the_default_policy_reach_emqx() {
+    let gate = Gate::start_with(AUTH_CORE, |config| {
+        config.policy.settings.set("client-attributes", "tns={group}, device={mac}".into());
+    })
+    .await;
+    let response = gate.request(&Device::valid().request_to("/emqx/auth")).await.json();
+    let expected = json!({ "tns": "GID_test", "device": "AA_BB_CC_DD_EE_FF" });
+    assert_eq!((&response["result"], &response["client_attrs"]), (&json!("allow"), &expected));
+    gate.stop().await;
 }

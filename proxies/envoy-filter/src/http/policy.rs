@@ -77,7 +77,7 @@ impl PolicyCall for LinkedPolicy<'_> {
     }
 }
 
-/// Converts a grant. It has no attributes, because the policy grants none.
+/// Converts a grant.
 fn to_broker_grant(grant: auth_core::Grant) -> Grant {
     Grant {
         access: match grant.access {
@@ -86,7 +86,7 @@ fn to_broker_grant(grant: auth_core::Grant) -> Grant {
             auth_core::Access::BrokerRules => Access::BrokerRules,
         },
         expires_at: grant.expires_at.map(|end| end.0),
-        attributes: Vec::new(),
+        attributes: grant.attributes,
     }
 }
 
