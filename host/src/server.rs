@@ -203,8 +203,9 @@ impl Server {
             denials: Arc::default(),
             shutdown,
         };
+        let background = admin::record_rates(state.telemetry.clone());
         let routes = admin::protected_router(state, self.admin_security.secret(), &self.config.access.admin_hosts);
-        let admin_thread = AdminThread::start(listeners.admin, admin_tls, limits.request_timeout, routes)?;
+        let admin_thread = AdminThread::start(listeners.admin, admin_tls, limits.request_timeout, routes, background)?;
 
         let watched = [self.reloader.into_watched()];
         let watched =

@@ -1,7 +1,7 @@
 //! Routes for operators, on their own listener. All of them are read-only.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -24,6 +24,20 @@ use state::AdminState;
 use status_response::StatusResponse;
 
 use crate::security::SecretVerifier;
+use crate::telemetry::Telemetry;
+
+/// How often logins are counted for the dashboard.
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps the count of logins of each second, until the task is dropped.
+pub(crate) async fn record_rates(telemetry: Telemetry) {
+    let mut seconds = tokio::time::interval(RATE_INTERVAL);
+    loop {
+        seconds.tick().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        telemetry.rates.record(telemetry.metrics.login_totals(), now);
+    }
+}
 
 /// The routes, for operators with the token. Without a token, `allowed_hosts` are the public names of this address.
 pub(crate) fn protected_router(state: AdminState, token: SecretVerifier, allowed_hosts: &[String]) -> Router {
@@ -43,6 +57,7 @@ fn router(state: AdminState) -> Router {
         .route("/readyz", routing::get(readyz))
         .route("/status", routing::get(status))
         .route("/metrics", routing::get(metrics))
+        .route("/rates", routing::get(rates))
         .merge(dashboard::router())
         .with_state(state)
 }
@@ -60,6 +75,11 @@ async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
 
 async fn status(State(state): State<AdminState>) -> Json<StatusResponse> {
     Json(status::response(&state, SystemTime::now()))
+}
+
+/// Logins of each second of the last two hours, for the dashboard.
+async fn rates(State(state): State<AdminState>) -> impl IntoResponse {
+    Json(state.telemetry.rates.snapshot())
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {

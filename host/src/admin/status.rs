@@ -28,6 +28,7 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
     let (created, destroyed) = state.instances.counts();
     StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         now: rfc3339(now),
         policy: policy(&state.active.get()),
         authenticate: calls(&counts, Operation::Authenticate),

@@ -12,6 +12,9 @@ pub struct StatusResponse {
     /// Version of the gate.
     #[serde(default)]
     pub version: String,
+    /// Name of the machine.
+    #[serde(default)]
+    pub host: String,
     /// Time of this response, as all times here in RFC 3339, UTC.
     #[serde(default)]
     pub now: String,

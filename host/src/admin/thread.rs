@@ -20,7 +20,7 @@ pub(crate) struct AdminThread {
 }
 
 impl AdminThread {
-    /// Starts the thread. `timeout` is the request timeout.
+    /// Starts the thread. `timeout` is the request timeout, and `background` runs beside the requests.
     ///
     /// # Errors
     /// The operating system refuses the thread.
@@ -29,6 +29,7 @@ impl AdminThread {
         tls: Option<ServerTls>,
         timeout: Duration,
         routes: Router,
+        background: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<Self> {
         let listener = listener.into_std()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -41,6 +42,7 @@ impl AdminThread {
             };
             tokio::select! {
                 _ = axum::serve(listener, routes).into_future() => {}
+                () = background => {}
                 () = stopped.cancelled() => {}
             }
         };

@@ -8,6 +8,7 @@ use brokers::Route;
 use mqtt_gate_engine::Digest;
 use mqtt_gate_engine::util::thread_index::{self, THREADS};
 
+use super::rate_history::LoginTotals;
 use crate::decision::{Decision, DecisionCode, Operation};
 use crate::util::label_set::LabelSet;
 
@@ -127,6 +128,26 @@ impl DecisionMetrics {
         }
         counts.retain(|count| count.count > 0);
         counts
+    }
+
+    /// Logins by verdict, of all policies and routes. Cheap enough for every second.
+    pub(crate) fn login_totals(&self) -> LoginTotals {
+        let mut totals = LoginTotals::default();
+        let operation = Operation::Authenticate.index();
+        for shard in self.shards.iter().filter_map(|shard| shard.get()) {
+            for codes in shard.decisions.iter().flatten().filter_map(|operations| operations.get(operation)) {
+                for (code, count) in DecisionCode::ALL.into_iter().zip(codes) {
+                    let total = match code {
+                        DecisionCode::Allow => &mut totals.allow,
+                        DecisionCode::Ignore => &mut totals.ignore,
+                        code if code.is_error() => &mut totals.error,
+                        _ => &mut totals.deny,
+                    };
+                    *total += count.load(Relaxed);
+                }
+            }
+        }
+        totals
     }
 
     /// Allowed logins by signing key. `None`: the keys beyond the bound of labels.

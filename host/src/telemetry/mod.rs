@@ -15,6 +15,7 @@ pub(crate) mod decision_log;
 mod line_writer;
 pub mod log;
 pub(crate) mod otel;
+pub(crate) mod rate_history;
 
 pub(crate) use config_warnings::ConfigWarnings;
 pub(crate) use counters::DecisionMetrics;
@@ -22,6 +23,7 @@ pub(crate) use decision_log::DecisionLog;
 pub use decision_log::DecisionLogError;
 pub use otel::TraceError;
 pub(crate) use otel::Traces;
+pub(crate) use rate_history::RateHistory;
 
 /// Longer client ids are cut in log lines.
 const MAX_LOGGED_CHARS: usize = 128;
@@ -31,6 +33,7 @@ const MAX_LOGGED_CHARS: usize = 128;
 pub(crate) struct Telemetry {
     pub(crate) metrics: Arc<DecisionMetrics>,
     pub(crate) warnings: Arc<ConfigWarnings>,
+    pub(crate) rates: Arc<RateHistory>,
     pub(crate) decision_log: Option<Arc<DecisionLog>>,
     pub(crate) traces: Option<Arc<Traces>>,
     /// Counts lines of the log that were dropped.

@@ -6,7 +6,7 @@ use crate::security::credential_status::{assert_shows_no_secret, gate_with_bad_c
 use crate::support::browser::dashboard;
 use crate::support::device::Device;
 use crate::support::http::{Connection, get, post_json};
-use crate::support::in_process::{AUTH_CORE, Gate, MISBEHAVING};
+use crate::support::in_process::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
 
 /// The attribute that marks the headline when an operator has to act.
 const ALARM: &str = "class=\"trouble\"";
@@ -75,5 +75,34 @@ async fn dashboard_shows_expired_certificates_and_failed_reloads() {
         assert_shows(&page, text);
     }
     assert_shows_no_secret(&page);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_says_that_many_logins_are_refused_and_marks_a_swap() {
+    let gate = Gate::start(AUTH_CORE).await;
+    for number in 0..32 {
+        gate.authenticate(&Device::valid()).await;
+        // Each is another login, so that none of them is a repetition.
+        gate.authenticate(&Device { password: format!("{number:A>43}="), ..Device::valid() }).await;
+    }
+    gate.rename_policy(&std::fs::read(LOCKDOWN).unwrap());
+    gate.wait_for_generation(2).await;
+    let page = dashboard(gate.admin).await;
+    for text in ["Many logins are refused: 50 % in the last five minutes", "class=\"watch\"", "class=\"swap\""] {
+        assert_shows(&page, text);
+    }
+    assert!(!page.contains(ALARM) && !page.contains("no login yet"), "{page}");
+    gate.stop().await;
+}
+
+/// One request by hand, such as an operator's test with curl.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_malformed_request_is_a_hint_and_no_alarm() {
+    let gate = Gate::start(AUTH_CORE).await;
+    gate.request(&post_json("/emqx/auth", &json!({}))).await;
+    let page = dashboard(gate.admin).await;
+    assert_shows(&page, "the request has no fields");
+    assert!(!page.contains(ALARM), "{page}");
     gate.stop().await;
 }
