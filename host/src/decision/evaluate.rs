@@ -96,7 +96,7 @@ impl From<&ActiveVersion> for PolicyRef {
 
 impl Evaluator for ActivePolicy {
     fn policy(&self) -> PolicyRef {
-        PolicyRef::from(&*self.get())
+        PolicyRef::from(&**self.load())
     }
 
     async fn authenticate(&self, credentials: Credentials, cost: &CallCost) -> Evaluation<Verdict> {

@@ -43,6 +43,12 @@ async fn wait_until_reset(gate: &Gate, generation: u64) -> Value {
     gate.wait_until("the caches are reset", is_reset).await
 }
 
+/// Asserts that all caches were reset, in the order that matters: one alone leaves the old answer. A test that takes longer
+/// than a minute sees the repetition too.
+fn assert_resets(calls: &[String]) {
+    assert!(!calls.is_empty() && calls.chunks(RESETS.len()).all(|calls| calls == RESETS), "{calls:?}");
+}
+
 /// One metric of the gate, with its labels in alphabetical order of the exposition.
 async fn metric(gate: &Gate, line: &str) -> Option<u64> {
     let metrics = Connection::open(gate.admin).await.request(&get("/metrics")).await;
@@ -57,7 +63,7 @@ async fn a_lockdown_reaches_a_device_that_logged_in_just_before() {
     assert!(emqx.connect(gate.auth, &device).await && emqx.publish(gate.auth, &device, TOPIC).await);
     gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
     wait_until_reset(&gate, 2).await;
-    assert_eq!(emqx.take_calls(), RESETS, "one alone leaves the old answer");
+    assert_resets(&emqx.take_calls());
     assert!(!emqx.connect(gate.auth, &device).await && !emqx.publish(gate.auth, &device, TOPIC).await);
     gate.rename_policy(&fs::read(AUTH_CORE).unwrap());
     wait_until_reset(&gate, 3).await;
@@ -84,7 +90,8 @@ async fn emqx_without_node_caches_has_its_session_caches_reset() {
     let gate = gate_for(&emqx).await;
     gate.rename_policy(&fs::read(LOCKDOWN).unwrap());
     let status = wait_until_reset(&gate, 2).await;
-    assert_eq!(emqx.take_calls(), ["reset sessions"]);
+    let calls = emqx.take_calls();
+    assert!(!calls.is_empty() && calls.iter().all(|call| call == "reset sessions"), "{calls:?}");
     assert_eq!(status["broker_caches"][0]["enabled"], json!([]));
     gate.stop().await;
 }
