@@ -85,6 +85,7 @@ impl ComponentInfo {
         if let Err(error) = visit_sections(bytes, |payload, depth| info.add(payload, depth)) {
             info.parse_error = Some(name_text(error.message()));
         }
+        info.name = info.name.or_else(|| component_name(bytes));
         Some(info)
     }
 

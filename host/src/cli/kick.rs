@@ -54,8 +54,10 @@ struct KickReport<'a> {
     client_id: &'a str,
     /// Whether the client was connected to one of the brokers.
     was_connected: bool,
-    /// End of the ban.
+    /// End of the ban; `null` without --ban, and for a client that was banned before.
     banned_until: Option<String>,
+    /// Whether one of the brokers had banned the client before. That ban stays.
+    was_banned: bool,
 }
 
 impl Kick {
@@ -88,16 +90,16 @@ fn apis(path: &Path) -> Result<Vec<EmqxApi>, CliError> {
 
 /// Disconnects a client from every broker: it may be connected to any of them.
 fn kick<'a>(apis: &[EmqxApi], client_id: &'a str, until: Option<SystemTime>) -> Result<KickReport<'a>, CliError> {
-    let mut was_connected = false;
+    let (mut was_connected, mut was_banned) = (false, false);
     for api in apis {
         // The ban first: a client that is only disconnected may be back before it.
         if let Some(until) = until {
-            api.ban(client_id, until).map_err(|error| failure(api, "cannot ban the client", error))?;
+            was_banned |= !api.ban(client_id, until).map_err(|error| failure(api, "cannot ban the client", error))?;
         }
         was_connected |= api.kick(client_id).map_err(|error| failure(api, "cannot disconnect the client", error))?;
     }
-    let banned_until = until.map(|until| humantime::format_rfc3339_seconds(until).to_string());
-    Ok(KickReport { client_id, was_connected, banned_until })
+    let banned_until = until.filter(|_| !was_banned).map(|until| humantime::format_rfc3339_seconds(until).to_string());
+    Ok(KickReport { client_id, was_connected, banned_until, was_banned })
 }
 
 fn end_of_ban(ban: Duration, now: SystemTime) -> Result<SystemTime> {
@@ -116,6 +118,9 @@ impl fmt::Display for KickReport<'_> {
         let client_id = mqtt_gate_engine::util::sanitize::escape(self.client_id, usize::MAX);
         let done = if self.was_connected || self.banned_until.is_some() { "disconnected" } else { "was not connected" };
         write!(f, "{client_id}: {done}")?;
+        if self.was_banned {
+            f.write_str(", was banned before, and that ban stays")?;
+        }
         self.banned_until.iter().try_for_each(|until| write!(f, ", banned until {until}"))
     }
 }
@@ -127,9 +132,11 @@ mod tests {
     #[test]
     fn text_says_what_happened_to_the_client() {
         let text = |was_connected, banned_until: Option<&str>| {
-            KickReport { client_id: "a\u{1b}b", was_connected, banned_until: banned_until.map(str::to_owned) }
-                .to_string()
+            let banned_until = banned_until.map(str::to_owned);
+            KickReport { client_id: "a\u{1b}b", was_connected, banned_until, was_banned: false }.to_string()
         };
+        let banned = KickReport { client_id: "a", was_connected: false, banned_until: None, was_banned: true };
+        assert_eq!(banned.to_string(), "a: was not connected, was banned before, and that ban stays");
         assert_eq!(text(true, None), "a\\u{1b}b: disconnected");
         assert_eq!(text(false, None), "a\\u{1b}b: was not connected");
         assert_eq!(text(false, Some("then")), "a\\u{1b}b: disconnected, banned until then");

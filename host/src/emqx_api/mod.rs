@@ -129,22 +129,20 @@ impl EmqxApi {
         Ok(response.status() != StatusCode::NOT_FOUND)
     }
 
-    /// Refuses logins of a client until a time, and ends its session. Replaces an earlier ban.
+    /// Refuses logins of a client until a time, and ends its session. Returns `false` if the client is banned already: that
+    /// ban stays, because it may be for longer.
     ///
     /// # Errors
     /// EMQX could not be reached, or did not ban the client.
-    pub fn ban(&self, client_id: &str, until: SystemTime) -> Result<(), ApiError> {
+    pub fn ban(&self, client_id: &str, until: SystemTime) -> Result<bool, ApiError> {
         let until = humantime::format_rfc3339_seconds(until).to_string();
         let reason = "banned by mqtt-gate kick";
         let ban = json!({ "as": "clientid", "who": client_id, "by": "mqtt-gate", "reason": reason, "until": until });
-        let response = self.post("/banned", Some(&ban))?;
-        if response.status() != StatusCode::BAD_REQUEST {
-            return expect_success(&response, &[]);
+        let mut response = self.post("/banned", Some(&ban))?;
+        if response.status() == StatusCode::BAD_REQUEST && read_json(&mut response)?["code"] == "ALREADY_EXISTS" {
+            return Ok(false);
         }
-        // EMQX does not change a ban that exists.
-        let removed = self.delete(&format!("/banned/clientid/{}", path_segment(client_id)))?;
-        expect_success(&removed, &[StatusCode::NOT_FOUND])?;
-        expect_success(&self.post("/banned", Some(&ban))?, &[])
+        expect_success(&response, &[]).map(|()| true)
     }
 
     /// Reads a boolean of a response. `None`: EMQX does not know the path.
@@ -155,8 +153,7 @@ impl EmqxApi {
             return Ok(None);
         }
         expect_success(&response, &[])?;
-        let body = response.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec()?;
-        let body: Value = serde_json::from_slice(&body).map_err(|_| ApiError::Response)?;
+        let body = read_json(&mut response)?;
         body.pointer(pointer).and_then(Value::as_bool).map(Some).ok_or(ApiError::Response)
     }
 
@@ -183,6 +180,11 @@ impl EmqxApi {
         let credentials = Zeroizing::new(format!("{}:{}", *key, *secret));
         Ok(Zeroizing::new(format!("Basic {}", *Zeroizing::new(BASE64_STANDARD.encode(credentials.as_bytes())))))
     }
+}
+
+fn read_json(response: &mut Response<Body>) -> Result<Value, ApiError> {
+    let body = response.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec()?;
+    serde_json::from_slice(&body).map_err(|_| ApiError::Response)
 }
 
 /// Accepts 2xx and the statuses in `others`.

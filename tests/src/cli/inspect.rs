@@ -97,3 +97,19 @@ async fn garbage_exits_64() {
     assert_eq!((code, printed.as_str()), (Some(64), ""));
     assert!(error.contains("not WebAssembly"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_without_a_name_has_that_of_its_module() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("p.wasm");
+    for (text, name) in [
+        ("(component $policy (core module $inner))", json!("policy")),
+        ("(component (core module $inner.wasm))", json!("inner")),
+        ("(component (core module $wit-component:shim) (core module $inner))", json!("inner")),
+        ("(component)", json!(null)),
+    ] {
+        fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+        let (_, printed, _) = run(&mut mqtt_gate(["inspect", file.to_str().unwrap(), "--json"])).await;
+        assert_eq!(json_line(&printed)["name"], name, "{text}");
+    }
+}

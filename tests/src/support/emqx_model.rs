@@ -180,7 +180,6 @@ impl EmqxModel {
             .route("/api/v5/authorization/node_cache", get(authorization_node_cache))
             .route("/api/v5/clients/{client_id}", delete(kick))
             .route("/api/v5/banned", post(ban))
-            .route("/api/v5/banned/clientid/{client_id}", delete(unban))
             .layer(middleware::from_fn(authorize))
             .layer(Extension(self.clone()))
             .with_state(self.clone())
@@ -258,25 +257,18 @@ async fn kick(State(model): State<EmqxModel>, Path(client_id): Path<String>) -> 
 }
 
 /// A ban ends the session. EMQX refuses to change a ban that exists.
-async fn ban(State(model): State<EmqxModel>, Json(ban): Json<Value>) -> StatusCode {
+async fn ban(State(model): State<EmqxModel>, Json(ban): Json<Value>) -> (StatusCode, Json<Value>) {
+    let refuse = |code: &str| (StatusCode::BAD_REQUEST, Json(json!({ "code": code, "message": "refused" })));
     let mut model = model.lock();
     let is_complete = ban["as"] == "clientid" && ban["by"].is_string() && ban["until"].is_string();
     let Some(client_id) = ban["who"].as_str().filter(|_| is_complete).map(str::to_owned) else {
-        return StatusCode::BAD_REQUEST;
+        return refuse("BAD_REQUEST");
     };
     if model.banned.contains_key(&client_id) {
-        return StatusCode::BAD_REQUEST;
+        return refuse("ALREADY_EXISTS");
     }
     model.sessions.remove(&client_id);
     model.calls.push(format!("ban {client_id}"));
-    model.banned.insert(client_id, ban);
-    StatusCode::OK
-}
-
-async fn unban(State(model): State<EmqxModel>, Path(client_id): Path<String>) -> StatusCode {
-    let mut model = model.lock();
-    match model.banned.remove(&client_id) {
-        Some(_) => StatusCode::NO_CONTENT,
-        None => StatusCode::NOT_FOUND,
-    }
+    model.banned.insert(client_id, ban.clone());
+    (StatusCode::OK, Json(ban))
 }
