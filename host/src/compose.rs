@@ -77,18 +77,23 @@ type GraphResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn connect(policy: &[u8], has_authorizer: bool, settings_adapter: Option<&[u8]>) -> GraphResult<Vec<u8>> {
     let mut graph = Graph::default();
+    let info = ComponentInfo::parse(policy);
+    // A policy may export another version that is compatible.
+    let exported = |interface| info.as_ref().and_then(|info| info.compatible_export(interface)).unwrap_or(interface);
     let adapter = graph.add("mqtt-gate:http-adapter", HTTP_ADAPTER)?;
     let policy = graph.add("mqtt-gate:policy", policy)?;
     let authorizer = if has_authorizer { policy } else { graph.add("mqtt-gate:no-authorizer", NO_AUTHORIZER)? };
-    graph.connect(adapter, AUTHENTICATOR, policy)?;
-    graph.connect(adapter, AUTHORIZER, authorizer)?;
-    if !has_authorizer {
+    graph.connect(adapter, AUTHENTICATOR, policy, exported(AUTHENTICATOR))?;
+    if has_authorizer {
+        graph.connect(adapter, AUTHORIZER, policy, exported(AUTHORIZER))?;
+    } else {
+        graph.connect(adapter, AUTHORIZER, authorizer, AUTHORIZER)?;
         // The authorizer interface uses types of the authenticator interface.
-        graph.connect(authorizer, AUTHENTICATOR, policy)?;
+        graph.connect(authorizer, AUTHENTICATOR, policy, exported(AUTHENTICATOR))?;
     }
     if let Some(settings_adapter) = settings_adapter {
         let settings = graph.add("mqtt-gate:settings-from-env", settings_adapter)?;
-        graph.connect(policy, CONFIG_STORE, settings)?;
+        graph.connect(policy, CONFIG_STORE, settings, CONFIG_STORE)?;
     }
     graph.into_component(adapter)
 }
@@ -106,9 +111,9 @@ impl Graph {
     }
 
     /// Connects an import of one instance to the export of another.
-    fn connect(&mut self, importer: NodeId, interface: &str, exporter: NodeId) -> GraphResult<()> {
-        let export = self.0.alias_instance_export(exporter, interface)?;
-        Ok(self.0.set_instantiation_argument(importer, interface, export)?)
+    fn connect(&mut self, importer: NodeId, import: &str, exporter: NodeId, export: &str) -> GraphResult<()> {
+        let export = self.0.alias_instance_export(exporter, export)?;
+        Ok(self.0.set_instantiation_argument(importer, import, export)?)
     }
 
     /// Encodes the composition, which exports the handler of this instance.

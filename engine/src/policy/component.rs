@@ -34,10 +34,11 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) ->
     prescreen::check(bytes, sandbox.limits().max_memory)?;
     let component = sandbox.compile(bytes, control)?;
     let ty = component.component_type();
-    let export = |name| ty.get_export(sandbox.engine(), name).map(|export| export.ty);
+    let exports = || ty.exports(sandbox.engine());
+    let export = |interface| exports().find(|(name, _)| is_compatible(name, interface)).map(|(_, export)| export.ty);
     if !matches!(export(AUTHENTICATOR), Some(ComponentItem::ComponentInstance(_))) {
-        let interface = AUTHENTICATOR.split('@').next().unwrap_or_default();
-        let other = ty.exports(sandbox.engine()).map(|(name, _)| name).find(|name| name.starts_with(interface));
+        let (interface, _) = AUTHENTICATOR.split_once('@').unwrap_or_default();
+        let other = exports().map(|(name, _)| name).find(|name| name.starts_with(interface));
         return Err(LoadError::NotAPolicy(other.map(|name| sanitize::escape(name, MAX_NAME_CHARS))));
     }
     let component: InstancePre<HostState> = sandbox.linker().instantiate_pre(&component).map_err(LoadError::Link)?;
@@ -50,6 +51,18 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) ->
             .transpose()?,
         component,
     })
+}
+
+/// Whether an export is this interface in a compatible version: before 1.0, versions that differ only in the last number
+/// are (https://semver.org). wasmtime finds an export in the same way.
+pub(super) fn is_compatible(export: &str, interface: &str) -> bool {
+    let parts = |name: &str| {
+        let (name, version) = name.split_once('@')?;
+        let (minor, patch) = version.rsplit_once('.')?;
+        let is_number = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| (name.to_owned(), minor.to_owned()))
+    };
+    parts(export).is_some_and(|export| Some(export) == parts(interface))
 }
 
 impl Digest {
@@ -69,5 +82,26 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_differ_in_the_last_number_are_compatible() {
+        for (export, expected) in [
+            ("mqtt-gate:auth/authenticator@0.1.0", true),
+            ("mqtt-gate:auth/authenticator@0.1.17", true),
+            ("mqtt-gate:auth/authenticator@0.2.0", false),
+            ("mqtt-gate:auth/authenticator@1.1.0", false),
+            ("mqtt-gate:auth/authenticator@0.1.0-rc.1", false),
+            ("mqtt-gate:auth/authenticator@0.1.", false),
+            ("mqtt-gate:auth/authenticator", false),
+            ("mqtt-gate:auth/authorizer@0.1.0", false),
+        ] {
+            assert_eq!(is_compatible(export, AUTHENTICATOR), expected, "{export}");
+        }
     }
 }

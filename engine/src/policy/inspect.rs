@@ -2,7 +2,7 @@
 
 use wasmparser::{ComponentName, CustomSectionReader, KnownCustom, Name, Parser, Payload};
 
-use super::component::{AUTHENTICATOR, Digest};
+use super::component::{AUTHENTICATOR, Digest, is_compatible};
 use super::sandbox::Sandbox;
 use crate::util::sanitize;
 
@@ -89,6 +89,12 @@ impl ComponentInfo {
         Some(info)
     }
 
+    /// The export of this interface in a compatible version.
+    #[must_use]
+    pub fn compatible_export(&self, interface: &str) -> Option<&str> {
+        self.exports.iter().map(String::as_str).find(|name| is_compatible(name, interface))
+    }
+
     /// Reasons why the gate would reject the file, as far as they show without loading it.
     #[must_use]
     pub fn rejection_reasons(&self) -> Vec<String> {
@@ -102,7 +108,7 @@ impl ComponentInfo {
         for import in self.imports.iter().filter(|import| !import.is_allowed) {
             reasons.push(format!("imports {}", import.name));
         }
-        if self.is_component && !self.exports.iter().any(|name| name == AUTHENTICATOR) {
+        if self.is_component && self.compatible_export(AUTHENTICATOR).is_none() {
             reasons.push(format!("does not export {AUTHENTICATOR}"));
         }
         reasons

@@ -57,8 +57,8 @@ async fn rejects_a_component_without_the_authenticator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_of_another_version_of_the_contract_is_named() {
-    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.1" (instance $i)))"#;
-    assert_rejected(&wat(text), &["does not export", "it exports mqtt-gate:auth/authenticator@0.1.1: build it"]).await;
+    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.3.0" (instance $i)))"#;
+    assert_rejected(&wat(text), &["does not export", "it exports mqtt-gate:auth/authenticator@0.3.0: build it"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
