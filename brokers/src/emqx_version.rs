@@ -45,8 +45,10 @@ impl fmt::Display for EmqxVersion {
 
 impl<'de> Deserialize<'de> for EmqxVersion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The text is not repeated: it may be a secret in the wrong place.
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        // The text is not repeated: it may be a secret in the wrong place. A number would make 5.10 the version 5.1.
+        let text = String::deserialize(deserializer)
+            .map_err(|_| D::Error::custom("write the version as text, such as \"5.8\""))?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

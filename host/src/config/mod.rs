@@ -380,6 +380,7 @@ mod tests {
             ("access.admin_hosts = [\"gate.example.com:8004\"]", "access.admin_hosts: "),
             ("access.admin_hosts = [\"*.example.com\"]", "access.admin_hosts: "),
             ("decision_log.file = \"\"", "decision_log.file: "),
+            ("[[broker]]\nkind = \"emqx\"\nversion = 5.8", "gate.toml:3: write the version as text"),
             ("[[broker]]\nkind = \"vernemq\"\nversion = \"5.8\"", "broker.version: is a version of EMQX"),
             ("[[broker]]\nkind = \"emqx\"\nversion = \"5.7.2\"", "broker.version: EMQX before 5.8.0 does not apply"),
             ("[[broker]]\nkind = \"emqx\"\nfaults = \"503\"", "broker.faults: \"503\" is a denial only for EMQX 6.2.2"),

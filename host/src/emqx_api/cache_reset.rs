@@ -206,7 +206,8 @@ impl BrokerCaches {
         state.progress.error = Some((error.clone(), since));
         drop(state);
         if log_throttle.should_log(Instant::now()) {
-            let hint = "until it succeeds, EMQX 6 may answer for up to a minute by a policy that was replaced";
+            let hint =
+                "correct what the error names; until then EMQX 6 may judge devices by a policy that was replaced";
             tracing::warn!(api = self.api.url(), error, hint, "cannot reset caches of EMQX; retrying");
         }
     }
