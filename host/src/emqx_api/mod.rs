@@ -139,8 +139,11 @@ impl EmqxApi {
         let reason = "banned by mqtt-gate kick";
         let ban = json!({ "as": "clientid", "who": client_id, "by": "mqtt-gate", "reason": reason, "until": until });
         let mut response = self.post("/banned", Some(&ban))?;
-        if response.status() == StatusCode::BAD_REQUEST && read_json(&mut response)?["code"] == "ALREADY_EXISTS" {
-            return Ok(false);
+        if response.status() == StatusCode::BAD_REQUEST {
+            let code = read_json(&mut response)?.get("code").and_then(Value::as_str).map(str::to_owned);
+            if code.as_deref() == Some("ALREADY_EXISTS") {
+                return Ok(false);
+            }
         }
         expect_success(&response, &[]).map(|()| true)
     }
