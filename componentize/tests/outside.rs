@@ -1,7 +1,5 @@
 //! A policy outside this repository builds as those inside do: its workspace has no profile `guest` and no lock file.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
-
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
