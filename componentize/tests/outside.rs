@@ -19,8 +19,10 @@ fn a_policy_outside_the_repository_builds() {
     fs::write(directory.join("src/lib.rs"), source).unwrap();
     let manifest = fs::read_to_string(repository.join("Cargo.toml")).unwrap();
     let wit_bindgen = manifest.lines().find(|line| line.starts_with("wit-bindgen = ")).unwrap();
+    // Dependencies that need a newer compiler are not chosen.
+    let rust_version = manifest.lines().find(|line| line.starts_with("rust-version = ")).unwrap();
     let manifest = format!(
-        "[package]\nname = \"outside-policy\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+        "[package]\nname = \"outside-policy\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{rust_version}\n\n\
          [lib]\ncrate-type = [\"cdylib\"]\n\n[dependencies]\n{wit_bindgen}\n\n[workspace]\n"
     );
     fs::write(directory.join("Cargo.toml"), manifest).unwrap();
