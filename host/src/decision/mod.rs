@@ -9,6 +9,7 @@ use mqtt_gate_engine::{CallError, Verdict};
 mod code;
 pub mod convert;
 mod evaluate;
+mod lockout;
 pub(crate) mod refusals;
 
 pub(crate) use code::DecisionCode;

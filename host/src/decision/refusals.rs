@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 
 use super::code::DecisionCode;
 use super::evaluate::PolicyRef;
+use super::lockout::Lockout;
 use crate::config::{LockoutConfig, LockoutKey};
 
 /// A refusal is repeated for this long without asking the policy. A verdict may depend on the time, in seconds.
@@ -23,12 +24,6 @@ const DIGESTED_FOR: Duration = Duration::from_secs(10);
 
 /// Refusals that are remembered: those of a second in which a large fleet is refused. An entry has about 100 bytes.
 const MAX_REFUSALS: usize = 1 << 16;
-
-/// Clients whose failures are counted. Further ones displace those that were not seen for the longest time.
-const MAX_CLIENTS: usize = 1 << 16;
-
-/// The same request counts once within this time: EMQX sends it up to three times if a connection dies.
-const SAME_REQUEST: Duration = Duration::from_secs(5);
 
 /// Logins that need no call of the policy.
 pub(crate) struct Refusals {
@@ -50,24 +45,6 @@ struct Refusal {
     policy: PolicyRef,
 }
 
-struct Lockout {
-    config: LockoutConfig,
-    clients: Cache<u64, Failures>,
-}
-
-/// Failed logins of a client.
-#[derive(Clone, Copy)]
-struct Failures {
-    count: u32,
-    /// When the first of them was.
-    since: Instant,
-    last: Instant,
-    last_request: u64,
-    locked_until: Option<Instant>,
-    /// The policy that refused them.
-    generation: u64,
-}
-
 /// A login on its way to the policy.
 pub(crate) struct Attempt {
     request: Option<u64>,
@@ -81,7 +58,7 @@ impl Refusals {
             start: now,
             recent: Cache::new(MAX_REFUSALS),
             digest_until: AtomicU64::new(0),
-            lockout: lockout.map(|config| Lockout { config, clients: Cache::new(MAX_CLIENTS) }),
+            lockout: lockout.map(Lockout::new),
             repeated: AtomicU64::new(0),
             locked: AtomicU64::new(0),
         }
@@ -111,11 +88,9 @@ impl Refusals {
         let is_calm = self.millis(now) >= self.digest_until.load(Relaxed);
         let is_digested = !is_calm || self.lockout.is_some();
         let request = is_digested.then(|| self.digest(fields(route, credentials)));
-        let client = self.lockout.as_ref().and_then(|lockout| self.client(lockout.config.by, credentials));
+        let client = self.lockout.as_ref().and_then(|lockout| self.client(lockout.by(), credentials));
         if let (Some(lockout), Some(client)) = (&self.lockout, client)
-            && let Some(failures) = lockout.clients.get(&client)
-            && failures.generation == active.generation
-            && failures.locked_until.is_some_and(|until| now < until)
+            && lockout.is_locked_out(client, active.generation, now)
         {
             return Ok(DecisionCode::LockedOut);
         }
@@ -135,7 +110,7 @@ impl Refusals {
     pub(crate) fn record(&self, attempt: &Attempt, code: DecisionCode, policy: PolicyRef, now: Instant) -> bool {
         if code == DecisionCode::Allow {
             if let (Some(lockout), Some(client)) = (&self.lockout, attempt.client) {
-                lockout.clients.remove(&client);
+                lockout.forget(client);
             }
             return false;
         }
@@ -177,35 +152,6 @@ impl Refusals {
 fn fields(route: Route, credentials: &Credentials) -> impl Hash {
     let Credentials { client_id, username, password, peer_host, attributes } = credentials;
     (route, client_id, username, password, peer_host, attributes)
-}
-
-impl Lockout {
-    /// Counts a failure. Returns whether it locks the client out.
-    ///
-    /// Two threads that count at the same time may count one failure less. A lockout then takes one login more.
-    fn add_failure(&self, client: u64, request: u64, generation: u64, now: Instant) -> bool {
-        let fresh = Failures { count: 0, since: now, last: now, last_request: 0, locked_until: None, generation };
-        let is_current = |failures: &Failures| {
-            let is_over = failures.locked_until.is_some_and(|until| now >= until);
-            failures.generation == generation
-                && !is_over
-                && now.saturating_duration_since(failures.since) < self.config.within
-        };
-        let mut failures = self.clients.get(&client).filter(is_current).unwrap_or(fresh);
-        let is_repetition = failures.count > 0
-            && failures.last_request == request
-            && now.saturating_duration_since(failures.last) < SAME_REQUEST;
-        if !is_repetition {
-            failures.count += 1;
-            (failures.last, failures.last_request) = (now, request);
-        }
-        let is_locked = failures.count >= self.config.failures.get() && failures.locked_until.is_none();
-        if is_locked {
-            failures.locked_until = Some(now + self.config.locked_for);
-        }
-        self.clients.insert(client, failures);
-        is_locked
-    }
 }
 
 #[cfg(test)]
