@@ -175,7 +175,7 @@ async fn body_can_be_chunked_with_and_without_trailers() {
 async fn oversized_bodies_are_denied_and_the_connection_continues() {
     let envoy = Envoy::http(&[("signature-keys", KEY)]).await;
     let mut connection = Connection::open(envoy.address()).await;
-    for length in [65_537, 300_000, 3 << 20] {
+    for length in [65_537, 300_000] {
         for (route, status) in [("/mqtt/auth", 413), ("/emqx/auth", 200), ("/rabbitmq/user", 200)] {
             let response = connection.request(&post(route, "application/json", &vec![b' '; length])).await;
             assert_eq!(response.status, status, "{length} to {route}");
@@ -186,15 +186,21 @@ async fn oversized_bodies_are_denied_and_the_connection_continues() {
     envoy.assert_no_filter_crash().await;
 }
 
+/// Envoy itself answers 413 and closes the connection if a body arrives faster than the filter discards it. No client can
+/// make a broker send that much.
 #[tokio::test(flavor = "multi_thread")]
-async fn huge_body_is_never_allowed() {
+async fn huge_bodies_are_never_allowed() {
     let envoy = Envoy::http(&[("signature-keys", KEY)]).await;
+    for length in [3 << 20, 8 << 20] {
+        for route in ["/mqtt/auth", "/emqx/auth", "/rabbitmq/user"] {
+            let mut connection = Connection::open(envoy.address()).await;
+            connection.try_send(&post(route, "application/json", &vec![b' '; length])).await;
+            let response = connection.try_response().await;
+            assert!(response.is_none_or(|response| !response.text().contains("allow")), "{length} to {route}");
+        }
+    }
     let mut connection = Connection::open(envoy.address()).await;
-    connection.try_send(&post("/emqx/auth", "application/json", &vec![b' '; 8 << 20])).await;
-    // Envoy itself answers 413 if the body arrives faster than the filter discards it. No client can make EMQX send that
-    // much.
-    let response = connection.try_response().await;
-    assert!(response.is_none_or(|response| response.status == 413 || response.result() == "deny"));
+    assert_eq!(connection.request(&Device::valid().request()).await.status, 200);
     envoy.assert_no_filter_crash().await;
 }
 
