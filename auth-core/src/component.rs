@@ -60,11 +60,11 @@ impl authorizer::Guest for Policy {
         let request = AuthorizeRequest {
             client_id: &request.client_id,
             username: request.username.as_deref(),
-            action: match request.action {
-                authorizer::Action::Publish => Action::Publish,
-                authorizer::Action::Subscribe => Action::Subscribe,
+            action: match &request.action {
+                authorizer::Action::ConnectWithoutProof => Action::ConnectWithoutProof,
+                authorizer::Action::Publish(publication) => Action::Publish(&publication.topic),
+                authorizer::Action::Subscribe(subscription) => Action::Subscribe(&subscription.filter),
             },
-            topic: &request.topic,
         };
         Ok(match authorize(&request, settings()?) {
             Permission::Allow => authorizer::Permission::Allow,
@@ -95,9 +95,15 @@ impl From<Verdict> for wit::Verdict {
                 expires_at: grant.expires_at.map(|end| end.0),
                 key_id: grant.key_id,
                 attributes: grant.attributes,
+                extensions: Vec::new(),
             }),
-            Verdict::Deny(DenyReason::ClientIdentifierNotValid) => Self::Deny(wit::Reason::ClientIdentifierNotValid),
-            Verdict::Deny(DenyReason::BadUserNameOrPassword) => Self::Deny(wit::Reason::BadUserNameOrPassword),
+            Verdict::Deny(denial) => Self::Deny(wit::Denial {
+                reason: match denial.reason() {
+                    DenyReason::ClientIdentifierNotValid => wit::Reason::ClientIdentifierNotValid,
+                    DenyReason::BadUserNameOrPassword => wit::Reason::BadUserNameOrPassword,
+                },
+                detail: Some(denial.detail().to_owned()),
+            }),
         }
     }
 }

@@ -26,5 +26,5 @@ pub mod username;
 pub use policy::{authenticate, authorize};
 pub use settings::Settings;
 pub use types::{
-    Access, Action, AuthorizeRequest, Credentials, DenyReason, Grant, Permission, Topics, UnixTime, Verdict,
+    Access, Action, AuthorizeRequest, Credentials, Denial, DenyReason, Grant, Permission, Topics, UnixTime, Verdict,
 };

@@ -2,7 +2,8 @@
 
 use crate::identity::DeviceId;
 use crate::settings::Settings;
-use crate::types::{Access, AuthorizeRequest, Credentials, DenyReason, Grant, Permission, UnixTime, Verdict};
+use crate::signature::Key;
+use crate::types::{Access, Action, AuthorizeRequest, Credentials, Denial, Grant, Permission, UnixTime, Verdict};
 use crate::username;
 
 /// Decides whether a device may connect.
@@ -11,30 +12,40 @@ use crate::username;
 /// sessions expire, because a component calls its host for the time.
 #[must_use]
 pub fn authenticate(credentials: &Credentials, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Verdict {
-    let Some(device) = DeviceId::parse(credentials.client_id).filter(|device| settings.allows_group(device.group))
-    else {
-        return Verdict::Deny(DenyReason::ClientIdentifierNotValid);
-    };
-    let Some(username) = credentials.username.filter(|username| username::is_well_formed(username)) else {
-        return Verdict::Deny(DenyReason::BadUserNameOrPassword);
-    };
-    let password = credentials.password.unwrap_or_default();
-    let Some(key) = settings.keys.find_matching_key(device.client_id, username, password) else {
-        return Verdict::Deny(DenyReason::BadUserNameOrPassword);
-    };
-    Verdict::Allow(Grant {
-        access: settings.access(&device),
+    match verify(credentials, settings) {
+        Ok((device, key)) => Verdict::Allow(grant(&device, key, settings, now)),
+        Err(denial) => Verdict::Deny(denial),
+    }
+}
+
+/// The device that the credentials belong to, and the key that proves it.
+fn verify<'c, 's>(credentials: &Credentials<'c>, settings: &'s Settings) -> Result<(DeviceId<'c>, &'s Key), Denial> {
+    let device = DeviceId::parse(credentials.client_id).ok_or(Denial::MalformedClientId)?;
+    if !settings.allows_group(device.group) {
+        return Err(Denial::UnknownGroup);
+    }
+    let username = credentials.username.ok_or(Denial::NoUsername)?;
+    if !username::is_well_formed(username) {
+        return Err(Denial::MalformedUsername);
+    }
+    let password = credentials.password.filter(|password| !password.is_empty()).ok_or(Denial::NoPassword)?;
+    let key = settings.keys.find_matching_key(device.client_id, username, password).ok_or(Denial::BadSignature)?;
+    Ok((device, key))
+}
+
+fn grant(device: &DeviceId, key: &Key, settings: &Settings, now: impl FnOnce() -> UnixTime) -> Grant {
+    Grant {
+        access: settings.access(device),
         expires_at: settings.session_end(now),
         key_id: key.id().map(str::to_owned),
-        attributes: settings.attributes(&device),
-    })
+        attributes: settings.attributes(device),
+    }
 }
 
 /// Decides whether a connected device may publish or subscribe. A device with this client id has the topics that
 /// [`authenticate`] grants it.
 ///
-/// Denies every client whose id or user name [`authenticate`] would refuse. If the topic is empty, any other client is
-/// allowed.
+/// Denies every client whose id or user name [`authenticate`] would refuse. Allows any other client to be connected.
 #[must_use]
 pub fn authorize(request: &AuthorizeRequest, settings: &Settings) -> Permission {
     let Some(device) = DeviceId::parse(request.client_id).filter(|device| settings.allows_group(device.group)) else {
@@ -43,13 +54,13 @@ pub fn authorize(request: &AuthorizeRequest, settings: &Settings) -> Permission 
     if request.username.is_some_and(|username| !username::is_well_formed(username)) {
         return Permission::Deny;
     }
-    if request.topic.is_empty() {
+    if request.action == Action::ConnectWithoutProof {
         return Permission::Allow;
     }
     match settings.access(&device) {
         Access::Everything => Permission::Allow,
         Access::BrokerRules => Permission::Ignore,
-        Access::Only(topics) if topics.allow(request.action, request.topic) => Permission::Allow,
+        Access::Only(topics) if topics.allow(request.action) => Permission::Allow,
         Access::Only(_) => Permission::Deny,
     }
 }
@@ -57,7 +68,7 @@ pub fn authorize(request: &AuthorizeRequest, settings: &Settings) -> Permission 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Action, Topics};
+    use crate::types::Topics;
 
     const CLIENT_ID: &str = "GID_test@@@AA_BB_CC_DD_EE_FF@@@1";
     const USERNAME: &str = "eyJpcCI6IjEifQ==";
@@ -75,7 +86,7 @@ mod tests {
     }
 
     fn may_publish(settings: &Settings, client_id: &str, username: Option<&str>, topic: &str) -> Permission {
-        authorize(&AuthorizeRequest { client_id, username, action: Action::Publish, topic }, settings)
+        authorize(&AuthorizeRequest { client_id, username, action: Action::Publish(topic) }, settings)
     }
 
     #[test]
@@ -96,17 +107,17 @@ mod tests {
     fn reports_the_first_wrong_part_of_the_credentials() {
         let settings = settings(&[]);
         let good = settings.sign(CLIENT_ID, USERNAME);
-        for (client_id, username, password, reason) in [
-            ("device", Some(USERNAME), &*good, DenyReason::ClientIdentifierNotValid),
-            ("GID_x@@@AA_BB_CC_DD_EE_FF@@@1", Some(USERNAME), &good, DenyReason::ClientIdentifierNotValid),
-            (CLIENT_ID, None, &good, DenyReason::BadUserNameOrPassword),
-            (CLIENT_ID, Some("device"), &good, DenyReason::BadUserNameOrPassword),
-            (CLIENT_ID, Some(USERNAME), "", DenyReason::BadUserNameOrPassword),
-            (CLIENT_ID, Some(USERNAME), &settings.sign(CLIENT_ID, "device"), DenyReason::BadUserNameOrPassword),
+        for (client_id, username, password, denial) in [
+            ("device", Some(USERNAME), &*good, Denial::MalformedClientId),
+            ("GID_x@@@AA_BB_CC_DD_EE_FF@@@1", Some(USERNAME), &good, Denial::UnknownGroup),
+            (CLIENT_ID, None, &good, Denial::NoUsername),
+            (CLIENT_ID, Some("device"), &good, Denial::MalformedUsername),
+            (CLIENT_ID, Some(USERNAME), "", Denial::NoPassword),
+            (CLIENT_ID, Some(USERNAME), &settings.sign(CLIENT_ID, "device"), Denial::BadSignature),
         ] {
             assert_eq!(
                 login(&settings, client_id, username, password),
-                Verdict::Deny(reason),
+                Verdict::Deny(denial),
                 "{client_id} {username:?}"
             );
         }
@@ -149,12 +160,24 @@ mod tests {
             (&with_topics, CLIENT_ID, Some(USERNAME), "up/x", Permission::Deny),
             (&with_topics, superuser, None, "any/topic", Permission::Allow),
             (&without_topics, CLIENT_ID, None, "any/topic", Permission::Ignore),
-            (&without_topics, CLIENT_ID, None, "", Permission::Allow),
-            (&without_topics, "device", None, "", Permission::Deny),
             (&without_topics, "device", None, "any/topic", Permission::Deny),
-            (&without_topics, CLIENT_ID, Some("device"), "", Permission::Deny),
+            (&with_topics, CLIENT_ID, None, "", Permission::Deny),
         ] {
             assert_eq!(may_publish(settings, client_id, username, topic), permission, "{client_id} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_could_log_in_may_be_connected_without_proof() {
+        let settings = settings(&[("publish-topics", "up/{mac}")]);
+        for (client_id, username, permission) in [
+            (CLIENT_ID, None, Permission::Allow),
+            (CLIENT_ID, Some(USERNAME), Permission::Allow),
+            (CLIENT_ID, Some("device"), Permission::Deny),
+            ("device", None, Permission::Deny),
+        ] {
+            let request = AuthorizeRequest { client_id, username, action: Action::ConnectWithoutProof };
+            assert_eq!(authorize(&request, &settings), permission, "{client_id}");
         }
     }
 }

@@ -21,10 +21,53 @@ pub enum Verdict {
     /// The credentials are genuine, and the device may connect.
     Allow(Grant),
     /// The device may not connect.
-    Deny(DenyReason),
+    Deny(Denial),
 }
 
-/// The reason for a denied login.
+/// What is wrong with a denied login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The client id is malformed.
+    MalformedClientId,
+    /// The group of the client id is not allowed.
+    UnknownGroup,
+    /// There is no user name.
+    NoUsername,
+    /// The user name is malformed.
+    MalformedUsername,
+    /// There is no password.
+    NoPassword,
+    /// The password is not a signature by any of the keys.
+    BadSignature,
+}
+
+impl Denial {
+    /// The reason of the contract.
+    #[must_use]
+    pub fn reason(self) -> DenyReason {
+        match self {
+            Self::MalformedClientId | Self::UnknownGroup => DenyReason::ClientIdentifierNotValid,
+            Self::NoUsername | Self::MalformedUsername | Self::NoPassword | Self::BadSignature => {
+                DenyReason::BadUserNameOrPassword
+            }
+        }
+    }
+
+    /// The code for the operator.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::MalformedClientId => "malformed-client-id",
+            Self::UnknownGroup => "unknown-group",
+            Self::NoUsername => "no-username",
+            Self::MalformedUsername => "malformed-username",
+            Self::NoPassword => "no-password",
+            Self::BadSignature => "bad-signature",
+        }
+    }
+}
+
+/// The reason for a denied login, as the contract names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenyReason {
     /// The client id is malformed, or its group is not allowed.
@@ -52,19 +95,18 @@ pub struct AuthorizeRequest<'a> {
     /// The user name, if the broker reports it.
     pub username: Option<&'a str>,
     /// The operation.
-    pub action: Action,
-    /// The topic name of a publish, or the topic filter of a subscribe. Empty if the broker only asks whether a client
-    /// with this id may be connected.
-    pub topic: &'a str,
+    pub action: Action<'a>,
 }
 
-/// An operation on a topic.
+/// An operation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send messages to the topic.
-    Publish,
-    /// Receive messages from the topic.
-    Subscribe,
+pub enum Action<'a> {
+    /// Be connected at all. The broker has no credentials to verify.
+    ConnectWithoutProof,
+    /// Send messages to the topic with this name.
+    Publish(&'a str),
+    /// Receive messages from the topics of this filter.
+    Subscribe(&'a str),
 }
 
 /// The answer to an [`AuthorizeRequest`].

@@ -25,6 +25,8 @@ fn credentials() -> Credentials {
         client_id: CLIENT_ID.to_owned(),
         username: Some(USERNAME.to_owned()),
         password: Some(settings().sign(CLIENT_ID, USERNAME).into_bytes()),
+        authentication_method: None,
+        authentication_data: None,
         peer_host: None,
         attributes: Vec::new(),
     }

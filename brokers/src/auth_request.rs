@@ -43,6 +43,10 @@ pub struct Credentials {
     pub username: Option<String>,
     /// The password, which may be any bytes; `None` if missing or empty.
     pub password: Option<Vec<u8>>,
+    /// MQTT 5: the authentication method of the CONNECT packet.
+    pub authentication_method: Option<String>,
+    /// MQTT 5: the authentication data of the CONNECT packet.
+    pub authentication_data: Option<Vec<u8>>,
     /// The client's address without the port.
     pub peer_host: Option<String>,
     /// Every other field of the request, in its order.
@@ -64,19 +68,33 @@ pub struct AuthorizeRequest {
     pub accesses: Vec<TopicAccess>,
 }
 
-/// One operation on one topic.
+/// One operation, on one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicAccess {
-    /// Publish or subscribe.
+    /// The operation.
     pub action: Action,
-    /// The topic name of a publish, or the topic filter of a subscribe. Empty if the broker asks whether a client with
-    /// this name may be connected at all.
+    /// The topic name of a publish, or the topic filter of a subscribe, neither of them empty. Empty for
+    /// [`Action::ConnectWithoutProof`].
     pub topic: String,
+    /// The quality of service; `None` if the broker does not report it.
+    pub qos: Option<u8>,
+    /// Whether the message of a publish is retained; `None` if the broker does not report it.
+    pub retain: Option<bool>,
 }
 
-/// An action on a topic.
+impl TopicAccess {
+    /// An operation of which the broker reports neither the quality of service nor whether a message is retained.
+    #[must_use]
+    pub fn new(action: Action, topic: impl Into<String>) -> Self {
+        Self { action, topic: topic.into(), qos: None, retain: None }
+    }
+}
+
+/// An operation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Be connected at all. The broker sends no credentials with this question.
+    ConnectWithoutProof,
     /// Send messages to it.
     Publish,
     /// Receive messages from it.

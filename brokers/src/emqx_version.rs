@@ -17,6 +17,12 @@ impl EmqxVersion {
     /// The oldest version whose reading of a grant was measured. Older ones apply neither its topics nor its end.
     pub const MIN: Self = Self { major: 5, minor: 8, patch: 0 };
 
+    /// The first version that applies `clientid_override`.
+    pub(crate) const CLIENTID_OVERRIDE: Self = Self { major: 6, minor: 0, patch: 0 };
+
+    /// The first version that applies `zone_override`.
+    pub(crate) const ZONE_OVERRIDE: Self = Self { major: 6, minor: 1, patch: 0 };
+
     /// The first version with the hardened security profile, under which a status 503 is final.
     pub const HARDENED: Self = Self { major: 6, minor: 2, patch: 2 };
 }

@@ -9,6 +9,8 @@ pub struct Grant {
     pub expires_at: Option<u64>,
     /// Facts for the broker to keep on the session.
     pub attributes: Vec<(String, String)>,
+    /// Values that only one kind of broker understands. The names begin with its prefix, such as `emqx/`.
+    pub extensions: Vec<(String, String)>,
 }
 
 /// Which topics a client may use.
@@ -23,10 +25,51 @@ pub enum Access {
         /// Topics that the client may subscribe to.
         subscribe: Vec<String>,
     },
+    /// The first of these rules that matches an action decides. An action that none matches is denied.
+    Rules(Vec<Rule>),
     /// The topics that the broker's own rules allow.
     #[default]
     BrokerRules,
 }
+
+/// One rule about topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether the rule allows or denies.
+    pub effect: Effect,
+    /// The actions that it is about.
+    pub action: RuleAction,
+    /// A topic filter.
+    pub filter: String,
+    /// The quality of service that it is about; `None` means every level.
+    pub qos: Option<QosLevels>,
+    /// Whether it is about retained messages or about others; `None` means both.
+    pub retain: Option<bool>,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It allows the action.
+    Allow,
+    /// It denies the action.
+    Deny,
+}
+
+/// The actions that a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleAction {
+    /// Publishing.
+    Publish,
+    /// Subscribing.
+    Subscribe,
+    /// Both of them.
+    Both,
+}
+
+/// Levels of quality of service: whether each of the levels 0, 1 and 2 is among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QosLevels(pub [bool; 3]);
 
 /// Whether a policy answers authorize requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +119,18 @@ pub enum UnsupportedGrant {
          that exports mqtt-gate:auth/authorizer"
     )]
     NoAuthorizer,
+    /// A rule is about no quality of service, so it never applies.
+    #[error("the grant has a rule with an empty set of qos levels")]
+    NoQos,
+    /// A rule about subscribing says whether messages are retained, which a subscription does not.
+    #[error("the grant has a rule about subscribing with `retain`, which only publishing has")]
+    RetainOfSubscribe,
+    /// An extension with the prefix of this broker that the broker would not apply.
+    #[error(
+        "the grant has an extension for this broker that the broker would not apply: its name or value is not one that \
+         this gate knows, or `version` in [[broker]] is missing or too old for it"
+    )]
+    UnsupportedExtension,
     /// The grant could not be written as JSON: a bug in mqtt-gate.
     #[error("the grant could not be written as JSON: this is a bug in mqtt-gate, please report it")]
     NotSerializable,
@@ -99,6 +154,44 @@ impl Grant {
             Some(end) if end > now.saturating_mul(500) => Err(UnsupportedGrant::NotSeconds),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that every rule can apply.
+    ///
+    /// # Errors
+    /// [`UnsupportedGrant::NoQos`] or [`UnsupportedGrant::RetainOfSubscribe`].
+    pub(crate) fn check_rules(&self) -> Result<(), UnsupportedGrant> {
+        let Access::Rules(rules) = &self.access else { return Ok(()) };
+        for rule in rules {
+            if rule.qos.is_some_and(|QosLevels(levels)| !levels.contains(&true)) {
+                return Err(UnsupportedGrant::NoQos);
+            }
+            if rule.action == RuleAction::Subscribe && rule.retain.is_some() {
+                return Err(UnsupportedGrant::RetainOfSubscribe);
+            }
+        }
+        Ok(())
+    }
+
+    /// The extensions with this prefix, without it, each at most once. Those of other brokers are left out.
+    ///
+    /// # Errors
+    /// [`UnsupportedGrant::UnsupportedExtension`] for two with the same name.
+    pub(crate) fn extensions_of(&self, prefix: &str) -> Result<Vec<(&str, &str)>, UnsupportedGrant> {
+        let mut found: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in &self.extensions {
+            let Some(name) = name.strip_prefix(prefix) else { continue };
+            if found.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(UnsupportedGrant::UnsupportedExtension);
+            }
+            found.push((name, value));
+        }
+        Ok(found)
+    }
+
+    /// Whether the grant lists what the client may do, so that a broker must enforce the list or ask about each topic.
+    pub(crate) fn limits_topics(&self) -> bool {
+        matches!(self.access, Access::Only { .. } | Access::Rules(_))
     }
 
     /// Checks that EMQX keeps every attribute.

@@ -50,7 +50,7 @@ pub use dispatch::{ADMIN_ADDRESS, RequestHead, RequestKind, UNMATCHED_ROUTE, not
 pub use emqx_version::{EmqxVersion, InvalidEmqxVersion};
 pub use error::{RequestError, SECRET_HEADER};
 pub use foreign_protocol::ForeignProtocol;
-pub use grant::{Access, Authorizer, Grant, UnsupportedGrant, is_key_id};
+pub use grant::{Access, Authorizer, Effect, Grant, QosLevels, Rule, RuleAction, UnsupportedGrant, is_key_id};
 pub use parse::request::{DEFAULT_MAX_BODY, MAX_DISCARDED_BODY, Method, Request, header_text, split_target};
 pub use permission::Permission;
 pub use reply::{AllowReply, Outcome, Reply};

@@ -2,8 +2,9 @@
 
 use crate::auth_request::Parsed;
 use crate::dialect::{Dialect, emqx, http_status, mosquitto, rabbitmq, vernemq};
+use crate::emqx_version::EmqxVersion;
 use crate::error::RequestError;
-use crate::grant::{Access, Authorizer, Grant, UnsupportedGrant};
+use crate::grant::{Authorizer, Grant, UnsupportedGrant};
 use crate::parse::request::Request;
 use crate::permission::Permission;
 use crate::reply::{AllowReply, Outcome, Reply};
@@ -120,7 +121,8 @@ impl Route {
         }
     }
 
-    /// The reply that admits a client with this grant. `now` is in seconds since 1970-01-01T00:00:00Z.
+    /// The reply that admits a client with this grant, if the version of the broker is not known. `now` is in seconds
+    /// since 1970-01-01T00:00:00Z.
     ///
     /// Only EMQX and rmqtt receive the grant. Other brokers learn that the client may connect, and ask about each
     /// topic. So a grant of some topics needs a policy with an authorizer there: VerneMQ would otherwise widen it to its
@@ -129,11 +131,31 @@ impl Route {
     /// # Errors
     /// The broker would not enforce the grant as the policy meant it.
     pub fn allow_login(self, grant: &Grant, authorizer: Authorizer, now: u64) -> Result<AllowReply, UnsupportedGrant> {
-        if matches!(self.dialect(), Dialect::HttpStatus | Dialect::Emqx) {
-            return emqx::allow_login(grant, now);
-        }
+        self.allow_login_by(grant, authorizer, None, now)
+    }
+
+    /// As [`Self::allow_login`], for an EMQX of this version.
+    pub(crate) fn allow_login_by(
+        self,
+        grant: &Grant,
+        authorizer: Authorizer,
+        emqx_version: Option<EmqxVersion>,
+        now: u64,
+    ) -> Result<AllowReply, UnsupportedGrant> {
         grant.check_expiry(now)?;
-        if authorizer == Authorizer::Absent && matches!(grant.access, Access::Only { .. }) {
+        grant.check_rules()?;
+        let dialect = self.dialect();
+        let extensions = grant.extensions_of(dialect.extension_prefix())?;
+        if dialect == Dialect::Emqx {
+            return emqx::allow_login(grant, &emqx::overrides(&extensions, emqx_version)?);
+        }
+        if !extensions.is_empty() {
+            return Err(UnsupportedGrant::UnsupportedExtension);
+        }
+        if dialect == Dialect::HttpStatus {
+            return emqx::allow_login(grant, &[]);
+        }
+        if authorizer == Authorizer::Absent && grant.limits_topics() {
             return Err(UnsupportedGrant::NoAuthorizer);
         }
         Ok(self.allow_action())

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use crate::dialect::Dialect;
-use crate::reply::{DENY, Outcome, Reply};
+use crate::emqx_version::EmqxVersion;
+use crate::grant::{Authorizer, Grant, UnsupportedGrant};
+use crate::reply::{AllowReply, DENY, Outcome, Reply};
 use crate::route::Route;
 
 /// A kind of broker or proxy that asks a gate.
@@ -72,6 +74,8 @@ pub struct Routes {
     emqx_fault_reply: FaultReply,
     /// Whether the operator says that rmqtt asks.
     has_rmqtt: bool,
+    /// The oldest EMQX that asks. `None`: one of unknown version, or rmqtt, may ask.
+    emqx_version: Option<EmqxVersion>,
 }
 
 /// The dialects of the brokers that ask.
@@ -100,6 +104,27 @@ impl Routes {
     #[must_use]
     pub fn with_emqx_fault_reply(self, reply: FaultReply) -> Self {
         Self { emqx_fault_reply: reply, ..self }
+    }
+
+    /// Sets the versions of all EMQX that ask. One of unknown version, or none at all, makes the version unknown.
+    #[must_use]
+    pub fn with_emqx_versions(self, versions: impl IntoIterator<Item = Option<EmqxVersion>>) -> Self {
+        let oldest = versions.into_iter().collect::<Option<Vec<_>>>().and_then(|known| known.into_iter().min());
+        Self { emqx_version: oldest.filter(|_| !self.has_rmqtt), ..self }
+    }
+
+    /// The reply that admits a client with this grant. `now` is in seconds since 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    /// The broker would not enforce the grant as the policy meant it.
+    pub fn allow_login(
+        &self,
+        route: Route,
+        grant: &Grant,
+        authorizer: Authorizer,
+        now: u64,
+    ) -> Result<AllowReply, UnsupportedGrant> {
+        route.allow_login_by(grant, authorizer, self.emqx_version, now)
     }
 
     /// The reply for an outcome, as the broker of the route reads it.

@@ -88,6 +88,7 @@ fn a_reply_has_only_members_that_emqx_5_8_applies() {
         access: Access::Only { publish: vec!["a/+".to_owned()], subscribe: vec!["b/#".to_owned()] },
         expires_at: Some(NOW + 60),
         attributes: vec![("tenant".to_owned(), "t".to_owned())],
+        extensions: Vec::new(),
     };
     let superuser = Grant { access: Access::Everything, ..grant.clone() };
     for grant in [grant, superuser] {

@@ -39,7 +39,12 @@ pub(crate) fn any_grant() -> impl Strategy<Value = Grant> {
     ];
     let name = prop_oneof![4 => "[A-Za-z0-9][A-Za-z0-9_-]{0,5}", 1 => any::<String>()];
     let attributes = prop_oneof![Just(Vec::new()), vec((name, any::<String>()), 0..4)];
-    (access, end, attributes).prop_map(|(access, expires_at, attributes)| Grant { access, expires_at, attributes })
+    (access, end, attributes).prop_map(|(access, expires_at, attributes)| Grant {
+        access,
+        expires_at,
+        attributes,
+        extensions: Vec::new(),
+    })
 }
 
 pub(crate) fn any_verdict() -> impl Strategy<Value = Verdict> {

@@ -19,6 +19,7 @@ mod grants;
 mod parsing;
 mod properties;
 mod rabbitmq;
+mod rules;
 mod vectors;
 
 use brokers::{AuthRequest, Method, Parsed, Request, RequestError, Route};

@@ -5,7 +5,7 @@ use brokers::{Action, AuthRequest, ConfigWarning, Credentials, Method, RequestEr
 use crate::{authorize_request_of, credentials_of, error_of, parse, parse_form, parse_json, parse_query, request_of};
 
 pub(crate) fn access(action: Action, topic: &str) -> TopicAccess {
-    TopicAccess { action, topic: topic.to_owned() }
+    TopicAccess::new(action, topic)
 }
 
 #[test]
@@ -14,6 +14,8 @@ fn form_query_and_json_give_the_same_credentials() {
         client_id: "c l+i/e=n&t".into(),
         username: Some("us er+/=&é".into()),
         password: Some(b"pa+ss/==".to_vec()),
+        authentication_method: None,
+        authentication_data: None,
         peer_host: Some("127.0.0.1".into()),
         attributes: vec![("listener".into(), "tcp:default".into())],
     };
@@ -181,6 +183,30 @@ fn action_is_read_from_any_of_its_fields() {
     }
 }
 
+/// EMQX reports them as text. An attribute of the same name stays, as contract 0.1 had it.
+#[test]
+fn quality_of_service_and_retain_are_read_where_the_broker_reports_them() {
+    for (fields, qos, retain) in [
+        (r#""qos":"1","retain":"true""#, Some(1), Some(true)),
+        (r#""qos":2,"retain":false"#, Some(2), Some(false)),
+        (r#""qos":"0","retain":"0""#, Some(0), Some(false)),
+        (r#""qos":"3","retain":"maybe""#, None, None),
+        (r#""qos":"${qos}","retain":"""#, None, None),
+        (r#""qos":[1],"retain":null"#, None, None),
+    ] {
+        let parse_it = |action: &str| {
+            let body = format!(r#"{{"clientid":"c","username":"u","topic":"t","action":"{action}",{fields}}}"#);
+            authorize_request_of(parse_json(Route::EmqxAcl, &body))
+        };
+        let published = parse_it("publish");
+        assert_eq!(published.accesses, [TopicAccess { qos, retain, ..access(Action::Publish, "t") }], "{fields}");
+        let names: Vec<_> = published.attributes.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["qos", "retain"]);
+        let subscribed = parse_it("subscribe");
+        assert_eq!(subscribed.accesses, [TopicAccess { qos, ..access(Action::Subscribe, "t") }], "{fields}");
+    }
+}
+
 #[test]
 fn nanomq_topic_lists_are_split() {
     let parse_it = |action: &str, topic: &str| {
@@ -241,13 +267,15 @@ fn vernemq_hook_header_selects_the_operation() {
 
         let publish = r#"{"username":"u","client_id":"c","qos":1,"topic":"a/b","payload":"aGVsbG8=","retain":false}"#;
         let request = authorize_request_of(parse_it(&format!("auth_on_publish{version}"), publish));
-        assert_eq!(request.accesses, [access(Action::Publish, "a/b")]);
+        let reported = TopicAccess { qos: Some(1), retain: Some(false), ..access(Action::Publish, "a/b") };
+        assert_eq!(request.accesses, [reported]);
         assert!(request.attributes.iter().all(|(name, _)| name != "payload"));
 
         let subscribe =
             r##"{"client_id":"c","username":"u","topics":[{"topic":"a/b","qos":1},{"topic":"c/#","qos":2}]}"##;
         let request = authorize_request_of(parse_it(&format!("auth_on_subscribe{version}"), subscribe));
-        assert_eq!(request.accesses, [access(Action::Subscribe, "a/b"), access(Action::Subscribe, "c/#")]);
+        let with_qos = |filter, qos| TopicAccess { qos: Some(qos), ..access(Action::Subscribe, filter) };
+        assert_eq!(request.accesses, [with_qos("a/b", 1), with_qos("c/#", 2)]);
     }
     for (hook, body, expected) in [
         ("on_register", r#"{"client_id":"c"}"#, RequestError::InvalidValue("the header vernemq-hook")),

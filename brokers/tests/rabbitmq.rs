@@ -26,7 +26,7 @@ fn rabbitmq_denies_other_virtual_hosts() {
 
 #[test]
 fn rabbitmq_allows_only_the_device_exchange_and_own_queue() {
-    let probe = vec![access(Action::Subscribe, "")];
+    let probe = vec![access(Action::ConnectWithoutProof, "")];
     assert_eq!(authorize_request_of(parse_form(Route::RabbitmqVhost, RABBITMQ)).accesses, probe);
     for (resource, is_own) in [
         ("resource=exchange&name=amq.topic&permission=write", true),

@@ -41,6 +41,8 @@
 //!     client_id: "GID_test@@@02_00_00_00_00_01@@@0001".to_owned(),
 //!     username: None,
 //!     password: None,
+//!     authentication_method: None,
+//!     authentication_data: None,
 //!     peer_host: None,
 //!     attributes: Vec::new(),
 //! };
@@ -65,8 +67,9 @@ pub mod watch;
 pub use limits::Limits;
 pub use policy::{
     AUTHENTICATOR, AUTHORIZER, Access, Action, AddressSpace, AuthorizeRequest, CallError, CodeTarget, CompileControl,
-    CompileError, Compiler, ComponentInfo, Credentials, DenyReason, Digest, Grant, Import, InstanceCounter, LoadError,
-    MemoryBudget, Permission, Policy, Producer, Sandbox, SandboxError, Topics, Verdict, compile, validate,
+    CompileError, Compiler, ComponentInfo, ContractVersion, Credentials, Denial, DenyReason, Digest, Effect, Grant,
+    Import, InstanceCounter, LoadError, MemoryBudget, Permission, Policy, PolicyKind, Producer, Publication, QosLevels,
+    Rule, RuleAction, Sandbox, SandboxError, Subscription, Topics, Verdict, compile, validate,
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,

@@ -157,7 +157,7 @@ fuzz_target!(|login: Login| {
     let credentials = Credentials { client_id: &client_id, username, password };
     let decided = match authenticate(&credentials, &SETTINGS, || UnixTime(0)) {
         Verdict::Allow(grant) => Ok(grant.key_id.expect("the key has an id")),
-        Verdict::Deny(reason) => Err(reason),
+        Verdict::Deny(denial) => Err(denial.reason()),
     };
     assert_eq!(decided, expected(&client_id, username, password).map(str::to_owned), "{client_id:?} {username:?}");
 });

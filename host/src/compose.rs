@@ -5,16 +5,20 @@
 //!                   └─► authorizer of the policy, or no-authorizer
 //! ```
 //!
+//! Between the HTTP adapter and a policy of contract 0.1 is the component `contract-0-1`.
+//!
 //! The policy is embedded byte for byte, so its digest is the one that the native host shows.
 
 use std::error::Error;
 
-use mqtt_gate_engine::{AUTHENTICATOR, AUTHORIZER, ComponentInfo, LoadError, Sandbox, validate};
+use mqtt_gate_engine::{ComponentInfo, ContractVersion, LoadError, PolicyKind, Sandbox, validate};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
 
 static HTTP_ADAPTER: &[u8] = include_bytes!(env!("MQTT_GATE_HTTP_ADAPTER"));
 static NO_AUTHORIZER: &[u8] = include_bytes!(env!("MQTT_GATE_NO_AUTHORIZER"));
+static CONTRACT_0_1: &[u8] = include_bytes!(env!("MQTT_GATE_CONTRACT_0_1"));
+static NO_AUTHORIZER_0_1: &[u8] = include_bytes!(env!("MQTT_GATE_NO_AUTHORIZER_0_1"));
 static SETTINGS_FROM_ENV: &[u8] = include_bytes!(env!("MQTT_GATE_SETTINGS_FROM_ENV"));
 
 /// Export of the composition, which hosts call for each request.
@@ -38,6 +42,8 @@ pub struct Composition {
     pub bytes: Vec<u8>,
     /// Names of the imports that a host must supply.
     pub imports: Vec<String>,
+    /// The contract of the policy.
+    pub contract: ContractVersion,
     /// Whether the policy exports the authorizer interface.
     pub has_authorizer: bool,
     /// Whether the policy reads settings.
@@ -60,11 +66,12 @@ pub enum ComposeError {
 /// # Errors
 /// The component is not a policy that the native host would load, or does not fit the adapter.
 pub fn compose(sandbox: &Sandbox, policy: &[u8], settings: SettingsFrom) -> Result<Composition, ComposeError> {
-    let has_authorizer = validate(sandbox, policy)?;
+    let kind = validate(sandbox, policy)?;
     let reads_settings = imports(policy).iter().any(|name| name == CONFIG_STORE);
     let settings_adapter = (reads_settings && settings == SettingsFrom::Environment).then_some(SETTINGS_FROM_ENV);
-    let bytes = connect(policy, has_authorizer, settings_adapter).map_err(ComposeError::Graph)?;
-    Ok(Composition { imports: imports(&bytes), bytes, has_authorizer, reads_settings })
+    let bytes = connect(policy, kind, settings_adapter).map_err(ComposeError::Graph)?;
+    let PolicyKind { contract, has_authorizer } = kind;
+    Ok(Composition { imports: imports(&bytes), bytes, contract, has_authorizer, reads_settings })
 }
 
 /// Names of the imports of a component.
@@ -75,25 +82,24 @@ fn imports(component: &[u8]) -> Vec<String> {
 
 type GraphResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-fn connect(policy: &[u8], has_authorizer: bool, settings_adapter: Option<&[u8]>) -> GraphResult<Vec<u8>> {
+fn connect(policy: &[u8], kind: PolicyKind, settings_adapter: Option<&[u8]>) -> GraphResult<Vec<u8>> {
     let mut graph = Graph::default();
-    let info = ComponentInfo::parse(policy);
+    let adapter = graph.add("mqtt-gate:http-adapter", HTTP_ADAPTER)?;
+    let (node, info) = (graph.add("mqtt-gate:policy", policy)?, ComponentInfo::parse(policy));
     // A policy may export another version that is compatible.
     let exported = |interface| info.as_ref().and_then(|info| info.compatible_export(interface)).unwrap_or(interface);
-    let adapter = graph.add("mqtt-gate:http-adapter", HTTP_ADAPTER)?;
-    let policy = graph.add("mqtt-gate:policy", policy)?;
-    let authorizer = if has_authorizer { policy } else { graph.add("mqtt-gate:no-authorizer", NO_AUTHORIZER)? };
-    graph.connect(adapter, AUTHENTICATOR, policy, exported(AUTHENTICATOR))?;
-    if has_authorizer {
-        graph.connect(adapter, AUTHORIZER, policy, exported(AUTHORIZER))?;
-    } else {
-        graph.connect(adapter, AUTHORIZER, authorizer, AUTHORIZER)?;
-        // The authorizer interface uses types of the authenticator interface.
-        graph.connect(authorizer, AUTHENTICATOR, policy, exported(AUTHENTICATOR))?;
+    match kind.contract {
+        ContractVersion::V0_2 => graph.connect_policy(adapter, node, kind, exported, NO_AUTHORIZER)?,
+        ContractVersion::V0_1 => {
+            let contract = graph.add("mqtt-gate:contract-0-1", CONTRACT_0_1)?;
+            graph.connect_policy(contract, node, kind, exported, NO_AUTHORIZER_0_1)?;
+            let adapted = PolicyKind { contract: ContractVersion::V0_2, has_authorizer: true };
+            graph.connect_policy(adapter, contract, adapted, |interface| interface, NO_AUTHORIZER)?;
+        }
     }
     if let Some(settings_adapter) = settings_adapter {
         let settings = graph.add("mqtt-gate:settings-from-env", settings_adapter)?;
-        graph.connect(policy, CONFIG_STORE, settings, CONFIG_STORE)?;
+        graph.connect(node, CONFIG_STORE, settings, CONFIG_STORE)?;
     }
     graph.into_component(adapter)
 }
@@ -108,6 +114,27 @@ impl Graph {
         let package = Package::from_bytes(name, None, component, self.0.types_mut())?;
         let package = self.0.register_package(package)?;
         Ok(self.0.instantiate(package))
+    }
+
+    /// Connects the interfaces of the contract that `importer` imports to those of a policy, or `no_authorizer` in place of
+    /// a missing one. `exported` is the name of an interface as the policy exports it.
+    fn connect_policy<'a>(
+        &mut self,
+        importer: NodeId,
+        policy: NodeId,
+        kind: PolicyKind,
+        exported: impl Fn(&'a str) -> &'a str,
+        no_authorizer: &[u8],
+    ) -> GraphResult<()> {
+        let (authenticator, authorizer) = (kind.contract.authenticator(), kind.contract.authorizer());
+        self.connect(importer, authenticator, policy, exported(authenticator))?;
+        if kind.has_authorizer {
+            return self.connect(importer, authorizer, policy, exported(authorizer));
+        }
+        let no_authorizer = self.add("mqtt-gate:no-authorizer", no_authorizer)?;
+        self.connect(importer, authorizer, no_authorizer, authorizer)?;
+        // The authorizer interface uses types of the authenticator interface.
+        self.connect(no_authorizer, authenticator, policy, exported(authenticator))
     }
 
     /// Connects an import of one instance to the export of another.

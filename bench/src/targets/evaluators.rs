@@ -10,7 +10,7 @@ use auth_core::{Settings, UnixTime, authenticate};
 use brokers::{AuthorizeRequest, Authorizer, Credentials, Permission};
 use mqtt_gate::config::Config;
 use mqtt_gate::decision::{CallCost, Evaluation, Evaluator, PolicyRef};
-use mqtt_gate_engine::{Access, DenyReason, Digest, Grant, Verdict};
+use mqtt_gate_engine::{Access, Denial, DenyReason, Digest, Grant, Verdict};
 use tokio::net::TcpListener;
 
 /// The default policy's checks, compiled in.
@@ -65,8 +65,9 @@ impl Evaluator for NativeEvaluator {
                 expires_at: grant.expires_at.map(|end| end.0),
                 key_id: grant.key_id,
                 attributes: Vec::new(),
+                extensions: Vec::new(),
             }),
-            auth_core::Verdict::Deny(_) => Verdict::Deny(DenyReason::NotAuthorized),
+            auth_core::Verdict::Deny(_) => Verdict::Deny(Denial { reason: DenyReason::NotAuthorized, detail: None }),
         };
         Evaluation { policy: self.policy, result: Ok(verdict) }
     }
@@ -82,7 +83,8 @@ impl Evaluator for AllowAllEvaluator {
     }
 
     async fn authenticate(&self, _: Credentials, _: &CallCost) -> Evaluation<Verdict> {
-        let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
+        let (attributes, extensions) = (Vec::new(), Vec::new());
+        let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes, extensions };
         Evaluation { policy: self.policy, result: Ok(Verdict::Allow(grant)) }
     }
 

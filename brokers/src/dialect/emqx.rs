@@ -6,8 +6,9 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::emqx_acl::{Rule, rules};
+use super::emqx_acl::{AclRule, ordered_rules, rules};
 use crate::auth_request::{AuthRequest, Parsed};
+use crate::emqx_version::EmqxVersion;
 use crate::error::RequestError;
 use crate::grant::{Access, Grant, UnsupportedGrant};
 use crate::parse::client::FieldNames;
@@ -65,18 +66,37 @@ fn warnings(fields: &Fields, names: &[&'static str]) -> Vec<ConfigWarning> {
     fields.placeholder_warnings().into_iter().chain(missing).collect()
 }
 
-/// The reply that admits a client with all of its grant.
-pub(crate) fn allow_login(grant: &Grant, now: u64) -> Result<AllowReply, UnsupportedGrant> {
-    grant.check_expiry(now)?;
+/// The members of the reply for the extensions of a grant, with their values. EMQX ignores a member that its version does
+/// not have, and one without a value.
+pub(crate) fn overrides<'a>(
+    extensions: &[(&str, &'a str)],
+    version: Option<EmqxVersion>,
+) -> Result<Vec<(&'static str, &'a str)>, UnsupportedGrant> {
+    let member = |&(name, value): &(&str, &'a str)| {
+        let (member, since) = match name {
+            "clientid-override" => ("clientid_override", EmqxVersion::CLIENTID_OVERRIDE),
+            "zone-override" => ("zone_override", EmqxVersion::ZONE_OVERRIDE),
+            _ => return Err(UnsupportedGrant::UnsupportedExtension),
+        };
+        let is_applied = version.is_some_and(|version| version >= since) && !value.is_empty();
+        if is_applied { Ok((member, value)) } else { Err(UnsupportedGrant::UnsupportedExtension) }
+    };
+    extensions.iter().map(member).collect()
+}
+
+/// The reply that admits a client with all of its grant, whose expiry and rules have been checked.
+pub(crate) fn allow_login(grant: &Grant, overrides: &[(&'static str, &str)]) -> Result<AllowReply, UnsupportedGrant> {
     grant.check_attributes()?;
     let rules = match &grant.access {
         Access::Only { publish, subscribe } => Some(rules(publish, subscribe)?),
+        Access::Rules(rules) => Some(ordered_rules(rules)?),
         Access::Everything | Access::BrokerRules => None,
     };
     if *grant == Grant::default() {
         return Ok(allow_action());
     }
-    let body = serde_json::to_string(&AllowBody { grant, rules }).map_err(|_| UnsupportedGrant::NotSerializable)?;
+    let body = AllowBody { grant, rules, overrides };
+    let body = serde_json::to_string(&body).map_err(|_| UnsupportedGrant::NotSerializable)?;
     Ok(AllowReply(Reply::json(200, body)))
 }
 
@@ -98,7 +118,8 @@ pub(crate) fn render(outcome: Outcome) -> Reply {
 /// The body of a reply that admits a client. Members without a value are left out: EMQX treats `null` as a fault.
 struct AllowBody<'a> {
     grant: &'a Grant,
-    rules: Option<Vec<Rule<'a>>>,
+    rules: Option<Vec<AclRule<'a>>>,
+    overrides: &'a [(&'static str, &'a str)],
 }
 
 impl Serialize for AllowBody<'_> {
@@ -116,6 +137,9 @@ impl Serialize for AllowBody<'_> {
         }
         if let Some(rules) = &self.rules {
             body.serialize_entry("acl", rules)?;
+        }
+        for (member, value) in self.overrides {
+            body.serialize_entry(member, value)?;
         }
         body.end()
     }

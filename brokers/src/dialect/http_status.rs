@@ -35,15 +35,15 @@ pub(crate) fn parse_action(request: &Request) -> Result<Parsed, RequestError> {
 fn split_lists(accesses: Vec<TopicAccess>) -> Vec<TopicAccess> {
     let mut all = Vec::with_capacity(accesses.len());
     for access in accesses {
-        let action = access.action;
-        let parts: Vec<String> = match action {
+        let parts: Vec<TopicAccess> = match access.action {
             Action::Subscribe if access.topic.contains(',') => {
-                access.topic.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+                let parts = access.topic.split(',').filter(|part| !part.is_empty());
+                parts.map(|topic| TopicAccess { topic: topic.to_owned(), ..access.clone() }).collect()
             }
             _ => Vec::new(),
         };
         all.push(access);
-        all.extend(parts.into_iter().map(|topic| TopicAccess { action, topic }));
+        all.extend(parts);
     }
     all
 }

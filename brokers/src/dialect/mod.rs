@@ -16,3 +16,16 @@ pub(crate) enum Dialect {
     Mosquitto,
     Vernemq,
 }
+
+impl Dialect {
+    /// The prefix of the extensions that a grant has for this kind of broker.
+    pub(crate) const fn extension_prefix(self) -> &'static str {
+        match self {
+            Self::HttpStatus => "http/",
+            Self::Emqx => "emqx/",
+            Self::Rabbitmq => "rabbitmq/",
+            Self::Mosquitto => "mosquitto/",
+            Self::Vernemq => "vernemq/",
+        }
+    }
+}

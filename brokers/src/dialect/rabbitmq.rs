@@ -73,13 +73,13 @@ pub(crate) fn parse_topic(request: &Request) -> Result<Parsed, RequestError> {
         return Ok(denied("name"));
     }
     let action = match (resource.as_str(), permission.as_str()) {
-        // To a policy, an empty topic is the question of the vhost route.
+        // MQTT has no empty topic.
         _ if topic.is_empty() => return Ok(AuthRequest::AlwaysDeny.into()),
         ("topic", "write") => Action::Publish,
         ("topic", "read") => Action::Subscribe,
         _ => return Ok(AuthRequest::AlwaysDeny.into()),
     };
-    Ok(AuthRequest::Authorize(authorize_request(fields, vec![TopicAccess { action, topic }])?).into())
+    Ok(AuthRequest::Authorize(authorize_request(fields, vec![TopicAccess::new(action, topic)])?).into())
 }
 
 /// A resource that a client wants to use, and the permission for it.
@@ -118,7 +118,7 @@ fn authorize_request(mut fields: Fields, accesses: Vec<TopicAccess>) -> Result<A
 
 /// The access that asks whether a client with this name may be connected at all.
 fn vhost_probe() -> Vec<TopicAccess> {
-    vec![TopicAccess { action: Action::Subscribe, topic: String::new() }]
+    vec![TopicAccess::new(Action::ConnectWithoutProof, "")]
 }
 
 /// Whether this is the queue of a client's subscriptions, of QoS 0 or 1, or that of its delayed will (RabbitMQ 4 with

@@ -11,7 +11,7 @@ use crate::error::RequestError;
 use crate::parse::client::FieldNames;
 use crate::parse::fields::Fields;
 use crate::parse::request::Request;
-use crate::parse::topic::topic;
+use crate::parse::topic::{qos, retain, topic};
 use crate::reply::{AllowReply, Outcome, Reply};
 
 const FIELD_NAMES: FieldNames =
@@ -28,7 +28,8 @@ pub(crate) fn parse(request: &Request) -> Result<Parsed, RequestError> {
         "auth_on_register" => AuthRequest::Authenticate(FIELD_NAMES.credentials(fields)?),
         "auth_on_publish" => {
             fields.remove("payload");
-            let access = TopicAccess { action: Action::Publish, topic: topic(&mut fields)? };
+            let (qos, retain) = (qos(&fields), retain(&fields));
+            let access = TopicAccess { qos, retain, ..TopicAccess::new(Action::Publish, topic(&mut fields)?) };
             AuthRequest::Authorize(FIELD_NAMES.authorize_request(fields, vec![access])?)
         }
         "auth_on_subscribe" => {
@@ -45,7 +46,9 @@ fn subscriptions(fields: &mut Fields) -> Result<Vec<TopicAccess>, RequestError> 
     let topics = fields.array("topics")?.filter(|topics| !topics.is_empty()).ok_or(RequestError::Missing("topics"))?;
     let access = |entry: &Value| match entry.get("topic") {
         Some(Value::String(topic)) if !topic.is_empty() => {
-            Ok(TopicAccess { action: Action::Subscribe, topic: topic.clone() })
+            let qos = entry.get("qos").and_then(Value::as_u64).and_then(|qos| u8::try_from(qos).ok());
+            let access = TopicAccess::new(Action::Subscribe, topic.as_str());
+            Ok(TopicAccess { qos: qos.filter(|qos| *qos <= 2), ..access })
         }
         _ => Err(RequestError::NotAnArray("topics")),
     };

@@ -22,6 +22,8 @@ impl FieldNames {
             client_id: self.client_id(&mut fields)?,
             username: non_empty(&mut fields, &["username"])?,
             password: fields.bytes("password")?.filter(|bytes| !bytes.is_empty()),
+            authentication_method: None,
+            authentication_data: None,
             peer_host: non_empty(&mut fields, self.peer_host)?,
             attributes: fields.into_remaining()?,
         })

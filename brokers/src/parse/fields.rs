@@ -73,6 +73,16 @@ impl<'a> Fields<'a> {
         self.take(&[name], |name, value| value.into_text(name))
     }
 
+    /// Reads a text, number or boolean without taking it out: the field stays an attribute.
+    pub(crate) fn peek<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (_, value) = self.list.iter().find(|(other, _)| other == name)?;
+        match value {
+            Value::Text(text) => read(text),
+            Value::Bytes(_) => None,
+            Value::Json(json) => read(&json.to_string()),
+        }
+    }
+
     /// Takes out the JSON array of a field.
     pub(crate) fn array(&mut self, name: &'static str) -> Result<Option<Vec<serde_json::Value>>, RequestError> {
         self.take(&[name], |name, value| match value {

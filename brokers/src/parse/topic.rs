@@ -37,7 +37,26 @@ pub(crate) fn template_accesses(fields: &mut Fields) -> Result<Vec<TopicAccess>,
             return Err(RequestError::Duplicate("action"));
         }
     }
-    Ok(accesses(actions, &topic))
+    let (qos, retain) = (qos(fields), retain(fields));
+    let with_options = |access: TopicAccess| match access.action {
+        Action::Publish => TopicAccess { qos, retain, ..access },
+        Action::ConnectWithoutProof | Action::Subscribe => TopicAccess { qos, ..access },
+    };
+    Ok(accesses(actions, &topic).into_iter().map(with_options).collect())
+}
+
+/// The quality of service, if the broker reports it. It stays an attribute too, as it was in contract 0.1.
+pub(crate) fn qos(fields: &Fields) -> Option<u8> {
+    fields.peek("qos", |text| text.parse().ok().filter(|qos| *qos <= 2))
+}
+
+/// Whether the message is retained, if the broker reports it. It stays an attribute too.
+pub(crate) fn retain(fields: &Fields) -> Option<bool> {
+    fields.peek("retain", |text| match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    })
 }
 
 /// Takes out a topic and mosquitto's `acc`.
@@ -58,5 +77,5 @@ fn acc_actions(acc: &str) -> Result<&'static [Action], RequestError> {
 }
 
 fn accesses(actions: &[Action], topic: &str) -> Vec<TopicAccess> {
-    actions.iter().map(|&action| TopicAccess { action, topic: topic.to_owned() }).collect()
+    actions.iter().map(|&action| TopicAccess::new(action, topic)).collect()
 }

@@ -7,17 +7,11 @@ use wasmtime::component::{InstancePre, types::ComponentItem};
 
 use super::LoadError;
 use super::compiler::CompileControl;
+use super::contract::{self, ContractVersion, ExportIndices};
 use super::instance_pool::PolicyPre;
 use super::prescreen;
-use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::sandbox::{HostState, Sandbox};
 use crate::util::sanitize;
-
-/// Interface that every policy exports.
-pub const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.1.0";
-
-/// Interface that a policy exports to judge publish and subscribe requests.
-pub const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
 
 /// Maximum number of characters of a name in an error.
 const MAX_NAME_CHARS: usize = 100;
@@ -34,35 +28,20 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) ->
     prescreen::check(bytes, sandbox.limits().max_memory)?;
     let component = sandbox.compile(bytes, control)?;
     let ty = component.component_type();
-    let exports = || ty.exports(sandbox.engine());
-    let export = |interface| exports().find(|(name, _)| is_compatible(name, interface)).map(|(_, export)| export.ty);
-    if !matches!(export(AUTHENTICATOR), Some(ComponentItem::ComponentInstance(_))) {
-        let (interface, _) = AUTHENTICATOR.split_once('@').unwrap_or_default();
-        let other = exports().map(|(name, _)| name).find(|name| name.starts_with(interface));
-        return Err(LoadError::NotAPolicy(other.map(|name| sanitize::escape(name, MAX_NAME_CHARS))));
+    let engine = sandbox.engine();
+    let is_instance = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
+    let instances: Vec<&str> =
+        ty.exports(engine).filter(|(_, export)| is_instance(&export.ty)).map(|(name, _)| name).collect();
+    let exports = || instances.iter().copied();
+    let shown = |version: &str| sanitize::escape(version, MAX_NAME_CHARS);
+    let contract = ContractVersion::of(exports())
+        .ok_or_else(|| LoadError::NotAPolicy(contract::built_against(exports()).map(shown)))?;
+    if let Some(authorizer) = contract::foreign_authorizer(exports(), contract) {
+        return Err(LoadError::ForeignAuthorizer { contract, authorizer: shown(authorizer) });
     }
+    let has_authorizer = contract::find(exports(), contract.authorizer()).is_some();
     let component: InstancePre<HostState> = sandbox.linker().instantiate_pre(&component).map_err(LoadError::Link)?;
-    let mismatch = |contract| move |source| LoadError::Contract { contract, source };
-    Ok(PolicyPre {
-        authenticator: authenticator::GuestIndices::new(&component).map_err(mismatch(AUTHENTICATOR))?,
-        // An authorizer of another type is an error. It must not be treated like a missing one.
-        authorizer: export(AUTHORIZER)
-            .map(|_| authorizer::GuestIndices::new(&component).map_err(mismatch(AUTHORIZER)))
-            .transpose()?,
-        component,
-    })
-}
-
-/// Whether an export is this interface in a compatible version: before 1.0, versions that differ only in the last number
-/// are (https://semver.org). wasmtime finds an export in the same way.
-pub(super) fn is_compatible(export: &str, interface: &str) -> bool {
-    let parts = |name: &str| {
-        let (name, version) = name.split_once('@')?;
-        let (minor, patch) = version.rsplit_once('.')?;
-        let is_number = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| (name.to_owned(), minor.to_owned()))
-    };
-    parts(export).is_some_and(|export| Some(export) == parts(interface))
+    Ok(PolicyPre { exports: ExportIndices::new(&component, contract, has_authorizer)?, component })
 }
 
 impl Digest {
@@ -82,26 +61,5 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_that_differ_in_the_last_number_are_compatible() {
-        for (export, expected) in [
-            ("mqtt-gate:auth/authenticator@0.1.0", true),
-            ("mqtt-gate:auth/authenticator@0.1.17", true),
-            ("mqtt-gate:auth/authenticator@0.2.0", false),
-            ("mqtt-gate:auth/authenticator@1.1.0", false),
-            ("mqtt-gate:auth/authenticator@0.1.0-rc.1", false),
-            ("mqtt-gate:auth/authenticator@0.1.", false),
-            ("mqtt-gate:auth/authenticator", false),
-            ("mqtt-gate:auth/authorizer@0.1.0", false),
-        ] {
-            assert_eq!(is_compatible(export, AUTHENTICATOR), expected, "{export}");
-        }
     }
 }

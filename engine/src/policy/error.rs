@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::compiler::CompileError;
-use super::component::AUTHENTICATOR;
+use super::contract::{AUTHENTICATOR, ContractVersion};
 use super::memory_budget::MemoryBudgetExceeded;
 use crate::settings::SettingsError;
 
@@ -47,9 +47,20 @@ pub enum LoadError {
     /// The component does not export the authenticator interface.
     #[error("the component does not export {AUTHENTICATOR}, so it is not a policy{}", other_version(.0))]
     NotAPolicy(
-        /// The version of this interface that it exports instead, if it does.
+        /// The version of the contract that it was built against, if it was built against another one.
         Option<String>,
     ),
+    /// The authorizer belongs to another version of the contract than the authenticator.
+    #[error(
+        "the policy exports the authenticator of contract {contract} and the authorizer of contract {authorizer}; build \
+         both against the same version"
+    )]
+    ForeignAuthorizer {
+        /// The version of the authenticator.
+        contract: ContractVersion,
+        /// The version of the authorizer.
+        authorizer: String,
+    },
     /// The component has more memory from the start than an instance may have.
     #[error(
         "the component needs {needed} bytes of memory from the start, for its stack and data, and limits.max_memory allows \
@@ -116,9 +127,14 @@ impl LoadError {
     }
 }
 
-fn other_version(export: &Option<String>) -> String {
-    let say = |export| format!("; it exports {export}: build it against the WIT of this version of the gate");
-    export.as_ref().map(say).unwrap_or_default()
+fn other_version(version: &Option<String>) -> String {
+    version.as_deref().map(|version| format!("; {}", unserved_contract(version))).unwrap_or_default()
+}
+
+/// Says that a component was built against a version of the contract that this gate does not serve.
+pub(super) fn unserved_contract(version: &str) -> String {
+    let [new, old] = ContractVersion::ALL;
+    format!("it was built against contract {version}; this gate serves {old} and {new}")
 }
 
 /// A call without a verdict. The client must be denied.

@@ -2,7 +2,9 @@
 
 use wasmparser::{ComponentName, CustomSectionReader, KnownCustom, Name, Parser, Payload};
 
-use super::component::{AUTHENTICATOR, Digest, is_compatible};
+use super::component::Digest;
+use super::contract::{self, AUTHENTICATOR, ContractVersion};
+use super::error::unserved_contract;
 use super::sandbox::Sandbox;
 use crate::util::sanitize;
 
@@ -92,7 +94,17 @@ impl ComponentInfo {
     /// The export of this interface in a compatible version.
     #[must_use]
     pub fn compatible_export(&self, interface: &str) -> Option<&str> {
-        self.exports.iter().map(String::as_str).find(|name| is_compatible(name, interface))
+        contract::find(self.export_names(), interface)
+    }
+
+    /// The version of the contract that a gate would call the policy by. `None`: it serves none that the file exports.
+    #[must_use]
+    pub fn contract(&self) -> Option<ContractVersion> {
+        ContractVersion::of(self.export_names())
+    }
+
+    fn export_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.exports.iter().map(String::as_str)
     }
 
     /// Reasons why the gate would reject the file, as far as they show without loading it.
@@ -108,8 +120,18 @@ impl ComponentInfo {
         for import in self.imports.iter().filter(|import| !import.is_allowed) {
             reasons.push(format!("imports {}", import.name));
         }
-        if self.is_component && self.compatible_export(AUTHENTICATOR).is_none() {
-            reasons.push(format!("does not export {AUTHENTICATOR}"));
+        match self.contract() {
+            _ if !self.is_component => {}
+            None => reasons.push(match contract::built_against(self.export_names()) {
+                Some(version) => unserved_contract(version),
+                None => format!("does not export {AUTHENTICATOR}"),
+            }),
+            Some(contract) => {
+                if let Some(version) = contract::foreign_authorizer(self.export_names(), contract) {
+                    reasons
+                        .push(format!("has the authenticator of contract {contract} and the authorizer of {version}"));
+                }
+            }
         }
         reasons
     }

@@ -7,9 +7,9 @@ use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
 use super::call_clock::{CallClock, CallTimeout};
-use super::error::{ExportMismatch, MemoryLimitReached, is_pool_exhausted};
+use super::contract::{ContractVersion, ExportIndices, Exports};
+use super::error::{MemoryLimitReached, is_pool_exhausted};
 use super::instance_count::{InstanceCounter, InstanceGuard};
-use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::sandbox::{HostState, Sandbox, start_call};
 use crate::settings::Settings;
 use crate::util::thread_index::{self, THREADS};
@@ -51,29 +51,7 @@ impl Shard {
 #[derive(Clone)]
 pub(super) struct PolicyPre {
     pub(super) component: InstancePre<HostState>,
-    pub(super) authenticator: authenticator::GuestIndices,
-    /// Absent: the policy does not export the authorizer interface.
-    pub(super) authorizer: Option<authorizer::GuestIndices>,
-}
-
-/// Exported functions of an instance.
-pub(super) struct Exports {
-    pub(super) authenticator: authenticator::Guest,
-    pub(super) authorizer: Option<authorizer::Guest>,
-}
-
-impl Exports {
-    /// Calls `authorize`, or answers *ignore* for a policy that does not export it.
-    pub(super) fn authorize(
-        &self,
-        store: &mut Store<HostState>,
-        request: &authorizer::Request,
-    ) -> wasmtime::Result<Result<authorizer::Permission, String>> {
-        match &self.authorizer {
-            Some(authorizer) => authorizer.call_authorize(store, request),
-            None => Ok(Ok(authorizer::Permission::Ignore)),
-        }
-    }
+    pub(super) exports: ExportIndices,
 }
 
 struct Instance {
@@ -88,11 +66,6 @@ struct Instance {
 /// The instance that a call runs on.
 pub(super) type Call<'a> = (&'a Exports, &'a mut Store<HostState>);
 
-/// Marks the error of an export that the contract types differently.
-fn mismatch<T>(loaded: wasmtime::Result<T>) -> wasmtime::Result<T> {
-    loaded.map_err(|error| error.context(ExportMismatch))
-}
-
 impl InstancePool {
     pub(super) fn new(sandbox: Arc<Sandbox>, policy: PolicyPre, settings: Arc<Settings>) -> Self {
         Self { sandbox, policy, settings, idle: std::array::from_fn(|_| Shard::default()) }
@@ -103,8 +76,12 @@ impl InstancePool {
         Self::new(Arc::clone(&self.sandbox), self.policy.clone(), settings)
     }
 
+    pub(super) fn contract(&self) -> ContractVersion {
+        self.policy.exports.contract()
+    }
+
     pub(super) fn has_authorizer(&self) -> bool {
-        self.policy.authorizer.is_some()
+        self.policy.exports.has_authorizer()
     }
 
     /// Makes one call within `timeout`, on a warm instance if there is one.
@@ -150,10 +127,7 @@ impl InstancePool {
         let mut store = self.sandbox.store(Arc::clone(&self.settings), clock);
         start_call(&mut store, clock);
         let instance = self.policy.component.instantiate(&mut store)?;
-        let exports = Exports {
-            authenticator: mismatch(self.policy.authenticator.load(&mut store, &instance))?,
-            authorizer: mismatch(self.policy.authorizer.as_ref().map(|it| it.load(&mut store, &instance)).transpose())?,
-        };
+        let exports = self.policy.exports.load(&mut store, &instance)?;
         let calls_left = self.sandbox.limits().max_calls_per_instance.get();
         Ok(Instance {
             store,

@@ -13,6 +13,7 @@ mod code;
 mod compile_pool;
 mod compiler;
 mod component;
+mod contract;
 mod engine_config;
 mod error;
 mod inspect;
@@ -25,13 +26,15 @@ mod sandbox;
 
 use call_clock::CallTimeout;
 use component::link;
+use contract::AuthorizeCall;
 use instance_pool::{Call, InstancePool};
-use sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 
-pub use authenticator::{Access, Credentials, Grant, Reason as DenyReason, Topics, Verdict};
-pub use authorizer::{Action, Permission};
 pub use compiler::{CodeTarget, CompileControl, CompileError, Compiler, compile};
-pub use component::{AUTHENTICATOR, AUTHORIZER, Digest};
+pub use component::Digest;
+pub use contract::{
+    AUTHENTICATOR, AUTHORIZER, Access, Action, ContractVersion, Credentials, Denial, DenyReason, Effect, Grant,
+    Permission, Publication, QosLevels, Rule, RuleAction, Subscription, Topics, Verdict,
+};
 pub use engine_config::AddressSpace;
 pub use error::{CallError, LoadError};
 pub use inspect::{ComponentInfo, Import, Producer};
@@ -45,12 +48,22 @@ const MAX_ERROR_CHARS: usize = 300;
 /// Calls for which a policy counts as slow after one that exceeded a timeout.
 const SLOW_CALLS: u32 = 1_000;
 
-/// Checks that a component is a policy, whatever its settings. Returns whether it has an authorizer.
+/// What a component is as a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyKind {
+    /// The version of the contract that it is called by.
+    pub contract: ContractVersion,
+    /// Whether it exports the authorizer interface.
+    pub has_authorizer: bool,
+}
+
+/// Checks that a component is a policy, whatever its settings.
 ///
 /// # Errors
 /// The first reason why it is not a policy.
-pub fn validate(sandbox: &Sandbox, component: &[u8]) -> Result<bool, LoadError> {
-    Ok(link(sandbox, component, &CompileControl::default())?.authorizer.is_some())
+pub fn validate(sandbox: &Sandbox, component: &[u8]) -> Result<PolicyKind, LoadError> {
+    let exports = link(sandbox, component, &CompileControl::default())?.exports;
+    Ok(PolicyKind { contract: exports.contract(), has_authorizer: exports.has_authorizer() })
 }
 
 /// A component that was compiled, linked and passed preflight.
@@ -81,8 +94,8 @@ pub struct AuthorizeRequest {
     pub peer_host: Option<String>,
     /// All other fields that the broker sent.
     pub attributes: Vec<(String, String)>,
-    /// Topic name of each publish, topic filter of each subscribe.
-    pub accesses: Vec<(Action, String)>,
+    /// What the client asks for. The policy is called for each of them.
+    pub actions: Vec<Action>,
 }
 
 impl Policy {
@@ -154,8 +167,12 @@ impl Policy {
             let username = credentials.username.as_deref();
             username.into_iter().chain(password).chain(values(&credentials.attributes)).collect()
         };
-        let call = |(exports, store): Call| exports.authenticator.call_authenticate(store, credentials);
-        Ok(self.without_unknown_key_id(self.call(max_wall, secrets, call)?))
+        let call = |(exports, store): Call| exports.authenticate(store, credentials);
+        Ok(match self.call(max_wall, secrets, call)? {
+            Verdict::Allow(grant) => Verdict::Allow(self.without_unknown_key_id(grant)),
+            Verdict::Deny(denial) => Verdict::Deny(self.without_unsafe_detail(denial, secrets)),
+            Verdict::Ignore => Verdict::Ignore,
+        })
     }
 
     /// Judges every access of a connected client within one timeout and [`Self::wall_timeout`], and returns a permission for each in order.
@@ -175,22 +192,21 @@ impl Policy {
         max_wall: Duration,
     ) -> Result<Vec<Permission>, CallError> {
         if !self.has_authorizer() {
-            return Ok(vec![Permission::Ignore; request.accesses.len()]);
+            return Ok(vec![Permission::Ignore; request.actions.len()]);
         }
         let secrets = || request.username.as_deref().into_iter().chain(values(&request.attributes)).collect();
         self.call(max_wall, secrets, |(exports, store)| {
-            let mut access = authorizer::Request {
+            let mut call = AuthorizeCall {
                 client_id: request.client_id.clone(),
                 username: request.username.clone(),
                 peer_host: request.peer_host.clone(),
-                action: Action::Publish,
-                topic: String::new(),
+                action: Action::ConnectWithoutProof,
                 attributes: request.attributes.clone(),
             };
-            let mut permissions = Vec::with_capacity(request.accesses.len());
-            for (action, topic) in &request.accesses {
-                (access.action, access.topic) = (*action, topic.clone());
-                match exports.authorize(&mut *store, &access)? {
+            let mut permissions = Vec::with_capacity(request.actions.len());
+            for action in &request.actions {
+                call.action = action.clone();
+                match exports.authorize(store, &call)? {
                     Ok(permission) => permissions.push(permission),
                     Err(error) => return Ok(Err(error)),
                 }
@@ -214,13 +230,14 @@ impl Policy {
 
     /// Removes a key id that no setting names. Key ids are shown to operators, and a policy could name a secret as one, or
     /// a part of it.
-    fn without_unknown_key_id(&self, verdict: Verdict) -> Verdict {
-        match verdict {
-            Verdict::Allow(grant) if grant.key_id.is_some() => {
-                Verdict::Allow(Grant { key_id: grant.key_id.filter(|id| self.key_ids.contains(id)), ..grant })
-            }
-            verdict => verdict,
-        }
+    fn without_unknown_key_id(&self, grant: Grant) -> Grant {
+        Grant { key_id: grant.key_id.filter(|id| self.key_ids.contains(id)), ..grant }
+    }
+
+    /// Removes a detail that is not a code, or that holds a setting or a secret of this call.
+    fn without_unsafe_detail<'a>(&self, denial: Denial, secrets: impl FnOnce() -> Vec<&'a str>) -> Denial {
+        let detail = denial.detail.filter(|detail| Denial::is_detail(detail));
+        Denial { detail: detail.filter(|detail| self.redact(detail, secrets()) == *detail), ..denial }
     }
 
     /// Redacts the settings and `secrets` from a text of the policy, and makes it fit for a log.
@@ -296,6 +313,12 @@ impl Policy {
         self.settings_read.contains(setting) && self.settings.get(setting).is_some_and(|value| !value.is_empty())
     }
 
+    /// Version of the contract that the policy is called by.
+    #[must_use]
+    pub fn contract(&self) -> ContractVersion {
+        self.instances.contract()
+    }
+
     /// Whether the policy exports the authorizer interface.
     #[must_use]
     pub fn has_authorizer(&self) -> bool {
@@ -312,17 +335,4 @@ impl Policy {
 /// Values of attributes. They may be anything that the operator's template names, even a password.
 fn values(attributes: &[(String, String)]) -> impl Iterator<Item = &str> {
     attributes.iter().map(|(_, value)| value.as_str())
-}
-
-impl DenyReason {
-    /// Name of the case in the contract.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ClientIdentifierNotValid => "client-identifier-not-valid",
-            Self::BadUserNameOrPassword => "bad-user-name-or-password",
-            Self::NotAuthorized => "not-authorized",
-            Self::Banned => "banned",
-        }
-    }
 }

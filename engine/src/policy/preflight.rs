@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::call_clock::CallTimeout;
-use super::component::AUTHENTICATOR;
+use super::contract::{Action, AuthenticateCall, AuthorizeCall, Publication};
 use super::instance_pool::Call;
-use super::sandbox::bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
 use super::{CallError, LoadError, Policy};
 
 /// Timeout of preflight calls. It is generous so that a loaded machine does not reject a good policy.
@@ -23,13 +22,15 @@ impl Policy {
     /// Calls `check()`, and returns the names of the settings that the policy read.
     pub(super) fn check(&self) -> Result<BTreeSet<String>, LoadError> {
         let check = |(exports, store): Call| {
-            let result = exports.authenticator.call_check(&mut *store)?;
+            let result = exports.check(store)?;
             Ok(result.map(|()| store.data().settings_read()))
         };
         self.instances
             .call(PREFLIGHT_TIMEOUT, check)
             .map_err(|error| match CallError::new(error) {
-                CallError::ContractMismatch(source) => LoadError::Contract { contract: AUTHENTICATOR, source },
+                CallError::ContractMismatch(source) => {
+                    LoadError::Contract { contract: self.contract().authenticator(), source }
+                }
                 source => LoadError::Preflight { call: "check()", source },
             })?
             .map_err(|error| LoadError::Check(self.redact(&error, Vec::new())))
@@ -62,14 +63,16 @@ impl Policy {
     }
 
     fn probe_login(&self, timeout: CallTimeout) -> Result<(), CallError> {
-        let credentials = authenticator::Credentials {
+        let credentials = AuthenticateCall {
             client_id: PROBE_CLIENT_ID.into(),
             username: None,
             password: None,
+            authentication_method: None,
+            authentication_data: None,
             peer_host: None,
             attributes: Vec::new(),
         };
-        let login = |(exports, store): Call| exports.authenticator.call_authenticate(store, &credentials);
+        let login = |(exports, store): Call| exports.authenticate(store, &credentials);
         // An error that the policy returns is as good as a verdict: the call ended.
         self.instances.call(timeout, login).map(drop).map_err(CallError::new)
     }
@@ -78,12 +81,11 @@ impl Policy {
         if !self.has_authorizer() {
             return Ok(());
         }
-        let request = authorizer::Request {
+        let request = AuthorizeCall {
             client_id: PROBE_CLIENT_ID.into(),
             username: None,
             peer_host: None,
-            action: authorizer::Action::Publish,
-            topic: PROBE_CLIENT_ID.into(),
+            action: Action::Publish(Publication { topic: PROBE_CLIENT_ID.into(), qos: None, retain: None }),
             attributes: Vec::new(),
         };
         let action = |(exports, store): Call| exports.authorize(store, &request);

@@ -13,20 +13,14 @@ use super::call_clock::{CallClock, Tick};
 use super::code;
 use super::compile_pool::CompilePool;
 use super::compiler::{CodeTarget, CompileControl, CompileError, Compiler};
+use super::contract::wasi::clocks::wall_clock::{self, Datetime};
+use super::contract::wasi::config::store;
 use super::engine_config::{AddressSpace, create_engine};
 use super::error::{LoadError, Overloaded};
 use super::instance_count::InstanceCounter;
 use super::memory_budget::{MemoryBudget, MemoryUse};
 use crate::limits::Limits;
 use crate::settings::Settings;
-
-#[allow(missing_docs, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated from wit/")]
-pub(crate) mod bindings {
-    wasmtime::component::bindgen!({ path: "../wit", world: "access-policy" });
-}
-
-use bindings::wasi::clocks::wall_clock::{self, Datetime};
-use bindings::wasi::config::store;
 
 /// Interval of the epoch clock, and so the resolution of every timeout.
 const EPOCH_INTERVAL: Duration = Duration::from_millis(10);

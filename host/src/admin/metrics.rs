@@ -67,6 +67,9 @@ impl GateCollector {
         let keys = metrics.logins_by_key().into_iter();
         let keys = keys.map(|(id, logins)| ([("key", id.unwrap_or_else(|| OTHERS.to_owned()))], logins));
         encoder.counters("logins_by_key", "Allowed logins by signing key.", keys)?;
+        let details = metrics.denials_by_detail().into_iter();
+        let details = details.map(|(detail, count)| ([("detail", detail.unwrap_or_else(|| OTHERS.to_owned()))], count));
+        encoder.counters("denials_by_detail", "Denied logins by the policy's own code.", details)?;
         let help = "Refusals that were repeated within a second, without a call of the policy.";
         encoder.counter("repeated_refusals", help, self.0.refusals.repeated())?;
         let help = "Clients that were locked out.";

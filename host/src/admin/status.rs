@@ -17,6 +17,7 @@ use crate::decision::{DecisionCode, Operation};
 use crate::emqx_api::cache_reset::BrokerProgress;
 use crate::security::CredentialHandle;
 use crate::security::handshake_failures::HandshakeFailureCount;
+use crate::telemetry::DecisionMetrics;
 use crate::telemetry::config_warnings::WarningCount;
 use crate::telemetry::counters::{BUCKETS_US, DecisionCount};
 
@@ -34,6 +35,7 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
         authenticate: calls(&counts, Operation::Authenticate),
         authorize: calls(&counts, Operation::Authorize),
         reasons: login_reasons(&counts),
+        details: denial_details(metrics),
         keys: metrics.logins_by_key().into_iter().map(|(id, logins)| KeyCount { id, logins }).collect(),
         durations: Durations {
             bucket_upper_bounds_us: BUCKETS_US.to_vec(),
@@ -86,6 +88,7 @@ fn policy(active: &ActiveVersion) -> PolicyStatus {
         generation: active.generation,
         since: rfc3339(active.since),
         origin: active.origin.name().to_owned(),
+        contract: policy.contract().to_string(),
         has_authorizer: policy.has_authorizer(),
         unused_settings: policy.unused_settings().into_iter().map(str::to_owned).collect(),
     }
@@ -115,6 +118,11 @@ fn login_reasons(counts: &[DecisionCount]) -> BTreeMap<String, u64> {
         }
     }
     reasons
+}
+
+fn denial_details(metrics: &DecisionMetrics) -> BTreeMap<String, u64> {
+    let details = metrics.denials_by_detail().into_iter();
+    details.map(|(detail, count)| (detail.unwrap_or_else(|| "others".to_owned()), count)).collect()
 }
 
 fn total(counts: &[DecisionCount], code: DecisionCode) -> u64 {
@@ -208,7 +216,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::telemetry::DecisionMetrics;
     use crate::telemetry::tests::decision;
 
     fn counts(codes: &[(Operation, DecisionCode)]) -> Vec<DecisionCount> {

@@ -29,6 +29,9 @@ pub struct StatusResponse {
     /// Denied and failed logins by reason.
     #[serde(default)]
     pub reasons: BTreeMap<String, u64>,
+    /// Denied logins by the policy's own code; `others` for the codes beyond the limit of labels.
+    #[serde(default)]
+    pub details: BTreeMap<String, u64>,
     /// Allowed logins by signing key.
     #[serde(default)]
     pub keys: Vec<KeyCount>,
@@ -91,6 +94,9 @@ pub struct PolicyStatus {
     /// `embedded`, `file` or `last-known-good`.
     #[serde(default)]
     pub origin: String,
+    /// Version of the contract that the policy is called by, such as `0.2`.
+    #[serde(default)]
+    pub contract: String,
     /// Whether the policy exports the authorizer interface.
     #[serde(default)]
     pub has_authorizer: bool,

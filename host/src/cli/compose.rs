@@ -67,11 +67,12 @@ impl Compose {
         };
         let actions = if composition.has_authorizer { "evaluated by the policy" } else { "left to the broker" };
         format!(
-            "composition: {}, {}\npolicy: {}, {}; embedded unchanged\nsettings: {settings}\nactions: {actions}\nimports: {}",
+            "composition: {}, {}\npolicy: {}, {}, contract {}; embedded unchanged\nsettings: {settings}\nactions: {actions}\nimports: {}",
             self.output.display(),
             describe(&composition.bytes),
             self.policy.display(),
             describe(policy),
+            composition.contract,
             composition.imports.join(", ")
         )
     }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use brokers::{FaultReply, Routes};
+use brokers::{BrokerKind, FaultReply, Routes};
 use mqtt_gate_engine::SettingsError;
 use serde::Deserialize;
 
@@ -189,7 +189,8 @@ impl Config {
         let kinds: Vec<_> = self.broker.iter().map(|broker| broker.kind).collect();
         let is_503 = self.broker.iter().any(|broker| broker.faults == FaultReply::Unavailable);
         let faults = if is_503 { FaultReply::Unavailable } else { FaultReply::Deny };
-        Routes::for_kinds(&kinds).with_emqx_fault_reply(faults)
+        let emqx = self.broker.iter().filter(|broker| broker.kind == BrokerKind::Emqx);
+        Routes::for_kinds(&kinds).with_emqx_fault_reply(faults).with_emqx_versions(emqx.map(|broker| broker.version))
     }
 
     fn check(&self) -> Result<(), ConfigError> {

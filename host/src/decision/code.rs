@@ -15,6 +15,16 @@ pub(crate) enum DecisionCode {
     NotAuthorized,
     /// Denied login: the client is banned.
     Banned,
+    /// Denied login, for a reason that the contract does not name.
+    Unspecified,
+    /// Denied login: something that the operator granted to the policy is not available.
+    ServerUnavailable,
+    /// Denied login: the policy does not know the authentication method.
+    BadAuthenticationMethod,
+    /// Denied login: the client has used up its quota.
+    QuotaExceeded,
+    /// Denied login: the client connects too often.
+    ConnectionRateExceeded,
     /// Denied login: the client failed too often, and the policy was not called.
     LockedOut,
     /// Denied publish or subscribe.
@@ -43,12 +53,17 @@ pub(crate) enum DecisionCode {
 
 impl DecisionCode {
     /// All codes, each at its [`Self::index`].
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Allow,
         Self::ClientIdentifierNotValid,
         Self::BadUserNameOrPassword,
         Self::NotAuthorized,
         Self::Banned,
+        Self::Unspecified,
+        Self::ServerUnavailable,
+        Self::BadAuthenticationMethod,
+        Self::QuotaExceeded,
+        Self::ConnectionRateExceeded,
         Self::LockedOut,
         Self::ActionDenied,
         Self::Ignore,
@@ -85,6 +100,11 @@ impl DecisionCode {
             Self::BadUserNameOrPassword => DenyReason::BadUserNameOrPassword.name(),
             Self::NotAuthorized => DenyReason::NotAuthorized.name(),
             Self::Banned => DenyReason::Banned.name(),
+            Self::Unspecified => DenyReason::Unspecified.name(),
+            Self::ServerUnavailable => DenyReason::ServerUnavailable.name(),
+            Self::BadAuthenticationMethod => DenyReason::BadAuthenticationMethod.name(),
+            Self::QuotaExceeded => DenyReason::QuotaExceeded.name(),
+            Self::ConnectionRateExceeded => DenyReason::ConnectionRateExceeded.name(),
             Self::LockedOut => "locked-out",
             Self::ActionDenied => "action-not-allowed",
             Self::Deadline => "deadline",
@@ -122,6 +142,11 @@ impl From<DenyReason> for DecisionCode {
             DenyReason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
             DenyReason::NotAuthorized => Self::NotAuthorized,
             DenyReason::Banned => Self::Banned,
+            DenyReason::Unspecified => Self::Unspecified,
+            DenyReason::ServerUnavailable => Self::ServerUnavailable,
+            DenyReason::BadAuthenticationMethod => Self::BadAuthenticationMethod,
+            DenyReason::QuotaExceeded => Self::QuotaExceeded,
+            DenyReason::ConnectionRateExceeded => Self::ConnectionRateExceeded,
         }
     }
 }
@@ -151,6 +176,14 @@ mod tests {
             assert_eq!(code.index(), index);
             let same = DecisionCode::ALL.into_iter().filter(|other| labels(*other) == labels(code)).count();
             assert_eq!(same, 1, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_keep_the_names_of_the_contract() {
+        for reason in DenyReason::ALL {
+            let code = DecisionCode::from(reason);
+            assert_eq!((code.verdict(), code.reason()), ("deny", reason.name()));
         }
     }
 

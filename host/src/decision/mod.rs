@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use brokers::{Authorizer, ConfigWarning, Outcome, Permission, Route, UnsupportedGrant, is_key_id};
+use brokers::{Authorizer, ConfigWarning, Outcome, Permission, Route, Routes, UnsupportedGrant, is_key_id};
 use mqtt_gate_engine::util::sanitize;
-use mqtt_gate_engine::{CallError, Verdict};
+use mqtt_gate_engine::{CallError, Denial, Verdict};
 
 mod code;
 pub mod convert;
@@ -45,6 +45,8 @@ impl Operation {
 /// A request on its way to a decision. Holds no password and no user name.
 pub(crate) struct RequestContext {
     pub(crate) route: Route,
+    /// What the operator says of the brokers that ask.
+    pub(crate) routes: Routes,
     pub(crate) client_id: String,
     /// When the request had been read.
     pub(crate) at: SystemTime,
@@ -61,6 +63,8 @@ pub(crate) struct Decision {
     /// The policy that was called.
     pub(crate) policy: PolicyRef,
     pub(crate) code: DecisionCode,
+    /// The policy's own code for a denial.
+    pub(crate) detail: Option<String>,
     /// The key that verified the credentials, if the policy names one.
     pub(crate) key_id: Option<String>,
     /// Why there is no verdict, on one line.
@@ -90,6 +94,7 @@ enum DecisionError {
 struct Judgement {
     outcome: Outcome<'static>,
     code: DecisionCode,
+    detail: Option<String>,
     key_id: Option<String>,
     error: Option<String>,
     warning: Option<ConfigWarning>,
@@ -99,10 +104,9 @@ impl Decision {
     /// Decides about a login.
     pub(crate) fn authenticate(context: RequestContext, evaluation: Evaluation<Verdict>) -> Self {
         let Evaluation { policy, result } = evaluation;
-        let (route, now) = (context.route, unix_seconds(context.at));
         let judged = result
             .map_err(DecisionError::from)
-            .and_then(|verdict| Judgement::login(route, verdict, policy.authorizer, now));
+            .and_then(|verdict| Judgement::login(&context, verdict, policy.authorizer));
         Self::new(Operation::Authenticate, context, policy, judged)
     }
 
@@ -128,28 +132,47 @@ impl Decision {
     ) -> Self {
         // Fail closed: the one place where an error becomes a denial.
         let judgement = judged.unwrap_or_else(|error| Judgement::fail_closed(&error));
-        let Judgement { outcome, code, key_id, error, warning } = judgement;
-        let RequestContext { route, client_id, at, started, trace_parent } = context;
+        let Judgement { outcome, code, detail, key_id, error, warning } = judgement;
+        let RequestContext { route, routes: _, client_id, at, started, trace_parent } = context;
         let duration = started.elapsed();
-        Self { operation, route, client_id, policy, code, key_id, error, at, duration, trace_parent, outcome, warning }
+        Self {
+            operation,
+            route,
+            client_id,
+            policy,
+            code,
+            detail,
+            key_id,
+            error,
+            at,
+            duration,
+            trace_parent,
+            outcome,
+            warning,
+        }
     }
 }
 
 impl Judgement {
     fn new(outcome: Outcome<'static>, code: DecisionCode) -> Self {
-        Self { outcome, code, key_id: None, error: None, warning: None }
+        Self { outcome, code, detail: None, key_id: None, error: None, warning: None }
     }
 
     /// # Errors
     /// The broker would take the grant for another one.
-    fn login(route: Route, verdict: Verdict, authorizer: Authorizer, now: u64) -> Result<Self, DecisionError> {
+    fn login(context: &RequestContext, verdict: Verdict, authorizer: Authorizer) -> Result<Self, DecisionError> {
         Ok(match verdict {
             Verdict::Allow(mut grant) => {
                 let key_id = grant.key_id.take().filter(|id| is_key_id(id));
-                let reply = route.allow_login(&convert::grant(grant), authorizer, now)?;
+                let (grant, now) = (convert::grant(grant), unix_seconds(context.at));
+                let reply = context.routes.allow_login(context.route, &grant, authorizer, now)?;
                 Self { key_id, ..Self::new(Outcome::Allow(reply), DecisionCode::Allow) }
             }
-            Verdict::Deny(reason) => Self::new(Outcome::Deny, reason.into()),
+            Verdict::Deny(Denial { reason, detail }) => {
+                // The engine has removed what is not a code. Other evaluators may not.
+                let detail = detail.filter(|detail| Denial::is_detail(detail));
+                Self { detail, ..Self::new(Outcome::Deny, reason.into()) }
+            }
             Verdict::Ignore => Self::new(Outcome::Ignore, DecisionCode::Ignore),
         })
     }
@@ -195,7 +218,8 @@ mod tests {
 
     fn context(route: Route) -> RequestContext {
         let at = UNIX_EPOCH + Duration::from_secs(NOW);
-        RequestContext { route, client_id: "c".to_owned(), at, started: Instant::now(), trace_parent: None }
+        let routes = Routes::default();
+        RequestContext { route, routes, client_id: "c".to_owned(), at, started: Instant::now(), trace_parent: None }
     }
 
     fn policy_ref() -> PolicyRef {
@@ -211,8 +235,12 @@ mod tests {
     }
 
     fn grant(expires_at: Option<u64>, key_id: &str) -> Grant {
-        let attributes = Vec::new();
-        Grant { access: Access::Everything, expires_at, key_id: Some(key_id.to_owned()), attributes }
+        let (attributes, extensions) = (Vec::new(), Vec::new());
+        Grant { access: Access::Everything, expires_at, key_id: Some(key_id.to_owned()), attributes, extensions }
+    }
+
+    fn denial(detail: &str) -> Verdict {
+        Verdict::Deny(Denial { reason: DenyReason::Banned, detail: Some(detail.to_owned()) })
     }
 
     #[test]
@@ -260,8 +288,10 @@ mod tests {
         let allowed = login(route, Ok(Verdict::Allow(grant(None, "2026-11"))));
         assert!(matches!(allowed.outcome, Outcome::Allow(_)));
         assert_eq!((allowed.code, allowed.key_id.as_deref()), (DecisionCode::Allow, Some("2026-11")));
-        let denied = login(route, Ok(Verdict::Deny(DenyReason::Banned)));
+        let denied = login(route, Ok(denial("stolen-device")));
         assert_eq!((denied.outcome, denied.code), (Outcome::Deny, DecisionCode::Banned));
+        assert_eq!(denied.detail.as_deref(), Some("stolen-device"));
+        assert_eq!(login(route, Ok(denial("not a code"))).detail, None);
         let ignored = login(route, Ok(Verdict::Ignore));
         assert_eq!((ignored.outcome, ignored.code), (Outcome::Ignore, DecisionCode::Ignore));
         let action = |permission| Decision::authorize(context(route), evaluation(Ok(permission)));

@@ -114,7 +114,8 @@ impl Refusals {
             }
             return false;
         }
-        if code.verdict() != "deny" {
+        // What the policy lacks now may be available for the next login, and is not the client's fault.
+        if code.verdict() != "deny" || code == DecisionCode::ServerUnavailable {
             return false;
         }
         self.digest_until.store(self.millis(now + DIGESTED_FOR), Relaxed);
@@ -150,8 +151,17 @@ impl Refusals {
 
 /// Everything that the policy is asked about a login, and the route on which it is answered.
 fn fields(route: Route, credentials: &Credentials) -> impl Hash {
-    let Credentials { client_id, username, password, peer_host, attributes } = credentials;
-    (route, client_id, username, password, peer_host, attributes)
+    let Credentials {
+        client_id,
+        username,
+        password,
+        authentication_method,
+        authentication_data,
+        peer_host,
+        attributes,
+    } = credentials;
+    let method = (authentication_method, authentication_data);
+    (route, client_id, username, password, method, peer_host, attributes)
 }
 
 #[cfg(test)]

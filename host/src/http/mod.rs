@@ -184,7 +184,8 @@ impl<E: Evaluator> AuthService<E> {
         let Parsed { request, warnings } = parsed;
         let mistakes = self.mistakes(route, warnings, &memory.templates);
         self.telemetry.record_parsed(route, &mistakes, at);
-        let context = RequestContext { route, client_id: request.client_id().to_owned(), at, started, trace_parent };
+        let (routes, client_id) = (self.routes, request.client_id().to_owned());
+        let context = RequestContext { route, routes, client_id, at, started, trace_parent };
         let decision = match request {
             AuthRequest::Authenticate(credentials) => self.authenticate(context, credentials, memory).await,
             AuthRequest::Authorize(request) => {

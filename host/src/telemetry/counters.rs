@@ -12,7 +12,7 @@ use super::rate_history::LoginTotals;
 use crate::decision::{Decision, DecisionCode, Operation};
 use crate::util::label_set::LabelSet;
 
-/// Distinct policies and keys with counters of their own, to bound memory and metrics. The rest share one counter.
+/// Distinct policies, keys and details with counters of their own, to bound memory and metrics. The rest share one counter.
 pub(crate) const MAX_LABEL_VALUES: usize = 15;
 
 /// Upper bounds of the buckets of a histogram, in microseconds. One more bucket follows the last bound.
@@ -25,13 +25,13 @@ const ROUTES: usize = Route::ALL.len();
 const CODES: usize = DecisionCode::ALL.len();
 const OPERATIONS: usize = Operation::ALL.len();
 
-/// Index of the policies and keys that share a counter.
+/// Index of the policies, keys and details that share a counter.
 const OTHERS: usize = MAX_LABEL_VALUES;
 
 /// Counters since the gate started.
 ///
 /// Threads count in separate shards, so that workers do not contend for cache lines. There are as many shards as the
-/// engine has for its instances (64): a shard has about 45 KB and is allocated when its thread first counts. With more
+/// engine has for its instances (64): a shard has about 70 KB and is allocated when its thread first counts. With more
 /// than 64 threads some share a shard, which costs time and no counts.
 ///
 /// A scrape sums the shards that are in use: for 4 workers and one policy about 3,000 loads.
@@ -39,6 +39,7 @@ pub(crate) struct DecisionMetrics {
     shards: [OnceLock<Box<Shard>>; THREADS],
     policies: LabelSet<Digest, MAX_LABEL_VALUES>,
     keys: LabelSet<String, MAX_LABEL_VALUES>,
+    details: LabelSet<String, MAX_LABEL_VALUES>,
 }
 
 #[derive(Default)]
@@ -46,6 +47,7 @@ struct Shard {
     /// By policy, route, operation and code.
     decisions: [[[[AtomicU64; CODES]; OPERATIONS]; ROUTES]; MAX_LABEL_VALUES + 1],
     logins_by_key: [AtomicU64; MAX_LABEL_VALUES + 1],
+    denials_by_detail: [AtomicU64; MAX_LABEL_VALUES + 1],
     malformed: AtomicU64,
     durations: [Histogram; OPERATIONS],
 }
@@ -82,6 +84,7 @@ impl Default for DecisionMetrics {
             shards: std::array::from_fn(|_| OnceLock::new()),
             policies: LabelSet::default(),
             keys: LabelSet::default(),
+            details: LabelSet::default(),
         }
     }
 }
@@ -98,6 +101,9 @@ impl DecisionMetrics {
             && let Some(key) = &decision.key_id
         {
             increment(shard.logins_by_key.get(self.keys.index_of(key.as_str())));
+        }
+        if let Some(detail) = &decision.detail {
+            increment(shard.denials_by_detail.get(self.details.index_of(detail.as_str())));
         }
     }
 
@@ -155,6 +161,13 @@ impl DecisionMetrics {
         let keys = self.keys.iter().cloned().map(Some).enumerate().chain([(OTHERS, None)]);
         let count = |(index, key)| (key, self.sum(|shard| shard.logins_by_key.get(index)));
         keys.map(count).filter(|(_, logins)| *logins > 0).collect()
+    }
+
+    /// Denied logins by the policy's own code. `None`: the codes beyond the bound of labels.
+    pub(crate) fn denials_by_detail(&self) -> Vec<(Option<String>, u64)> {
+        let details = self.details.iter().cloned().map(Some).enumerate().chain([(OTHERS, None)]);
+        let count = |(index, detail)| (detail, self.sum(|shard| shard.denials_by_detail.get(index)));
+        details.map(count).filter(|(_, denials)| *denials > 0).collect()
     }
 
     /// Requests that could not be parsed.
@@ -249,6 +262,21 @@ mod tests {
         assert_eq!((counts.len(), keys.len()), (16, 16));
         assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 1_001);
         assert_eq!(keys.last(), Some(&(None, 986)));
+    }
+
+    #[test]
+    fn details_are_counted_up_to_a_bound() {
+        let metrics = DecisionMetrics::default();
+        for number in 0..20 {
+            let detail = Some(format!("detail-{number}"));
+            metrics.record(&Decision { detail, ..decision(DecisionCode::Banned) });
+        }
+        metrics.record(&decision(DecisionCode::Banned));
+        let details = metrics.denials_by_detail();
+        assert_eq!(
+            (details.len(), &details[0], details.last()),
+            (16, &(Some("detail-0".to_owned()), 1), Some(&(None, 5)))
+        );
     }
 
     #[test]

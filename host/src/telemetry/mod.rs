@@ -107,7 +107,8 @@ fn log_decision(decision: &Decision) {
             tracing::info!(client_id = client_id(), reason = "ignore", route, %policy, "denied");
         }
         (Operation::Authenticate, _) => {
-            tracing::info!(client_id = client_id(), reason, route, %policy, "denied");
+            let detail = decision.detail.as_deref();
+            tracing::info!(client_id = client_id(), reason, detail, route, %policy, "denied");
         }
     }
 }
@@ -131,6 +132,7 @@ pub(crate) mod tests {
             route: Route::EmqxAuth,
             client_id: "c".to_owned(),
             code,
+            detail: None,
             policy: PolicyRef { digest: Digest::of(b"policy"), generation: 3, authorizer: brokers::Authorizer::Absent },
             key_id: None,
             error: None,
@@ -196,6 +198,8 @@ pub(crate) mod tests {
             assert_eq!((&line["client_id"], &line["route"]), (&"c".into(), &"/emqx/auth".into()));
         }
         assert_eq!(logged(&error)["error"], "the policy trapped: unreachable");
+        let denied = Decision { detail: Some("stolen-device".to_owned()), ..decision(DecisionCode::Banned) };
+        assert_eq!(logged(&denied)["detail"], "stolen-device");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! error, so that a swap cannot deny every client by accident. The policy compares only the client id that the broker
 //! reports; it checks no password and no signature.
 
-use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Reason, Verdict};
+use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Denial, Grant, Guest, Reason, Verdict};
 use bindings::wasi::config::store;
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
@@ -35,9 +35,10 @@ impl Guest for Lockdown {
                 expires_at: None,
                 key_id: None,
                 attributes: Vec::new(),
+                extensions: Vec::new(),
             })
         } else {
-            Verdict::Deny(Reason::NotAuthorized)
+            Verdict::Deny(Denial { reason: Reason::NotAuthorized, detail: Some("not-listed".to_owned()) })
         })
     }
 }

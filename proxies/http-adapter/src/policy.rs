@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use brokers::{
-    Access, Action, AuthorizeRequest, Authorizer, Credentials, Grant, Permission, PolicyCall, UnsupportedGrant, Verdict,
+    Access, Action, AuthorizeRequest, Authorizer, Credentials, Effect, Grant, Permission, PolicyCall, QosLevels, Rule,
+    RuleAction, TopicAccess, UnsupportedGrant, Verdict,
 };
 
 use crate::bindings::mqtt_gate::auth::{authenticator, authorizer};
@@ -31,16 +32,15 @@ impl PolicyCall for ImportedPolicy {
     fn authorize(&self, request: AuthorizeRequest) -> Result<Permission, NoVerdict> {
         check()?;
         let AuthorizeRequest { client_id, username, peer_host, attributes, accesses } = request;
-        let (action, topic) = (authorizer::Action::Publish, String::new());
-        let mut request = authorizer::Request { client_id, username, peer_host, action, topic, attributes };
+        let action = authorizer::Action::ConnectWithoutProof;
+        let mut request = authorizer::Request { client_id, username, peer_host, action, attributes };
         Permission::try_combine(accesses.into_iter().map(|access| {
-            request.action = access.action.into();
-            request.topic = access.topic;
+            request.action = access.into();
             authorizer::authorize(&request).map(Into::into).map_err(|_| NoVerdict)
         }))
     }
 
-    /// Asks the policy about no topic: the authorizer that stands in for a missing one answers *ignore* to everything.
+    /// Asks the policy about a client without a name: the authorizer that stands in for a missing one answers *ignore* to everything.
     fn authorizer(&self) -> Authorizer {
         static AUTHORIZER: OnceLock<Authorizer> = OnceLock::new();
         *AUTHORIZER.get_or_init(|| {
@@ -48,8 +48,7 @@ impl PolicyCall for ImportedPolicy {
                 client_id: String::new(),
                 username: None,
                 peer_host: None,
-                action: authorizer::Action::Subscribe,
-                topic: String::new(),
+                action: authorizer::Action::ConnectWithoutProof,
                 attributes: Vec::new(),
             };
             Authorizer::exported(!matches!(authorizer::authorize(&request), Ok(authorizer::Permission::Ignore)))
@@ -91,8 +90,16 @@ impl From<UnsupportedGrant> for NoVerdict {
 
 impl From<Credentials> for authenticator::Credentials {
     fn from(credentials: Credentials) -> Self {
-        let Credentials { client_id, username, password, peer_host, attributes } = credentials;
-        Self { client_id, username, password, peer_host, attributes }
+        let Credentials {
+            client_id,
+            username,
+            password,
+            authentication_method,
+            authentication_data,
+            peer_host,
+            attributes,
+        } = credentials;
+        Self { client_id, username, password, authentication_method, authentication_data, peer_host, attributes }
     }
 }
 
@@ -108,7 +115,8 @@ impl From<authenticator::Verdict> for Verdict<()> {
 
 impl From<authenticator::Grant> for Grant {
     fn from(grant: authenticator::Grant) -> Self {
-        Self { access: grant.access.into(), expires_at: grant.expires_at, attributes: grant.attributes }
+        let authenticator::Grant { access, expires_at, key_id: _, attributes, extensions } = grant;
+        Self { access: access.into(), expires_at, attributes, extensions }
     }
 }
 
@@ -117,16 +125,42 @@ impl From<authenticator::Access> for Access {
         match access {
             authenticator::Access::Everything => Self::Everything,
             authenticator::Access::Only(topics) => Self::Only { publish: topics.publish, subscribe: topics.subscribe },
+            authenticator::Access::Rules(rules) => Self::Rules(rules.into_iter().map(Into::into).collect()),
             authenticator::Access::BrokerRules => Self::BrokerRules,
         }
     }
 }
 
-impl From<Action> for authorizer::Action {
-    fn from(action: Action) -> Self {
+impl From<authenticator::Rule> for Rule {
+    fn from(rule: authenticator::Rule) -> Self {
+        use authenticator::QosLevels as Levels;
+        Self {
+            effect: match rule.effect {
+                authenticator::Effect::Allow => Effect::Allow,
+                authenticator::Effect::Deny => Effect::Deny,
+            },
+            action: match rule.action {
+                authenticator::RuleAction::Publish => RuleAction::Publish,
+                authenticator::RuleAction::Subscribe => RuleAction::Subscribe,
+                authenticator::RuleAction::Both => RuleAction::Both,
+            },
+            filter: rule.filter,
+            qos: rule.qos.map(|qos| {
+                let levels = [Levels::AT_MOST_ONCE, Levels::AT_LEAST_ONCE, Levels::EXACTLY_ONCE];
+                QosLevels(levels.map(|level| qos.contains(level)))
+            }),
+            retain: rule.retain,
+        }
+    }
+}
+
+impl From<TopicAccess> for authorizer::Action {
+    fn from(access: TopicAccess) -> Self {
+        let TopicAccess { action, topic, qos, retain } = access;
         match action {
-            Action::Publish => Self::Publish,
-            Action::Subscribe => Self::Subscribe,
+            Action::ConnectWithoutProof => Self::ConnectWithoutProof,
+            Action::Publish => Self::Publish(authorizer::Publication { topic, qos, retain }),
+            Action::Subscribe => Self::Subscribe(authorizer::Subscription { filter: topic, qos }),
         }
     }
 }

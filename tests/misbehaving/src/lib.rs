@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Topics, Verdict};
+use bindings::exports::mqtt_gate::auth::authenticator::{
+    Access, Credentials, Denial, Effect, Grant, Guest, QosLevels, Reason, Rule, RuleAction, Topics, Verdict,
+};
 use bindings::exports::mqtt_gate::auth::authorizer;
 use bindings::wasi::config::store;
 
@@ -38,6 +40,13 @@ impl Guest for Misbehaving {
     fn authenticate(credentials: Credentials) -> Result<Verdict, String> {
         match credentials.username.as_deref().unwrap_or_default() {
             "ignore" => Ok(Verdict::Ignore),
+            "quota" => deny(Reason::QuotaExceeded, "monthly-quota"),
+            "odd detail" => deny(Reason::Unspecified, "Not a code!"),
+            "password as detail" => {
+                let password = credentials.password.unwrap_or_default();
+                deny(Reason::Unspecified, &String::from_utf8_lossy(&password))
+            }
+            "method" => deny(Reason::BadAuthenticationMethod, ""),
             "tell me all" => {
                 let password = credentials.password.unwrap_or_default();
                 let attributes: String = credentials.attributes.into_iter().map(|(_, value)| value).collect();
@@ -72,6 +81,10 @@ impl authorizer::Guest for Misbehaving {
     }
 }
 
+fn deny(reason: Reason, detail: &str) -> Result<Verdict, String> {
+    Ok(Verdict::Deny(Denial { reason, detail: Some(detail.to_owned()) }))
+}
+
 /// Calls with the user name `old` that an instance answers. Later ones fail.
 const OLD_AFTER_CALLS: u32 = 3;
 
@@ -89,7 +102,8 @@ fn key() -> String {
 
 /// Returns a grant, fails or never returns, as `how` selects.
 fn misbehave(how: &str) -> Result<Grant, String> {
-    let mut grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
+    let (attributes, extensions) = (Vec::new(), Vec::new());
+    let mut grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes, extensions };
     match how {
         "busy" => work_for_milliseconds(),
         "loop" => loop_forever(),
@@ -117,6 +131,10 @@ fn misbehave(how: &str) -> Result<Grant, String> {
         "long id" => grant.key_id = Some("x".repeat(65)),
         "good id" => grant.key_id = Some("2026-11".to_owned()),
         "only" => grant.access = only("a/b"),
+        "rules" => grant.access = rules(None),
+        "no qos" => grant.access = rules(Some(QosLevels::empty())),
+        "clientid-override" => grant.extensions = vec![("emqx/clientid-override".to_owned(), "other".to_owned())],
+        "unknown extension" => grant.extensions = vec![("emqx/unknown".to_owned(), String::new())],
         _ => {}
     }
     Ok(grant)
@@ -125,6 +143,18 @@ fn misbehave(how: &str) -> Result<Grant, String> {
 /// Grants publishing to one filter, valid or not.
 fn only(filter: &str) -> Access {
     Access::Only(Topics { publish: vec![filter.to_owned()], subscribe: Vec::new() })
+}
+
+/// Grants publishing to one filter, and subscribing to another with a quality of service of 0 or 1.
+fn rules(publish_qos: Option<QosLevels>) -> Access {
+    let rule =
+        |effect, action, filter: &str, qos, retain| Rule { effect, action, filter: filter.to_owned(), qos, retain };
+    let at_most_1 = QosLevels::AT_MOST_ONCE | QosLevels::AT_LEAST_ONCE;
+    Access::Rules(vec![
+        rule(Effect::Deny, RuleAction::Both, "a/secret", None, None),
+        rule(Effect::Allow, RuleAction::Publish, "a/b", publish_qos, Some(false)),
+        rule(Effect::Allow, RuleAction::Subscribe, "a/#", Some(at_most_1), None),
+    ])
 }
 
 /// Takes some milliseconds on any machine.

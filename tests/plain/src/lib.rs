@@ -1,6 +1,6 @@
 //! A test policy that imports nothing from its host, neither the clock nor settings. Allows only the client `plain`.
 
-use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Grant, Guest, Reason, Verdict};
+use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Denial, Grant, Guest, Reason, Verdict};
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
@@ -24,7 +24,11 @@ impl Guest for Plain {
     }
 
     fn authenticate(credentials: Credentials) -> Result<Verdict, String> {
-        let grant = Grant { access: Access::BrokerRules, expires_at: None, key_id: None, attributes: Vec::new() };
-        Ok(if credentials.client_id == "plain" { Verdict::Allow(grant) } else { Verdict::Deny(Reason::NotAuthorized) })
+        if credentials.client_id != "plain" {
+            return Ok(Verdict::Deny(Denial { reason: Reason::NotAuthorized, detail: None }));
+        }
+        let (attributes, extensions) = (Vec::new(), Vec::new());
+        let (access, expires_at, key_id) = (Access::BrokerRules, None, None);
+        Ok(Verdict::Allow(Grant { access, expires_at, key_id, attributes, extensions }))
     }
 }

@@ -1,9 +1,10 @@
 //! Grants: EMQX gets what the policy grants, and a grant that EMQX would interpret differently is a denial.
 
+use mqtt_gate::config::BrokerConfig;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::in_process::{AUTH_CORE, Gate, MISBEHAVING};
+use crate::support::in_process::{AUTH_CORE, EMQX, Gate, MISBEHAVING};
 
 /// Asserts the body that both JSON routes give for a behaviour of the misbehaving policy.
 async fn assert_granted(behaviour: &str, expected: Value) {
@@ -41,6 +42,34 @@ async fn topics_are_an_acl_that_denies_the_rest() {
     let rest = json!({ "permission": "deny", "action": "all", "topics": ["#", "$SYS/#", "$delayed/#", "$file/#"] });
     let allowed = json!({ "permission": "allow", "action": "publish", "topics": ["a/b"] });
     assert_granted("only", json!({ "result": "allow", "acl": [allowed, rest] })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_an_acl_in_their_order_that_denies_the_rest() {
+    let rest = json!({ "permission": "deny", "action": "all", "topics": ["#", "$SYS/#", "$delayed/#", "$file/#"] });
+    let acl = json!([
+        { "permission": "deny", "action": "all", "topics": ["a/secret"] },
+        { "permission": "allow", "action": "publish", "topics": ["a/b"], "retain": false },
+        { "permission": "allow", "action": "subscribe", "topics": ["a/#"], "qos": [0, 1] },
+        rest,
+    ]);
+    assert_granted("rules", json!({ "result": "allow", "acl": acl })).await;
+}
+
+/// EMQX before 6.0 ignores the member: the client would get in under another client id than the policy meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_id_is_overridden_only_on_an_emqx_that_is_known_to_apply_it() {
+    for (version, expected) in [
+        (Some("6.0"), json!({ "result": "allow", "clientid_override": "other" })),
+        (Some("5.10"), json!({ "result": "deny" })),
+        (None, json!({ "result": "deny" })),
+    ] {
+        let version = version.map(|version| version.parse().unwrap());
+        let gate = Gate::start_with(MISBEHAVING, |config| config.broker = vec![BrokerConfig { version, ..EMQX }]).await;
+        let response = gate.request(&Device::triggering("clientid-override").request_to("/emqx/auth")).await;
+        assert_eq!((response.status, response.json()), (200, expected));
+        gate.stop().await;
+    }
 }
 
 /// Asserts that a grant is a denial for EMQX and a 503 by status, and is counted.
@@ -88,6 +117,20 @@ async fn placeholder_in_a_filter_is_unsupported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_filter_is_unsupported() {
     assert_unsupported("no filter").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_about_no_quality_of_service_is_unsupported() {
+    assert_unsupported("no qos").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extension_for_the_broker_that_the_gate_does_not_know_is_unsupported() {
+    let gate = Gate::start(MISBEHAVING).await;
+    let device = Device::triggering("unknown extension");
+    assert_eq!(gate.request(&device.request_to("/emqx/auth")).await.json(), json!({ "result": "deny" }));
+    assert_eq!(gate.authenticate(&device).await, 200, "the broker of this route has another prefix");
+    gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,12 +182,12 @@ async fn rejects_a_core_module() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_a_component_without_the_authenticator() {
-    assert_rejected(&wat("(component)"), "mqtt-gate:auth/authenticator@0.1.0").await;
+    assert_rejected(&wat("(component)"), "mqtt-gate:auth/authenticator@0.2.0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_an_authenticator_of_other_types() {
-    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
+    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.2.0" (instance $i)))"#;
     assert_rejected(&wat(text), "contract").await;
 }
 

@@ -31,11 +31,12 @@ async fn inspect_text(file: &Path) -> String {
 async fn json_describes_a_policy() {
     let report = inspect_json(AUTH_CORE.as_ref()).await;
     assert_eq!((&report["kind"], &report["name"]), (&json!("component"), &json!("auth-core")));
+    assert_eq!(report["contract"], "0.2");
     let size = fs::metadata(AUTH_CORE).unwrap().len();
     assert_eq!((&report["sha256"], &report["size"]), (&json!(sha256(AUTH_CORE)), &json!(size)));
     let names =
         |list: &str| report[list].as_array().unwrap().iter().map(|item| item["name"].clone()).collect::<Vec<_>>();
-    assert_eq!(names("exports"), ["mqtt-gate:auth/authenticator@0.1.0", "mqtt-gate:auth/authorizer@0.1.0"]);
+    assert_eq!(names("exports"), ["mqtt-gate:auth/authenticator@0.2.0", "mqtt-gate:auth/authorizer@0.2.0"]);
     assert_eq!(names("imports"), ["wasi:clocks/wall-clock@0.2.0", "wasi:config/store@0.2.0-rc.1"]);
     assert!(report["imports"].as_array().unwrap().iter().all(|import| import["allowed"] == true));
     assert!(names("producers").contains(&json!("wit-component")), "{report}");

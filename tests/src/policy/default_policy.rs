@@ -24,9 +24,10 @@ fn library_gives_every_case_its_verdict() {
     }
 }
 
-async fn assert_component_gives_every_case_its_verdict(groups: &str) {
+/// Asserts the verdict of a component that is the default policy on every recorded credential.
+pub(super) async fn assert_component_gives_every_case_its_verdict(component: &str, groups: &str) {
     for (key, cases) in &cases_by_key() {
-        let gate = Gate::start_with(AUTH_CORE, |config| {
+        let gate = Gate::start_with(component, |config| {
             for (name, value) in credential_cases::settings(key, groups) {
                 config.policy.settings.set(name, value.to_owned());
             }
@@ -44,12 +45,12 @@ async fn assert_component_gives_every_case_its_verdict(groups: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn component_gives_every_case_its_verdict_for_the_default_groups() {
-    assert_component_gives_every_case_its_verdict(GROUPS[0]).await;
+    assert_component_gives_every_case_its_verdict(AUTH_CORE, GROUPS[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn component_gives_every_case_its_verdict_for_any_group() {
-    assert_component_gives_every_case_its_verdict(GROUPS[1]).await;
+    assert_component_gives_every_case_its_verdict(AUTH_CORE, GROUPS[1]).await;
 }
 
 /// Two crates validate topic filters: the settings of the default policy, and the reply to EMQX.

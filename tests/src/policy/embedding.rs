@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_gate_engine::watch::WatchThread;
 use mqtt_gate_engine::{
-    CallError, Credentials, DenyReason, Limits, Policy, PolicyEvent, PolicyReloader, PolicySource, Sandbox,
+    CallError, Credentials, Denial, DenyReason, Limits, Policy, PolicyEvent, PolicyReloader, PolicySource, Sandbox,
     SettingSources, Verdict,
 };
 
@@ -30,6 +30,8 @@ fn credentials(client_id: &str, username: Option<&str>, password: Option<&str>) 
         client_id: client_id.to_owned(),
         username: username.map(str::to_owned),
         password: password.map(|password| password.as_bytes().to_vec()),
+        authentication_method: None,
+        authentication_data: None,
         peer_host: None,
         attributes: Vec::new(),
     }
@@ -59,7 +61,10 @@ fn loads_a_policy_judges_a_client_and_swaps() {
     let authenticate = |credentials: &Credentials| active.get().authenticate(credentials);
     assert!(matches!(authenticate(&device), Ok(Verdict::Allow(_))));
     let stranger = credentials("stranger", None, None);
-    assert!(matches!(authenticate(&stranger), Ok(Verdict::Deny(DenyReason::ClientIdentifierNotValid))));
+    assert!(matches!(
+        authenticate(&stranger),
+        Ok(Verdict::Deny(Denial { reason: DenyReason::ClientIdentifierNotValid, .. }))
+    ));
 
     fs::copy(LOCKDOWN, &file).unwrap();
     assert_eq!(activated.recv_timeout(TEST_TIMEOUT), Ok(2));

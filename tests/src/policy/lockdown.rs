@@ -19,10 +19,10 @@ async fn lockdown_allows_listed_clients_only() {
     gate.stop().await;
 }
 
-/// A policy that was built against a later version of the contract that is compatible, such as 0.1.7.
+/// A policy that was built against a later version of the contract that is compatible, such as 0.2.7.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compatible_version_of_the_contract_serves_and_composes() {
-    let (from, to) = (b"mqtt-gate:auth/authenticator@0.1.0", b"mqtt-gate:auth/authenticator@0.1.7");
+    let (from, to) = (b"mqtt-gate:auth/authenticator@0.2.0", b"mqtt-gate:auth/authenticator@0.2.7");
     let mut component = fs::read(LOCKDOWN).unwrap();
     while let Some(at) = component.windows(from.len()).position(|part| part == from) {
         component[at..at + to.len()].copy_from_slice(to);

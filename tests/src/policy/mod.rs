@@ -1,7 +1,9 @@
 //! Policies: the verdicts of the ones that are shipped, and the limits of what any policy can do.
 
 mod default_policy;
+mod denials;
 mod embedding;
+mod golden;
 mod lockdown;
 mod sandbox;
 mod small_machines;

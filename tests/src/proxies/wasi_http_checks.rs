@@ -95,12 +95,12 @@ async fn assert_same_responses(gate: &Gate, host: &Host, requests: &[Vec<u8>]) {
 const TOPICS: [(&str, &str); 2] =
     [("publish-topics", "devices/{mac}/up/#, log/{group}"), ("subscribe-topics", "devices/{mac}/#")];
 
-pub(super) async fn default_policy_responds_like_the_native_gate(runtime: Runtime) {
+pub(super) async fn default_policy_responds_like_the_native_gate(runtime: Runtime, policy: &str) {
     let gate = Gate::start_with(AUTH_CORE, |config| {
         TOPICS.iter().for_each(|(name, value)| config.policy.settings.set(name, (*value).into()));
     })
     .await;
-    let host = runtime.start(AUTH_CORE, &[&[("signature-keys", KEY)][..], &TOPICS].concat()).await;
+    let host = runtime.start(policy, &[&[("signature-keys", KEY)][..], &TOPICS].concat()).await;
     let mut requests = request_variants();
     requests.extend(recorded_emqx_requests());
     let (valid, forged) = (Device::valid(), Device::forged());
@@ -115,9 +115,9 @@ pub(super) async fn default_policy_responds_like_the_native_gate(runtime: Runtim
     gate.stop().await;
 }
 
-pub(super) async fn policy_without_an_authorizer_responds_like_the_native_gate(runtime: Runtime) {
+pub(super) async fn policy_without_an_authorizer_responds_like_the_native_gate(runtime: Runtime, policy: &str) {
     let gate = Gate::start(LOCKDOWN).await;
-    let host = runtime.start(LOCKDOWN, &[("clients", OPERATOR)]).await;
+    let host = runtime.start(policy, &[("clients", OPERATOR)]).await;
     let (operator, stranger) = (Device::unsigned(OPERATOR), Device::unsigned("stranger"));
     let requests = [broker_requests(&operator), broker_requests(&stranger)].concat();
     assert_same_responses(&gate, &host, &requests).await;
@@ -130,9 +130,18 @@ pub(super) async fn policy_without_an_authorizer_responds_like_the_native_gate(r
 pub(super) async fn grants_and_errors_respond_like_the_native_gate(runtime: Runtime) {
     let gate = Gate::start(MISBEHAVING).await;
     let host = runtime.start(MISBEHAVING, &[("signature-keys", KEY)]).await;
-    let grants = ["nothing", "ignore", "everything", "attributes", "2100", "only"];
-    let unsupported =
-        ["attribute-name", "attribute-twice", "expired", "in milliseconds", "eq", "placeholder", "no filter"];
+    let grants = ["nothing", "ignore", "everything", "attributes", "2100", "only", "rules", "quota", "odd detail"];
+    let unsupported = [
+        "attribute-name",
+        "attribute-twice",
+        "expired",
+        "in milliseconds",
+        "eq",
+        "placeholder",
+        "no filter",
+        "no qos",
+        "unknown extension",
+    ];
     for behaviour in grants.into_iter().chain(unsupported).chain(["error", "tell me all"]) {
         assert_same_responses(&gate, &host, &broker_requests(&Device::triggering(behaviour))).await;
     }

@@ -4,18 +4,28 @@ use super::wasi_http_checks::{self as checks, Host, Runtime};
 use crate::support::composition::Composition;
 use crate::support::credential_cases::{self, GROUPS, cases_by_key};
 use crate::support::device::{Device, KEY};
+use crate::support::golden::GOLDEN;
 use crate::support::http::Connection;
-use crate::support::in_process::{AUTH_CORE, MISBEHAVING};
+use crate::support::in_process::{AUTH_CORE, LOCKDOWN, MISBEHAVING};
 use crate::support::wasi_http::WasiHttp;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn default_policy_responds_like_the_native_gate() {
-    checks::default_policy_responds_like_the_native_gate(Runtime::Wasmtime).await;
+    checks::default_policy_responds_like_the_native_gate(Runtime::Wasmtime, AUTH_CORE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_without_an_authorizer_responds_like_the_native_gate() {
-    checks::policy_without_an_authorizer_responds_like_the_native_gate(Runtime::Wasmtime).await;
+    checks::policy_without_an_authorizer_responds_like_the_native_gate(Runtime::Wasmtime, LOCKDOWN).await;
+}
+
+/// Whatever the contract that it was built against.
+#[tokio::test(flavor = "multi_thread")]
+async fn golden_policies_respond_like_those_of_the_native_gate() {
+    for golden in GOLDEN {
+        checks::default_policy_responds_like_the_native_gate(Runtime::Wasmtime, golden.auth_core).await;
+        checks::policy_without_an_authorizer_responds_like_the_native_gate(Runtime::Wasmtime, golden.lockdown).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

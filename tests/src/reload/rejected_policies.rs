@@ -52,13 +52,23 @@ async fn rejects_a_core_module() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_a_component_without_the_authenticator() {
-    assert_rejected(&wat("(component)"), &["mqtt-gate:auth/authenticator@0.1.0"]).await;
+    assert_rejected(&wat("(component)"), &["mqtt-gate:auth/authenticator@0.2.0"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_of_another_version_of_the_contract_is_named() {
     let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.3.0" (instance $i)))"#;
-    assert_rejected(&wat(text), &["does not export", "it exports mqtt-gate:auth/authenticator@0.3.0: build it"]).await;
+    assert_rejected(&wat(text), &["does not export", "built against contract 0.3.0; this gate serves 0.1 and 0.2"])
+        .await;
+}
+
+/// Otherwise the policy would seem to leave topics to the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorizer_of_another_version_than_the_authenticator_is_rejected() {
+    let text = r#"(component (instance $i)
+        (export "mqtt-gate:auth/authenticator@0.2.0" (instance $i))
+        (export "mqtt-gate:auth/authorizer@0.1.0" (instance $i)))"#;
+    assert_rejected(&wat(text), &["the authenticator of contract 0.2 and the authorizer of contract 0.1.0"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,8 +79,8 @@ async fn functions_of_other_types_are_a_mismatch_and_not_a_failed_check() {
         (core instance $c (instantiate $m))
         (func $f (canon lift (core func $c "f")))
         (instance $i (export "check" (func $f)) (export "authenticate" (func $f)))
-        (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
-    assert_rejected(&wat(text), &["the policy does not fit the contract of mqtt-gate:auth/authenticator@0.1.0"]).await;
+        (export "mqtt-gate:auth/authenticator@0.2.0" (instance $i)))"#;
+    assert_rejected(&wat(text), &["the policy does not fit the contract of mqtt-gate:auth/authenticator@0.2.0"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,14 +88,14 @@ async fn a_component_that_needs_more_memory_than_it_may_have_is_named_with_the_l
     let text = r#"(component
         (core module $m (memory 1000))
         (core instance (instantiate $m))
-        (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
+        (instance $i) (export "mqtt-gate:auth/authenticator@0.2.0" (instance $i)))"#;
     assert_rejected(&wat(text), &["needs 65536000 bytes of memory", "limits.max_memory allows 16777216", "stack-size"])
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_an_authenticator_of_other_types() {
-    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.1.0" (instance $i)))"#;
+    let text = r#"(component (instance $i) (export "mqtt-gate:auth/authenticator@0.2.0" (instance $i)))"#;
     assert_rejected(&wat(text), &["contract"]).await;
 }
 
@@ -102,7 +112,7 @@ async fn rejects_forbidden_imports_and_names_them() {
 async fn rejects_an_allowed_import_of_another_type() {
     assert_rejected(
         &wat(r#"(component (import "wasi:config/store@0.2.0-rc.1" (func)))"#),
-        &["mqtt-gate:auth/authenticator@0.1.0"],
+        &["mqtt-gate:auth/authenticator@0.2.0"],
     )
     .await;
 }

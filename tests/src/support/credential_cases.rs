@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use auth_core::{Credentials, DenyReason, Settings, UnixTime, Verdict, authenticate};
+use auth_core::{Credentials, Settings, UnixTime, Verdict, authenticate};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -108,8 +108,7 @@ impl Case {
         let credentials = Credentials { client_id, username: Some(username), password: Some(password.as_bytes()) };
         Some(match authenticate(&credentials, &settings, || UnixTime(0)) {
             Verdict::Allow(_) => "allow".to_owned(),
-            Verdict::Deny(DenyReason::ClientIdentifierNotValid) => "deny client-identifier-not-valid".to_owned(),
-            Verdict::Deny(DenyReason::BadUserNameOrPassword) => "deny bad-user-name-or-password".to_owned(),
+            Verdict::Deny(denial) => format!("deny {}", denial.reason().name()),
         })
     }
 

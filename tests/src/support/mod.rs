@@ -29,6 +29,7 @@ pub(crate) mod device;
 pub(crate) mod emqx_model;
 pub(crate) mod envoy;
 pub(crate) mod fake_systemd;
+pub(crate) mod golden;
 pub(crate) mod http;
 pub(crate) mod in_process;
 pub(crate) mod jco;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use brokers::UnsupportedGrant;
 use mqtt_gate_engine::util::sanitize;
-use mqtt_gate_engine::{Access, CallError, Grant, Policy, Verdict};
+use mqtt_gate_engine::{Access, CallError, Denial, Effect, Grant, Policy, QosLevels, Rule, RuleAction, Verdict};
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
@@ -20,6 +20,8 @@ pub(super) struct EvalReport {
     verdict: VerdictKind,
     /// Why the client is denied, or the kind of the error.
     reason: Option<&'static str>,
+    /// The policy's own code for a denial.
+    detail: Option<String>,
     error: Option<String>,
     grant: Option<GrantReport>,
     policy: PolicyReport,
@@ -44,14 +46,29 @@ pub(super) struct Failure {
 
 #[derive(Serialize)]
 struct GrantReport {
-    /// `everything`, `only` the topics, or `broker-rules`.
+    /// `everything`, `only` the topics, `rules` or `broker-rules`.
     access: &'static str,
     publish: Vec<String>,
     subscribe: Vec<String>,
+    rules: Vec<RuleReport>,
     /// In seconds since 1970.
     expires_at: Option<u64>,
     key_id: Option<String>,
     attributes: Vec<Attribute>,
+    extensions: Vec<Attribute>,
+}
+
+#[derive(Serialize)]
+struct RuleReport {
+    /// `allow` or `deny`.
+    effect: &'static str,
+    /// `publish`, `subscribe` or `both`.
+    action: &'static str,
+    filter: String,
+    /// `null`: every level.
+    qos: Option<Vec<u8>>,
+    /// `null`: retained messages and others.
+    retain: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -105,10 +122,20 @@ impl From<UnsupportedGrant> for Failure {
 
 impl EvalReport {
     pub(super) fn new(policy: PolicyReport, verdict: Result<Verdict, Failure>, duration_us: Durations) -> Self {
-        let report = Self { verdict: VerdictKind::Ignore, reason: None, error: None, grant: None, policy, duration_us };
+        let report = Self {
+            verdict: VerdictKind::Ignore,
+            reason: None,
+            detail: None,
+            error: None,
+            grant: None,
+            policy,
+            duration_us,
+        };
         match verdict {
             Ok(Verdict::Allow(grant)) => Self { verdict: VerdictKind::Allow, grant: Some(grant.into()), ..report },
-            Ok(Verdict::Deny(reason)) => Self { verdict: VerdictKind::Deny, reason: Some(reason.name()), ..report },
+            Ok(Verdict::Deny(Denial { reason, detail })) => {
+                Self { verdict: VerdictKind::Deny, reason: Some(reason.name()), detail, ..report }
+            }
             Ok(Verdict::Ignore) => report,
             Err(Failure { reason, error }) => {
                 Self { verdict: VerdictKind::Error, reason: Some(reason), error: Some(error), ..report }
@@ -128,7 +155,10 @@ impl EvalReport {
         let reason = self.reason.unwrap_or_default();
         match self.verdict {
             VerdictKind::Allow => "allow".to_owned(),
-            VerdictKind::Deny => format!("deny: {reason}"),
+            VerdictKind::Deny => match &self.detail {
+                Some(detail) => format!("deny: {reason} ({detail})"),
+                None => format!("deny: {reason}"),
+            },
             VerdictKind::Ignore => "ignore: denied, unless another authenticator of the broker allows it".to_owned(),
             VerdictKind::Error => {
                 format!("error: {reason}: {}; a gate denies this client", self.error.as_deref().unwrap_or_default())
@@ -156,6 +186,7 @@ impl GrantReport {
         match self.access {
             "everything" => rows.add("topics", "all"),
             "broker-rules" => rows.add("topics", "the broker's own rules apply"),
+            "rules" => rows.add_all("rules", &self.rules),
             _ => {
                 rows.add("publish", format_topics(&self.publish));
                 rows.add("subscribe", format_topics(&self.subscribe));
@@ -170,18 +201,69 @@ impl GrantReport {
         for Attribute { name, value } in &self.attributes {
             rows.add("attribute", format_args!("{}={}", escape(name), escape(value)));
         }
+        for Attribute { name, value } in &self.extensions {
+            rows.add("extension", format_args!("{}={}", escape(name), escape(value)));
+        }
     }
 }
 
 impl From<Grant> for GrantReport {
     fn from(grant: Grant) -> Self {
-        let (access, publish, subscribe) = match grant.access {
-            Access::Everything => ("everything", Vec::new(), Vec::new()),
-            Access::Only(topics) => ("only", topics.publish, topics.subscribe),
-            Access::BrokerRules => ("broker-rules", Vec::new(), Vec::new()),
+        let (mut publish, mut subscribe, mut rules) = (Vec::new(), Vec::new(), Vec::new());
+        let access = match grant.access {
+            Access::Everything => "everything",
+            Access::Only(topics) => {
+                (publish, subscribe) = (topics.publish, topics.subscribe);
+                "only"
+            }
+            Access::Rules(list) => {
+                rules = list.into_iter().map(Into::into).collect();
+                "rules"
+            }
+            Access::BrokerRules => "broker-rules",
         };
-        let attributes = grant.attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect();
-        Self { access, publish, subscribe, expires_at: grant.expires_at, key_id: grant.key_id, attributes }
+        let list = |pairs: Vec<_>| pairs.into_iter().map(|(name, value)| Attribute { name, value }).collect();
+        let (attributes, extensions) = (list(grant.attributes), list(grant.extensions));
+        let (expires_at, key_id) = (grant.expires_at, grant.key_id);
+        Self { access, publish, subscribe, rules, expires_at, key_id, attributes, extensions }
+    }
+}
+
+impl From<Rule> for RuleReport {
+    fn from(rule: Rule) -> Self {
+        let levels = [QosLevels::AT_MOST_ONCE, QosLevels::AT_LEAST_ONCE, QosLevels::EXACTLY_ONCE];
+        Self {
+            effect: match rule.effect {
+                Effect::Allow => "allow",
+                Effect::Deny => "deny",
+            },
+            action: match rule.action {
+                RuleAction::Publish => "publish",
+                RuleAction::Subscribe => "subscribe",
+                RuleAction::Both => "both",
+            },
+            filter: rule.filter,
+            qos: rule.qos.map(|qos| {
+                let numbered = (0..).zip(levels).filter(|(_, level)| qos.contains(*level));
+                numbered.map(|(number, _)| number).collect()
+            }),
+            retain: rule.retain,
+        }
+    }
+}
+
+impl fmt::Display for RuleReport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { effect, action, filter, .. } = self;
+        write!(f, "{effect} {action} {}", escape(filter))?;
+        if let Some(qos) = &self.qos {
+            write!(f, ", qos {}", qos.iter().map(u8::to_string).collect::<Vec<_>>().join(" "))?;
+        }
+        match self.retain {
+            Some(true) => f.write_str(", retained"),
+            Some(false) => f.write_str(", not retained"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -210,7 +292,12 @@ mod tests {
 
     fn grant() -> Grant {
         let attributes = vec![("group".to_owned(), "a\nb".to_owned())];
-        Grant { access: Access::BrokerRules, expires_at: Some(0), key_id: Some("2026-11".to_owned()), attributes }
+        let (access, extensions) = (Access::BrokerRules, Vec::new());
+        Grant { access, expires_at: Some(0), key_id: Some("2026-11".to_owned()), attributes, extensions }
+    }
+
+    fn denial(detail: Option<&str>) -> Verdict {
+        Verdict::Deny(Denial { reason: DenyReason::Banned, detail: detail.map(str::to_owned) })
     }
 
     #[test]
@@ -218,7 +305,8 @@ mod tests {
         let failure = Failure { reason: "trap", error: "the policy trapped".to_owned() };
         for (verdict, headline, exit) in [
             (Ok(Verdict::Allow(grant())), "allow\n", Exit::Ok),
-            (Ok(Verdict::Deny(DenyReason::Banned)), "deny: banned\n", Exit::Rejected),
+            (Ok(denial(None)), "deny: banned\n", Exit::Rejected),
+            (Ok(denial(Some("stolen-device"))), "deny: banned (stolen-device)\n", Exit::Rejected),
             (Ok(Verdict::Ignore), "ignore: denied, unless another authenticator", Exit::Rejected),
             (Err(failure), "error: trap: the policy trapped; a gate denies this client\n", Exit::Software),
         ] {
@@ -243,10 +331,24 @@ duration   21.1 µs";
     }
 
     #[test]
+    fn rules_and_extensions_are_printed_row_by_row() {
+        let rule = |effect, action, qos, retain| Rule { effect, action, filter: "a/#".to_owned(), qos, retain };
+        let qos = QosLevels::AT_MOST_ONCE | QosLevels::EXACTLY_ONCE;
+        let access = Access::Rules(vec![
+            rule(Effect::Deny, RuleAction::Both, None, None),
+            rule(Effect::Allow, RuleAction::Publish, Some(qos), Some(true)),
+        ]);
+        let extensions = vec![("emqx/zone-override".to_owned(), "slow".to_owned())];
+        let text = report(Ok(Verdict::Allow(Grant { access, extensions, ..grant() }))).to_string();
+        let rules = "rules      deny both a/#\n           allow publish a/#, qos 0 2, retained\n";
+        assert!(text.contains(rules) && text.contains("extension  emqx/zone-override=slow\n"), "{text}");
+    }
+
+    #[test]
     fn json_has_every_member_whatever_the_verdict() {
         let failure = Failure { reason: "deadline", error: "too slow".to_owned() };
         let expected = json!({
-            "verdict": "error", "reason": "deadline", "error": "too slow", "grant": null,
+            "verdict": "error", "reason": "deadline", "detail": null, "error": "too slow", "grant": null,
             "policy": { "name": "p", "sha256": "00" }, "duration_us": { "first": 21.1, "second": null },
         });
         assert_eq!(serde_json::to_value(report(Err(failure))).unwrap(), expected);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use mqtt_gate_engine::ComponentInfo;
+use mqtt_gate_engine::{ComponentInfo, ContractVersion};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -43,6 +43,8 @@ struct InspectReport<'a> {
     file: String,
     kind: &'static str,
     name: Option<&'a str>,
+    /// The version of the contract that the gate would call it by.
+    contract: Option<&'static str>,
     size: usize,
     sha256: String,
     exports: Vec<Export<'a>>,
@@ -98,6 +100,7 @@ impl<'a> InspectReport<'a> {
             file,
             kind: if info.is_component { "component" } else { "module" },
             name: info.name.as_deref(),
+            contract: info.contract().map(ContractVersion::name),
             size: info.size,
             sha256: info.digest.to_string(),
             exports: exports.map(|name| Export { name, meaning: wasi::describe_export(name) }).collect(),
@@ -122,6 +125,9 @@ impl fmt::Display for InspectReport<'_> {
         let Self { file, kind, size, .. } = self;
         let mut rows = Rows::new(9);
         rows.add("sha256", &self.sha256);
+        if let Some(contract) = self.contract {
+            rows.add("contract", contract);
+        }
         rows.add_all("exports", self.exports.iter().map(|it| format!("{}: {}", it.name, it.meaning)));
         rows.add_all("imports", &self.imports);
         rows.add_all("made with", &self.producers);
@@ -158,6 +164,7 @@ mod tests {
             file: "p.wasm".to_owned(),
             kind: "component",
             name: None,
+            contract: Some("0.2"),
             size: 8,
             sha256: "00".to_owned(),
             exports: vec![Export { name: "a:b/c@1.0.0", meaning: "not used by this gate" }],
@@ -176,6 +183,7 @@ mod tests {
         let expected = "\
 p.wasm: unnamed, a component of 8 bytes
 sha256     00
+contract   0.2
 exports    a:b/c@1.0.0: not used by this gate
 imports    wasi:config/store@0.2.0-rc.1: reads its settings
            wasi:sockets/tcp@0.2.0: the network (not allowed)

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn unknown_exports_are_not_used() {
-        assert_eq!(describe_export("mqtt-gate:auth/authenticator@0.1.0"), "authenticates clients");
+        assert_eq!(describe_export("mqtt-gate:auth/authenticator@0.2.0"), "authenticates clients");
         assert_eq!(describe_export("a:b/c@1.0.0"), "not used by this gate");
     }
 }

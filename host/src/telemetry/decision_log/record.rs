@@ -84,6 +84,7 @@ pub(super) struct DecisionRecord {
     route: &'static str,
     client_id: ClientId,
     code: DecisionCode,
+    detail: Option<String>,
     policy: PolicyRef,
     key_id: Option<String>,
 }
@@ -105,6 +106,8 @@ struct Line<'a> {
     verdict: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     policy: String,
@@ -132,6 +135,7 @@ impl DecisionRecord {
             route: decision.route.path(),
             client_id,
             code: decision.code,
+            detail: decision.detail.clone(),
             policy: decision.policy,
             key_id: decision.key_id.clone(),
         }
@@ -151,6 +155,7 @@ impl DecisionRecord {
             client_id: &client_id,
             verdict: self.code.verdict(),
             reason: self.code.reason(),
+            detail: self.detail.as_deref(),
             key: self.key_id.as_deref(),
             policy: self.policy.digest.to_string(),
             generation: self.policy.generation,
@@ -206,6 +211,8 @@ mod tests {
         assert_eq!(line(&allowed), expected);
         let denied = line(&decision(DecisionCode::Banned));
         assert!(denied.contains("\"verdict\":\"deny\",\"reason\":\"banned\",\"policy\"") && !denied.contains("key"));
+        let detailed = line(&Decision { detail: Some("stolen-device".to_owned()), ..decision(DecisionCode::Banned) });
+        assert!(detailed.contains("\"reason\":\"banned\",\"detail\":\"stolen-device\",\"policy\""), "{detailed}");
     }
 
     #[test]

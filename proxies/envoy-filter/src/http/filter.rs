@@ -44,7 +44,7 @@ fn log_line(route: &str, event: &PolicyEvent) -> String {
     };
     match event {
         PolicyEvent::Denied { client_id, reason } => {
-            let (client_id, reason) = (host_calls::sanitize(client_id), reason.name());
+            let (client_id, reason) = (host_calls::sanitize(client_id), reason.reason().name());
             format!("denied: client_id={client_id} reason={reason} route={route}")
         }
         PolicyEvent::Error { client_id, error } => {
@@ -151,7 +151,7 @@ fn header_str<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a st
 
 #[cfg(test)]
 mod tests {
-    use auth_core::DenyReason;
+    use auth_core::Denial;
     use brokers::{ConfigWarning, UnsupportedGrant};
 
     use super::*;
@@ -161,7 +161,7 @@ mod tests {
         let client_id = "a\nb";
         for (event, start) in [
             (
-                PolicyEvent::Denied { client_id, reason: DenyReason::BadUserNameOrPassword },
+                PolicyEvent::Denied { client_id, reason: Denial::BadSignature },
                 "denied: client_id=a\\nb reason=bad-user-name-or-password route=/mqtt/auth",
             ),
             (

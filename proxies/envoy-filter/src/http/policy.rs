@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use auth_core::{DenyReason, Settings, UnixTime};
+use auth_core::{Denial, Settings, UnixTime};
 use brokers::{
     Access, Action, AuthorizeRequest, Authorizer, Credentials, Event, Grant, Permission, PolicyCall, UnsupportedGrant,
     Verdict,
 };
 
 /// An event for the operator's log.
-pub(crate) type PolicyEvent<'a> = Event<'a, DenyReason, UnsupportedGrant>;
+pub(crate) type PolicyEvent<'a> = Event<'a, Denial, UnsupportedGrant>;
 
 const STATUS_PAGE: &str = concat!(
     "mqtt-gate ",
@@ -26,10 +26,10 @@ pub(crate) struct LinkedPolicy<'a> {
 }
 
 impl PolicyCall for LinkedPolicy<'_> {
-    type Reason = DenyReason;
+    type Reason = Denial;
     type Error = UnsupportedGrant;
 
-    fn authenticate(&self, credentials: Credentials) -> Result<Verdict<DenyReason>, UnsupportedGrant> {
+    fn authenticate(&self, credentials: Credentials) -> Result<Verdict<Denial>, UnsupportedGrant> {
         let credentials = auth_core::Credentials {
             client_id: &credentials.client_id,
             username: credentials.username.as_deref(),
@@ -37,7 +37,7 @@ impl PolicyCall for LinkedPolicy<'_> {
         };
         Ok(match auth_core::authenticate(&credentials, self.settings, || self.now) {
             auth_core::Verdict::Allow(grant) => Verdict::Allow(to_broker_grant(grant)),
-            auth_core::Verdict::Deny(reason) => Verdict::Deny(reason),
+            auth_core::Verdict::Deny(denial) => Verdict::Deny(denial),
         })
     }
 
@@ -47,10 +47,10 @@ impl PolicyCall for LinkedPolicy<'_> {
                 client_id: &request.client_id,
                 username: request.username.as_deref(),
                 action: match access.action {
-                    Action::Publish => auth_core::Action::Publish,
-                    Action::Subscribe => auth_core::Action::Subscribe,
+                    Action::ConnectWithoutProof => auth_core::Action::ConnectWithoutProof,
+                    Action::Publish => auth_core::Action::Publish(&access.topic),
+                    Action::Subscribe => auth_core::Action::Subscribe(&access.topic),
                 },
-                topic: &access.topic,
             };
             match auth_core::authorize(&request, self.settings) {
                 auth_core::Permission::Allow => Permission::Allow,
@@ -87,6 +87,7 @@ fn to_broker_grant(grant: auth_core::Grant) -> Grant {
         },
         expires_at: grant.expires_at.map(|end| end.0),
         attributes: grant.attributes,
+        extensions: Vec::new(),
     }
 }
 

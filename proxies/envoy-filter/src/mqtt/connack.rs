@@ -1,6 +1,6 @@
 //! The CONNACK packet that rejects a client.
 
-use auth_core::DenyReason;
+use auth_core::{Denial, DenyReason};
 
 use super::connect::Version;
 
@@ -23,9 +23,9 @@ pub enum Rejection {
     ServerUnavailable,
 }
 
-impl From<DenyReason> for Rejection {
-    fn from(reason: DenyReason) -> Self {
-        match reason {
+impl From<Denial> for Rejection {
+    fn from(denial: Denial) -> Self {
+        match denial.reason() {
             DenyReason::ClientIdentifierNotValid => Self::ClientIdentifierNotValid,
             DenyReason::BadUserNameOrPassword => Self::BadUserNameOrPassword,
         }

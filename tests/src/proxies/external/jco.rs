@@ -2,17 +2,17 @@
 
 use crate::proxies::wasi_http_checks::{self as checks, Host, Runtime};
 use crate::support::composition::Composition;
-use crate::support::in_process::MISBEHAVING;
+use crate::support::in_process::{AUTH_CORE, LOCKDOWN, MISBEHAVING};
 use crate::support::jco::Jco;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn default_policy_responds_like_the_native_gate() {
-    checks::default_policy_responds_like_the_native_gate(Runtime::Jco).await;
+    checks::default_policy_responds_like_the_native_gate(Runtime::Jco, AUTH_CORE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_without_an_authorizer_responds_like_the_native_gate() {
-    checks::policy_without_an_authorizer_responds_like_the_native_gate(Runtime::Jco).await;
+    checks::policy_without_an_authorizer_responds_like_the_native_gate(Runtime::Jco, LOCKDOWN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ impl TestRequest<'_> {
         let reported = RefCell::new(Vec::new());
         let log = |_, event: PolicyEvent| {
             reported.borrow_mut().push(match event {
-                Event::Denied { client_id, reason } => format!("{} {client_id}", reason.name()),
+                Event::Denied { client_id, reason } => format!("{} {client_id}", reason.reason().name()),
                 Event::Error { error, .. } => error.to_string(),
                 Event::Malformed(error) => error.kind().to_owned(),
                 Event::Warning(warning) => warning.kind().to_owned(),
