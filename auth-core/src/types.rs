@@ -85,6 +85,15 @@ impl DenyReason {
             Self::BadUserNameOrPassword => "bad-user-name-or-password",
         }
     }
+
+    /// The reason code of an MQTT 5 CONNACK, as in `wit/`.
+    #[must_use]
+    pub fn mqtt5_code(self) -> u8 {
+        match self {
+            Self::ClientIdentifierNotValid => 0x85,
+            Self::BadUserNameOrPassword => 0x86,
+        }
+    }
 }
 
 /// A publish or subscribe of a connected client. The broker reports the client's identity; it is not verified here.

@@ -70,8 +70,8 @@ impl Rejection {
     fn reason_code(self) -> u8 {
         match self {
             Self::UnsupportedProtocolVersion => 0x84,
-            Self::ClientIdentifierNotValid => 0x85,
-            Self::BadUserNameOrPassword => 0x86,
+            Self::ClientIdentifierNotValid => DenyReason::ClientIdentifierNotValid.mqtt5_code(),
+            Self::BadUserNameOrPassword => DenyReason::BadUserNameOrPassword.mqtt5_code(),
             Self::NotAuthorized => 0x87,
             Self::ServerUnavailable => 0x88,
             Self::Banned => 0x8a,
