@@ -155,10 +155,7 @@ impl EvalReport {
         let reason = self.reason.unwrap_or_default();
         match self.verdict {
             VerdictKind::Allow => "allow".to_owned(),
-            VerdictKind::Deny => match &self.detail {
-                Some(detail) => format!("deny: {reason} ({detail})"),
-                None => format!("deny: {reason}"),
-            },
+            VerdictKind::Deny => format!("deny: {reason}"),
             VerdictKind::Ignore => "ignore: denied, unless another authenticator of the broker allows it".to_owned(),
             VerdictKind::Error => {
                 format!("error: {reason}: {}; a gate denies this client", self.error.as_deref().unwrap_or_default())
@@ -170,6 +167,9 @@ impl EvalReport {
 impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut rows = Rows::new(9);
+        if let Some(detail) = &self.detail {
+            rows.add("detail", detail);
+        }
         if let Some(grant) = &self.grant {
             grant.add_to(&mut rows);
         }
@@ -306,7 +306,7 @@ mod tests {
         for (verdict, headline, exit) in [
             (Ok(Verdict::Allow(grant())), "allow\n", Exit::Ok),
             (Ok(denial(None)), "deny: banned\n", Exit::Rejected),
-            (Ok(denial(Some("stolen-device"))), "deny: banned (stolen-device)\n", Exit::Rejected),
+            (Ok(denial(Some("stolen-device"))), "deny: banned\ndetail     stolen-device\n", Exit::Rejected),
             (Ok(Verdict::Ignore), "ignore: denied, unless another authenticator", Exit::Rejected),
             (Err(failure), "error: trap: the policy trapped; a gate denies this client\n", Exit::Software),
         ] {
