@@ -23,7 +23,7 @@ pub const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.1.0";
 const MAX_NAME_CHARS: usize = 100;
 
 /// SHA-256 of a component. It identifies a version of a policy.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 /// Compiles and links a component. Checks that it fits the contract and imports nothing else.
