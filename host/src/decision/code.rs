@@ -27,6 +27,8 @@ pub(crate) enum DecisionCode {
     Overloaded,
     /// Error: no instance was free.
     PoolExhausted,
+    /// Error: the tenant has used its share of processor time.
+    TenantQuota,
     /// Error: the policy returned one.
     NoVerdict,
     /// Error: the policy trapped.
@@ -43,7 +45,7 @@ pub(crate) enum DecisionCode {
 
 impl DecisionCode {
     /// All codes, each at its [`Self::index`].
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Allow,
         Self::ClientIdentifierNotValid,
         Self::BadUserNameOrPassword,
@@ -55,6 +57,7 @@ impl DecisionCode {
         Self::Deadline,
         Self::Overloaded,
         Self::PoolExhausted,
+        Self::TenantQuota,
         Self::NoVerdict,
         Self::Trap,
         Self::HostPanic,
@@ -90,6 +93,7 @@ impl DecisionCode {
             Self::Deadline => "deadline",
             Self::Overloaded => "overloaded",
             Self::PoolExhausted => "pool-exhausted",
+            Self::TenantQuota => "tenant-quota",
             Self::NoVerdict => "no-verdict",
             Self::Trap => "trap",
             Self::HostPanic => "host-panic",
@@ -106,6 +110,7 @@ impl DecisionCode {
             Self::Deadline
                 | Self::Overloaded
                 | Self::PoolExhausted
+                | Self::TenantQuota
                 | Self::NoVerdict
                 | Self::Trap
                 | Self::HostPanic
@@ -132,6 +137,7 @@ impl From<&CallError> for DecisionCode {
             CallError::Deadline => Self::Deadline,
             CallError::Overloaded => Self::Overloaded,
             CallError::PoolExhausted => Self::PoolExhausted,
+            CallError::QuotaExceeded => Self::TenantQuota,
             CallError::NoVerdict(_) => Self::NoVerdict,
             CallError::Trap(_) | CallError::OutOfMemory(_) => Self::Trap,
             CallError::HostPanic => Self::HostPanic,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use mqtt_gate_engine::util::file::read_file;
+use mqtt_gate_engine::util::name::Name;
 use serde::Serialize;
 use sha2::Sha256;
 
@@ -84,6 +85,7 @@ pub(super) struct DecisionRecord {
     route: &'static str,
     client_id: ClientId,
     code: DecisionCode,
+    tenant: Option<Name>,
     policy: PolicyRef,
     key_id: Option<String>,
 }
@@ -101,12 +103,15 @@ struct Line<'a> {
     id: u64,
     operation: &'static str,
     route: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'static str>,
     client_id: &'a str,
     verdict: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    policy_name: &'static str,
     policy: String,
     generation: u64,
     duration_us: f64,
@@ -132,6 +137,7 @@ impl DecisionRecord {
             route: decision.route.path(),
             client_id,
             code: decision.code,
+            tenant: decision.tenant,
             policy: decision.policy,
             key_id: decision.key_id.clone(),
         }
@@ -148,10 +154,12 @@ impl DecisionRecord {
             id,
             operation: self.operation.name(),
             route: self.route,
+            tenant: self.tenant.map(Name::as_str),
             client_id: &client_id,
             verdict: self.code.verdict(),
             reason: self.code.reason(),
             key: self.key_id.as_deref(),
+            policy_name: self.policy.name.as_str(),
             policy: self.policy.digest.to_string(),
             generation: self.policy.generation,
             // Microseconds with one decimal.
