@@ -5,12 +5,14 @@
 
 use std::hint::black_box;
 use std::num::NonZero;
+use std::sync::Arc;
 
 use auth_core::{Settings, UnixTime, authenticate};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use mqtt_gate::Server;
-use mqtt_gate::config::Config;
-use mqtt_gate_engine::{ActivePolicy, Credentials, Verdict};
+use mqtt_gate::builtin;
+use mqtt_gate_engine::{
+    ActivePolicy, Credentials, Limits, PolicyReloader, PolicySource, Sandbox, SettingSources, Verdict,
+};
 
 const KEY: &str = "a key of the bench, of 32 bytes.";
 const CLIENT_ID: &str = "GID_test@@@AA_BB_CC_DD_EE_FF@@@6e7d3c2a";
@@ -32,12 +34,14 @@ fn credentials() -> Credentials {
     }
 }
 
-/// Loads the default policy in a gate that does not listen.
+/// Loads the default policy.
 fn policy(calls_per_instance: u32) -> ActivePolicy {
-    let mut config: Config =
-        toml::from_str(&format!("policy.settings.signature-keys = {KEY:?}")).expect("a valid config");
-    config.limits.max_calls_per_instance = NonZero::new(calls_per_instance).expect("at least one call");
-    Server::prepare(config).expect("a gate").active()
+    let mut settings = SettingSources::default();
+    settings.set("signature-keys", KEY.to_owned());
+    let max_calls_per_instance = NonZero::new(calls_per_instance).expect("at least one call");
+    let sandbox = Sandbox::new(Limits { max_calls_per_instance, ..Limits::default() }).expect("a sandbox");
+    let source = PolicySource::embedded(builtin::AUTH_CORE, settings);
+    PolicyReloader::start(source, Arc::new(sandbox), None, Box::new(|_| {})).expect("a policy").active()
 }
 
 fn authenticate_once(criterion: &mut Criterion) {

@@ -51,6 +51,14 @@ impl RequestKind {
     }
 }
 
+/// The name of the tenant in a path below `/t/`, and the path without it.
+#[must_use]
+pub fn split_tenant(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/t/")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
 fn method(route: Route, name: &str) -> Option<Method> {
     match name {
         "POST" => Some(Method::Post),
@@ -89,6 +97,20 @@ pub fn not_found_text(routes: &Routes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_below_t_names_a_tenant() {
+        for (path, expected) in [
+            ("/t/acme/emqx/auth", Some(("acme", "/emqx/auth"))),
+            ("/t/acme", Some(("acme", ""))),
+            ("/t//emqx/auth", Some(("", "/emqx/auth"))),
+            ("/emqx/auth", None),
+            ("/tenant/emqx/auth", None),
+            ("/t", None),
+        ] {
+            assert_eq!(split_tenant(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn not_found_text_lists_every_route() {

@@ -16,6 +16,9 @@ pub enum RequestError {
     /// The path is not a route.
     #[error("no such route")]
     Route,
+    /// The path names a tenant that the gate does not have.
+    #[error("no such tenant")]
+    Tenant,
     /// A broker calls the address for operators.
     #[error("this is the admin address of the gate, and not its address for brokers")]
     AdminAddress,
@@ -114,6 +117,11 @@ impl RequestError {
             Self::Route => {
                 info("no-such-route", 404, "correct the URL in the broker's configuration; the README lists the routes")
             }
+            Self::Tenant => info(
+                "no-such-tenant",
+                404,
+                "correct the URL in the broker's configuration, or add the table [tenant.NAME] to that of the gate",
+            ),
             Self::AdminAddress => info(
                 "admin-address",
                 403,

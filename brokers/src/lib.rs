@@ -46,7 +46,7 @@ mod warning;
 
 pub use auth_request::{Action, AuthRequest, AuthorizeRequest, Credentials, Parsed, TopicAccess};
 pub use cors::HEADERS as CORS_HEADERS;
-pub use dispatch::{ADMIN_ADDRESS, RequestHead, RequestKind, UNMATCHED_ROUTE, not_found_text};
+pub use dispatch::{ADMIN_ADDRESS, RequestHead, RequestKind, UNMATCHED_ROUTE, not_found_text, split_tenant};
 pub use emqx_version::{EmqxVersion, InvalidEmqxVersion};
 pub use error::{RequestError, SECRET_HEADER};
 pub use foreign_protocol::ForeignProtocol;

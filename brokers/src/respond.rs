@@ -54,7 +54,7 @@ pub enum Verdict<R> {
     Allow(Grant),
     /// The client may not connect.
     Deny(R),
-    /// The policy leaves it to another authenticator.
+    /// The policy does not decide about the client.
     Ignore,
 }
 
@@ -182,7 +182,8 @@ fn authenticate<P: PolicyCall>(
             policy.record(route.path(), Event::Denied { client_id, reason });
             Outcome::Deny
         }
-        Verdict::Ignore => Outcome::Ignore,
+        // There is no other policy to ask.
+        Verdict::Ignore => Outcome::Deny,
     })
 }
 

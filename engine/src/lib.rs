@@ -10,6 +10,7 @@
 //! | [`watch`] | one thread that finds changed files and reloads what is made of them |
 //! | [`policy`] | the sandbox, the instance pool, preflight, calls |
 //! | [`reload`] | the active policy, the swap, the history, the last known good policy |
+//! | [`chain`] | several policies that are asked in order |
 //!
 //! A policy has no file, no network and no environment. A call ends within [`Limits::policy_timeout`]. An error of a call
 //! is never a verdict: the caller must deny the client.
@@ -57,6 +58,7 @@
 //! # }
 //! ```
 
+pub mod chain;
 pub mod limits;
 pub mod policy;
 pub mod reload;
@@ -64,12 +66,13 @@ pub mod settings;
 pub mod util;
 pub mod watch;
 
-pub use limits::Limits;
+pub use chain::{ActiveChain, Chain, ChainEvaluation, Decider};
+pub use limits::{Limits, PolicyLimits};
 pub use policy::{
     AUTHENTICATOR, AUTHORIZER, Access, Action, AddressSpace, AuthorizeRequest, CallError, CodeTarget, CompileControl,
     CompileError, Compiler, ComponentInfo, ContractVersion, Credentials, Denial, DenyReason, Digest, Effect, Grant,
-    Import, InstanceCounter, LoadError, MemoryBudget, Permission, Policy, PolicyKind, Producer, Publication, QosLevels,
-    Rule, RuleAction, Sandbox, SandboxError, Subscription, Topics, Verdict, compile, validate,
+    Import, InstanceCounter, InstanceGroup, LoadError, MemoryBudget, Permission, Policy, PolicyKind, Producer,
+    Publication, QosLevels, Rule, RuleAction, Sandbox, SandboxError, Subscription, Topics, Verdict, compile, validate,
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,

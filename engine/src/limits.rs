@@ -20,6 +20,49 @@ pub struct Limits {
     pub max_calls_per_instance: NonZero<u32>,
 }
 
+/// Limits of one policy. None is wider than that of its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// As [`Limits::policy_timeout`].
+    pub policy_timeout: Duration,
+    /// As [`Limits::policy_wall_timeout`].
+    pub policy_wall_timeout: Duration,
+    /// As [`Limits::max_memory`].
+    pub max_memory: u64,
+    /// As [`Limits::max_policy_output`].
+    pub max_policy_output: u64,
+    /// As [`Limits::max_calls_per_instance`].
+    pub max_calls_per_instance: NonZero<u32>,
+}
+
+impl Limits {
+    /// The widest limits that a policy in this sandbox may have.
+    #[must_use]
+    pub fn of_policy(&self) -> PolicyLimits {
+        PolicyLimits {
+            policy_timeout: self.policy_timeout,
+            policy_wall_timeout: self.policy_wall_timeout,
+            max_memory: self.max_memory,
+            max_policy_output: self.max_policy_output,
+            max_calls_per_instance: self.max_calls_per_instance,
+        }
+    }
+}
+
+impl PolicyLimits {
+    /// These limits, each lowered to that of `other` if it is wider.
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            policy_timeout: self.policy_timeout.min(other.policy_timeout),
+            policy_wall_timeout: self.policy_wall_timeout.min(other.policy_wall_timeout),
+            max_memory: self.max_memory.min(other.max_memory),
+            max_policy_output: self.max_policy_output.min(other.max_policy_output),
+            max_calls_per_instance: self.max_calls_per_instance.min(other.max_calls_per_instance),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

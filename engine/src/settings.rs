@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::util::file::{displayable_path, read_file};
 
 /// Settings as the operator wrote them: each an inline value, or a reference to an environment variable or a file.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, PartialEq)]
 pub struct SettingSources(BTreeMap<String, ValueSource>);
 
 /// A secret as the operator wrote it: an inline value, or a reference to an environment variable or a file.
@@ -20,7 +20,7 @@ pub struct SettingSources(BTreeMap<String, ValueSource>);
 pub struct SecretSource(ValueSource);
 
 /// Where a value comes from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum ValueSource {
     Inline(Zeroizing<String>),
     Env(String),

@@ -22,11 +22,14 @@
 //! judged by one version of the policy and is not lost in a swap; secrets are never printed.
 
 mod admin;
+pub mod builtin;
 pub mod child_compiler;
 pub mod compose;
 pub mod config;
+mod config_file;
 pub mod decision;
 pub mod emqx_api;
+mod gate_reloader;
 mod http;
 mod net;
 mod policy_events;
@@ -38,7 +41,8 @@ mod util;
 
 pub use admin::status_response;
 pub use child_compiler::ChildCompiler;
+pub use gate_reloader::{ConfigFile, ConfigLoader, SitesError};
 pub use net::listen::{BindError, InheritedSockets, InheritedSocketsError, Listeners};
 pub use net::open_files::raise_open_files;
 pub use security::SecurityError;
-pub use server::{DEFAULT_POLICY, ServeError, Server, serve, serve_with};
+pub use server::{ServeError, Server, serve, serve_with};

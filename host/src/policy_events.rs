@@ -1,10 +1,9 @@
-//! Logs the events of the policy, and passes swaps on to the service manager.
+//! Logs the events of a policy.
 
 use mqtt_gate_engine::watch::WatchError;
 use mqtt_gate_engine::{Policy, PolicyEvent};
 
 use crate::config::KEY_SETTING;
-use crate::systemd;
 
 /// Logs an event of the policy.
 pub(crate) fn observe(event: &PolicyEvent) {
@@ -19,7 +18,6 @@ pub(crate) fn observe(event: &PolicyEvent) {
             let (name, generation) = (active.policy.name(), active.generation);
             tracing::info!(name, %from, %to, settings_changed, generation, "policy swapped");
             warn_about_settings(&active.policy);
-            systemd::swapped(active);
         }
         PolicyEvent::Rejected { candidate, active, reason } => {
             let candidate = candidate.map_or_else(|| "unread".to_owned(), |digest| digest.to_string());

@@ -7,11 +7,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use brokers::FaultReply;
-use mqtt_gate_engine::watch::WatchThread;
-use mqtt_gate_engine::{
-    ActivePolicy, LastKnownGood, LoadError, Observer, PolicyEvent, PolicyReloader, PolicySource, Sandbox, SandboxError,
-    StateInUse, StateOwner,
-};
+use mqtt_gate_engine::chain::{MemberError, MemberProblem};
+use mqtt_gate_engine::watch::{WatchThread, Watched};
+use mqtt_gate_engine::{LoadError, Sandbox, SandboxError, StateInUse};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +17,15 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::state::AdminState;
 use crate::admin::thread::AdminThread;
 use crate::child_compiler::ChildCompiler;
-use crate::config::{Config, ListenAddresses, PolicyConfig};
+use crate::config::{Config, ListenAddresses};
+use crate::config_file::ConfigFileState;
 use crate::decision::Evaluator;
-use crate::decision::refusals::Refusals;
+use crate::decision::monitor::MonitorQueue;
+use crate::decision::refusals::{MAX_REFUSALS, Refusals};
 use crate::emqx_api::ApiConfigError;
 use crate::emqx_api::cache_reset::CacheReset;
+use crate::gate_reloader::{ConfigFile, GateReloader, LoadedSites, Loader, SitesError};
+use crate::http::site::{Site, Sites};
 use crate::http::{AuthService, status_page};
 use crate::net::accept::{Acceptor, ConnectionLimit};
 use crate::net::buffer_limit::BufferLimit;
@@ -36,9 +38,6 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::decision_log::{DecisionLog, DecisionLogError};
 use crate::telemetry::otel::{TraceError, Traces};
 use crate::{admin, policy_events, systemd};
-
-/// The default policy, built from `auth-core`.
-pub static DEFAULT_POLICY: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
 
 /// How often files are looked at without an event.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -54,7 +53,10 @@ pub enum ServeError {
     InheritedSockets(#[from] InheritedSocketsError),
     /// No policy works.
     #[error("cannot activate the policy")]
-    Policy(#[from] LoadError),
+    Policy(#[source] LoadError),
+    /// One of several policies does not work.
+    #[error("cannot activate the policies")]
+    Policies(#[source] SitesError),
     /// Another gate uses the state directory.
     #[error(transparent)]
     StateInUse(#[from] StateInUse),
@@ -78,11 +80,24 @@ pub enum ServeError {
     System(#[from] io::Error),
 }
 
+impl ServeError {
+    /// A chain of one policy needs no name in its error.
+    fn of_sites(error: SitesError, is_one: bool) -> Self {
+        match error {
+            SitesError::Policy(MemberError { source: MemberProblem::StateInUse(error), .. }) => error.into(),
+            SitesError::Policy(MemberError { source: MemberProblem::Load(error), .. }) if is_one => Self::Policy(error),
+            error => Self::Policies(error),
+        }
+    }
+}
+
 /// A gate with an active policy that does not serve yet.
 pub struct Server {
     config: Config,
     sandbox: Arc<Sandbox>,
-    reloader: PolicyReloader,
+    loader: Loader,
+    sites: LoadedSites,
+    config_file: Option<ConfigFile>,
     cache_reset: CacheReset,
     auth_security: ListenerSecurity,
     admin_security: ListenerSecurity,
@@ -116,16 +131,17 @@ impl Server {
         let sandbox = Arc::new(sandbox);
         warn_about_address_space(&sandbox);
         let cache_reset = CacheReset::new(&config)?;
-        let observer = observer(cache_reset.clone());
-        let last_known_good = last_known_good(&config, &observer)?;
-        let source = policy_source(&config.policy);
-        let reloader = PolicyReloader::start(source, Arc::clone(&sandbox), last_known_good, observer)?;
+        let loader = Loader::new(Arc::clone(&sandbox), cache_reset.clone());
+        let is_one = config.policy.others.is_empty() && config.tenant.0.is_empty();
+        let sites = loader.load_first(config.clone()).map_err(|error| ServeError::of_sites(error, is_one))?;
         let dropped_log_lines = Arc::default();
         let poll_interval = POLL_INTERVAL;
         Ok(Self {
             config,
             sandbox,
-            reloader,
+            loader,
+            sites,
+            config_file: None,
             cache_reset,
             auth_security,
             admin_security,
@@ -146,10 +162,10 @@ impl Server {
         Self { poll_interval, ..self }
     }
 
-    /// Returns a reader of the active policy.
+    /// Reloads policies and tenants when this file changes.
     #[must_use]
-    pub fn active(&self) -> ActivePolicy {
-        self.reloader.active()
+    pub fn with_config_file(self, config_file: ConfigFile) -> Self {
+        Self { config_file: Some(config_file), ..self }
     }
 
     /// Serves brokers and the operator until `stop`, then answers the requests in flight.
@@ -160,7 +176,6 @@ impl Server {
         let (listen, admin_listen) = (local_addresses(&listeners.auth)?, listeners.admin.local_addr()?);
         let (limits, routes, shutdown) = (self.config.limits, self.config.routes(), CancellationToken::new());
         let telemetry = telemetry(&self.config, self.dropped_log_lines)?;
-        let active = self.reloader.active();
         let connections = ConnectionLimit::new(max_connections(limits.max_connections, self.config.workers));
         let credentials: Vec<_> = self.auth_security.credentials().chain(self.admin_security.credentials()).collect();
         let (auth_tls, admin_tls) = (self.auth_security.tls(), self.admin_security.tls());
@@ -173,31 +188,29 @@ impl Server {
         let watchdog = systemd::watchdog();
         systemd::check_watchdog(watchdog, limits.policy_timeout);
         let monitor = HeartbeatMonitor::new(self.config.workers.get(), watchdog);
-        let fallback = status_page::router(active.clone(), routes);
+        let (monitors, config_state) = (MonitorQueue::start()?, ConfigFileState::default());
+        let activations = self.loader.activations();
+        let config_file = self.config_file.map(|file| (file, config_state.clone()));
         let secret = self.auth_security.secret();
-        let refusals = Arc::new(Refusals::new(self.config.lockout, Instant::now()));
-        let service = AuthService::new(
-            active.clone(),
-            routes,
-            fallback,
-            telemetry.clone(),
-            limits,
-            Arc::clone(&refusals),
-            secret,
-        );
+        let reloader = GateReloader::start(self.sites, self.loader, monitors.clone(), secret, config_file);
+        let sites = reloader.sites();
+        let chain = sites.gate.evaluator.chain().clone();
+        let fallback = status_page::router(chain.clone(), routes);
+        let service = AuthService::new(Arc::clone(&sites), routes, fallback, telemetry.clone(), limits);
         let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
         let workers = Workers::start(service, limits, buffer_limit.clone(), auth_tls, shutdown.clone(), &monitor)?;
 
         let state = AdminState {
-            active: active.clone(),
-            history: self.reloader.history(),
+            sites,
+            monitors: monitors.monitors(),
+            config_file: config_state,
+            activations,
             telemetry,
             connections: connections.clone(),
             buffer_limit,
             instances: self.sandbox.instance_counter(),
             policy_memory: self.sandbox.memory_budget(),
             cache_reset: self.cache_reset.clone(),
-            refusals,
             credentials: credentials.clone(),
             handshake_failures,
             denials: Arc::default(),
@@ -207,7 +220,7 @@ impl Server {
         let routes = admin::protected_router(state, self.admin_security.secret(), &self.config.access.admin_hosts);
         let admin_thread = AdminThread::start(listeners.admin, admin_tls, limits.request_timeout, routes, background)?;
 
-        let watched = [self.reloader.into_watched()];
+        let watched = [Box::new(reloader) as Box<dyn Watched>];
         let watched =
             watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
         let watch_thread = WatchThread::spawn(watched.collect(), self.poll_interval, policy_events::watch_error)?;
@@ -216,7 +229,7 @@ impl Server {
         tracing::info!(%listen, admin = %admin_listen, tls = has_tls, admin_tls = has_admin_tls, "serving");
         warn_about_expiry(&credentials, SystemTime::now());
         warn_about_fault_replies(&self.config);
-        systemd::ready(&active.get());
+        systemd::ready(&chain.load());
 
         let stop = async {
             stop.await;
@@ -262,38 +275,14 @@ pub async fn serve_with(
 ) -> Result<(), ServeError> {
     let (limits, connections) = (config.limits, ConnectionLimit::new(config.limits.max_connections.get()));
     let (fallback, telemetry, secret) = (axum::Router::new(), Telemetry::default(), SecretVerifier::default());
-    let refusals = Arc::new(Refusals::new(config.lockout, Instant::now()));
-    let service = AuthService::new(evaluator, config.routes(), fallback, telemetry, limits, refusals, secret);
+    let refusals = Refusals::new(config.lockout, MAX_REFUSALS, Instant::now());
+    let site = Site { tenant: None, evaluator, refusals, secret, counters: None };
+    let service = AuthService::new(Arc::new(Sites::new(site)), config.routes(), fallback, telemetry, limits);
     let monitor = HeartbeatMonitor::new(config.workers.get(), None);
     let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
     let workers = Workers::start(service, limits, buffer_limit, None, CancellationToken::new(), &monitor)?;
     workers.serve(Acceptor::new(vec![listener], false, connections), stop).await;
     Ok(())
-}
-
-/// Logs the events of the policy. After each activation, the caches of brokers are reset.
-fn observer(cache_reset: CacheReset) -> Observer {
-    Box::new(move |event| {
-        policy_events::observe(event);
-        if let PolicyEvent::Loaded(active) | PolicyEvent::Activated { active, .. } = event {
-            cache_reset.request(active.generation);
-        }
-    })
-}
-
-fn policy_source(config: &PolicyConfig) -> PolicySource {
-    match &config.file {
-        Some(path) => PolicySource::file(path.clone(), config.settings.clone()),
-        None => PolicySource::embedded(DEFAULT_POLICY, config.settings.clone()),
-    }
-}
-
-/// Opens the state directory. There is none for an embedded policy, which cannot be broken.
-fn last_known_good(config: &Config, observer: &Observer) -> Result<Option<LastKnownGood>, StateInUse> {
-    let (Some(file), Some(directory)) = (&config.policy.file, &config.state.directory) else { return Ok(None) };
-    let owner = StateOwner::new(file, &config.state.gate_id);
-    // A gate that stops answers its last requests that long.
-    LastKnownGood::open(directory.clone(), owner, config.limits.drain_timeout, observer).map(Some)
 }
 
 fn telemetry(config: &Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Telemetry, ServeError> {

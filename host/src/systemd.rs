@@ -5,17 +5,17 @@
 
 use std::time::Duration;
 
-use mqtt_gate_engine::{ActiveVersion, PolicyOrigin};
+use mqtt_gate_engine::{ActiveVersion, Chain, PolicyOrigin};
 use sd_notify::NotifyState;
 
 /// Reports that the gate serves, and with which policy.
-pub(crate) fn ready(active: &ActiveVersion) {
-    notify(&[NotifyState::Ready, NotifyState::Status(&status(active))]);
+pub(crate) fn ready(chain: &Chain) {
+    notify(&[NotifyState::Ready, NotifyState::Status(&status(chain))]);
 }
 
 /// Reports that the policy was swapped.
-pub(crate) fn swapped(active: &ActiveVersion) {
-    notify(&[NotifyState::Status(&status(active))]);
+pub(crate) fn swapped(chain: &Chain) {
+    notify(&[NotifyState::Status(&status(chain))]);
 }
 
 /// Reports that the gate stops.
@@ -46,13 +46,18 @@ pub(crate) fn check_watchdog(watchdog: Option<Duration>, policy_timeout: Duratio
 }
 
 /// Status text, on one line.
-fn status(active: &ActiveVersion) -> String {
+fn status(chain: &Chain) -> String {
+    let policies: Vec<_> = chain.members().iter().map(|member| policy_status(&member.active.get())).collect();
+    format!("serving {}", policies.join("; then "))
+}
+
+fn policy_status(active: &ActiveVersion) -> String {
     let ActiveVersion { policy, generation, origin, .. } = active;
     let fallback = match origin {
         PolicyOrigin::LastKnownGood => "; last known good policy, because the policy file was rejected",
         PolicyOrigin::Embedded | PolicyOrigin::File => "",
     };
-    format!("serving {}, sha256 {}, generation {generation}{fallback}", policy.name(), policy.digest())
+    format!("{}, sha256 {}, generation {generation}{fallback}", policy.name(), policy.digest())
 }
 
 fn notify(states: &[NotifyState]) {

@@ -13,14 +13,14 @@ struct Layers {
 const CRATES: [Layers; 5] = [
     Layers {
         source: "engine/src",
-        layers: &[&["util"], &["settings", "limits"], &["watch"], &["policy"], &["reload"], &["lib"]],
+        layers: &[&["util"], &["settings", "limits"], &["watch"], &["policy"], &["reload"], &["chain"], &["lib"]],
     },
     Layers {
         source: "host/src",
         layers: &[
             &["util"],
             &["config"],
-            &["child_compiler", "emqx_api", "security"],
+            &["builtin", "child_compiler", "config_file", "emqx_api", "security"],
             &["decision"],
             &["telemetry"],
             &["http"],
@@ -28,6 +28,7 @@ const CRATES: [Layers; 5] = [
             &["admin"],
             &["systemd"],
             &["policy_events"],
+            &["gate_reloader"],
             &["server"],
             &["compose"],
             &["lib"],

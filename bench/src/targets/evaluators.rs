@@ -10,6 +10,7 @@ use auth_core::{Settings, UnixTime, authenticate};
 use brokers::{AuthorizeRequest, Authorizer, Credentials, Permission};
 use mqtt_gate::config::Config;
 use mqtt_gate::decision::{CallCost, Evaluation, Evaluator, PolicyRef};
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::{Access, Denial, DenyReason, Digest, Grant, Verdict};
 use tokio::net::TcpListener;
 
@@ -35,7 +36,13 @@ pub(crate) fn serve(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         eprintln!("listening on {}", listener.local_addr()?);
-        let policy = PolicyRef { digest: Digest::of(b""), generation: 1, authorizer: Authorizer::Absent };
+        let policy = PolicyRef {
+            name: Name::none(),
+            digest: Digest::of(b""),
+            generation: 1,
+            activations: 1,
+            authorizer: Authorizer::Absent,
+        };
         let shutdown = std::future::pending();
         match settings {
             Some(settings) => {

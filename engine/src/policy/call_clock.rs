@@ -45,6 +45,11 @@ impl CallClock {
         Self { started, cpu_at_start: recent_cpu_time(started), timeout }
     }
 
+    /// When the call began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Time after which the call is looked at first. It cannot end before.
     pub(super) fn first_tick(&self) -> Duration {
         self.timeout.cpu.min(self.timeout.wall)

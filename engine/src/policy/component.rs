@@ -17,7 +17,7 @@ use crate::util::sanitize;
 const MAX_NAME_CHARS: usize = 100;
 
 /// SHA-256 of a component. It identifies a version of a policy.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 /// Compiles and links a component. Checks that it fits the contract and imports nothing else.

@@ -7,6 +7,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::compiler::CompileError;
 use super::contract::{AUTHENTICATOR, ContractVersion};
+use super::instance_group::GroupExhausted;
 use super::memory_budget::MemoryBudgetExceeded;
 use crate::settings::SettingsError;
 
@@ -149,6 +150,9 @@ pub enum CallError {
     /// All instances are at work, or have all the memory that instances may have together.
     #[error("no policy instance is free")]
     PoolExhausted,
+    /// The tenant has used its share of processor time. The policy was not called.
+    #[error("the tenant has used its share of processor time")]
+    QuotaExceeded,
     /// The policy returned an error. Its text may repeat what an earlier client sent to the same instance, so it is not
     /// part of the message. Secrets of this call and of the settings are redacted.
     #[error("the policy returned an error")]
@@ -199,6 +203,7 @@ impl CallError {
             Self::Deadline => "deadline",
             Self::Overloaded => "overloaded",
             Self::PoolExhausted => "pool-exhausted",
+            Self::QuotaExceeded => "tenant-quota",
             Self::NoVerdict(_) => "no-verdict",
             Self::Trap(_) | Self::OutOfMemory(_) => "trap",
             Self::HostPanic => "host-panic",
@@ -224,5 +229,5 @@ pub(super) struct Overloaded;
 
 /// Whether a call failed because of the instances at work.
 pub(super) fn is_pool_exhausted(error: &wasmtime::Error) -> bool {
-    error.is::<PoolConcurrencyLimitError>() || error.is::<MemoryBudgetExceeded>()
+    error.is::<PoolConcurrencyLimitError>() || error.is::<MemoryBudgetExceeded>() || error.is::<GroupExhausted>()
 }

@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -10,7 +11,9 @@ use super::call_clock::{CallClock, CallTimeout};
 use super::contract::{ContractVersion, ExportIndices, Exports};
 use super::error::{MemoryLimitReached, is_pool_exhausted};
 use super::instance_count::{InstanceCounter, InstanceGuard};
+use super::instance_group::{GroupGuard, InstanceGroup};
 use super::sandbox::{HostState, Sandbox, start_call};
+use crate::limits::PolicyLimits;
 use crate::settings::Settings;
 use crate::util::thread_index::{self, THREADS};
 
@@ -23,11 +26,15 @@ const MAX_IDLE_PER_THREAD: usize = 4;
 /// No instance runs two calls at once, and none is used again after a call that failed.
 pub(super) struct InstancePool {
     sandbox: Arc<Sandbox>,
-    policy: PolicyPre,
+    policy: Arc<PolicyPre>,
     settings: Arc<Settings>,
-    /// A thread gets the instance that it used last: its memory is in that processor's cache.
-    idle: [Shard; THREADS],
+    limits: PolicyLimits,
+    group: Arc<InstanceGroup>,
+    idle: Arc<IdleInstances>,
 }
+
+/// Idle instances of one policy. A thread gets the instance that it used last: its memory is in that processor's cache.
+pub(super) struct IdleInstances([Shard; THREADS]);
 
 /// Idle instances of one thread. The alignment keeps each shard on a cache line of its own.
 #[derive(Default)]
@@ -37,8 +44,8 @@ struct Shard(Mutex<Idle>);
 #[derive(Default)]
 struct Idle {
     instances: Vec<Instance>,
-    /// Whether a thread has called the policy.
-    is_in_use: bool,
+    /// When a thread called the policy last; `None`: no thread has.
+    last_used: Option<Instant>,
 }
 
 impl Shard {
@@ -48,7 +55,6 @@ impl Shard {
 }
 
 /// A linked component that fits the contract, ready to be instantiated.
-#[derive(Clone)]
 pub(super) struct PolicyPre {
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: ExportIndices,
@@ -61,19 +67,41 @@ struct Instance {
     /// Whether a call has run on it since the last [`InstancePool::clear_unused`].
     is_used: bool,
     _counted: InstanceGuard,
+    _in_group: GroupGuard,
 }
 
 /// The instance that a call runs on.
 pub(super) type Call<'a> = (&'a Exports, &'a mut Store<HostState>);
 
 impl InstancePool {
-    pub(super) fn new(sandbox: Arc<Sandbox>, policy: PolicyPre, settings: Arc<Settings>) -> Self {
-        Self { sandbox, policy, settings, idle: std::array::from_fn(|_| Shard::default()) }
+    pub(super) fn new(
+        sandbox: Arc<Sandbox>,
+        policy: Arc<PolicyPre>,
+        settings: Arc<Settings>,
+        limits: PolicyLimits,
+        group: Arc<InstanceGroup>,
+    ) -> Self {
+        let idle = Arc::new(IdleInstances(std::array::from_fn(|_| Shard::default())));
+        sandbox.instance_group().register(&idle);
+        if !Arc::ptr_eq(&group, sandbox.instance_group()) {
+            group.register(&idle);
+        }
+        Self { sandbox, policy, settings, limits, group, idle }
     }
 
-    /// An empty pool of the same component, with other settings.
-    pub(super) fn with_settings(&self, settings: Arc<Settings>) -> Self {
-        Self::new(Arc::clone(&self.sandbox), self.policy.clone(), settings)
+    /// An empty pool of the same component, with other settings and limits.
+    pub(super) fn with_settings(&self, settings: Arc<Settings>, limits: PolicyLimits) -> Self {
+        Self::new(Arc::clone(&self.sandbox), Arc::clone(&self.policy), settings, limits, Arc::clone(&self.group))
+    }
+
+    /// The policies that share a bound with this one.
+    pub(super) fn group(&self) -> &InstanceGroup {
+        &self.group
+    }
+
+    /// Limits of each instance.
+    pub(super) fn limits(&self) -> PolicyLimits {
+        self.limits
     }
 
     pub(super) fn contract(&self) -> ContractVersion {
@@ -107,34 +135,41 @@ impl InstancePool {
         instance.calls_left = instance.calls_left.saturating_sub(1);
         instance.is_used = true;
         if matches!(result, Ok(Ok(_))) && instance.calls_left > 0 {
-            self.checkin(instance);
+            self.checkin(instance, clock.started());
         }
         result
     }
 
-    /// Creates an instance, in place of the idle ones of other threads if there is no room for it.
+    /// Creates an instance, in place of idle ones if there is no room for it: of the group, then of any policy, then all
+    /// of this one.
     fn instantiate_in_place(&self, clock: CallClock) -> wasmtime::Result<Instance> {
-        match self.instantiate(clock) {
-            Err(error) if is_pool_exhausted(&error) => {
-                self.clear();
-                self.instantiate(clock)
+        let make_room: [&dyn Fn(); 3] =
+            [&|| self.group.evict(), &|| self.sandbox.instance_group().evict(), &|| self.clear()];
+        let mut result = self.instantiate(clock);
+        for make_room in make_room {
+            match &result {
+                Err(error) if is_pool_exhausted(error) => make_room(),
+                _ => break,
             }
-            result => result,
+            result = self.instantiate(clock);
         }
+        result
     }
 
     fn instantiate(&self, clock: CallClock) -> wasmtime::Result<Instance> {
-        let mut store = self.sandbox.store(Arc::clone(&self.settings), clock);
+        let in_group = self.group.take()?;
+        let mut store = self.sandbox.store(Arc::clone(&self.settings), &self.limits, clock);
         start_call(&mut store, clock);
         let instance = self.policy.component.instantiate(&mut store)?;
         let exports = self.policy.exports.load(&mut store, &instance)?;
-        let calls_left = self.sandbox.limits().max_calls_per_instance.get();
+        let calls_left = self.limits.max_calls_per_instance.get();
         Ok(Instance {
             store,
             exports,
             calls_left,
             is_used: false,
             _counted: InstanceCounter::track(self.sandbox.instances()),
+            _in_group: in_group,
         })
     }
 
@@ -143,12 +178,16 @@ impl InstancePool {
     /// # Errors
     /// The component cannot be instantiated.
     pub(super) fn warm_like(&self, other: &Self, timeout: CallTimeout) -> wasmtime::Result<()> {
-        if self.sandbox.limits().max_calls_per_instance == NonZero::<u32>::MIN {
+        if self.limits.max_calls_per_instance == NonZero::<u32>::MIN {
             return Ok(());
         }
-        for (shard, _) in self.idle.iter().zip(&other.idle).filter(|(_, other)| other.lock().is_in_use) {
+        for (shard, other) in self.idle.0.iter().zip(&other.idle.0) {
+            let last_used = other.lock().last_used;
+            if last_used.is_none() {
+                continue;
+            }
             match self.instantiate(CallClock::start(timeout)) {
-                Ok(instance) => *shard.lock() = Idle { instances: vec![instance], is_in_use: true },
+                Ok(instance) => *shard.lock() = Idle { instances: vec![instance], last_used },
                 Err(error) if is_pool_exhausted(&error) => break,
                 Err(error) => return Err(error),
             }
@@ -165,14 +204,14 @@ impl InstancePool {
 
     /// Drops the idle instances of all threads.
     pub(super) fn clear(&self) {
-        for shard in &self.idle {
+        for shard in &self.idle.0 {
             shard.lock().instances.clear();
         }
     }
 
     /// Drops the idle instances that no call has run on since the last time.
     pub(super) fn clear_unused(&self) {
-        for shard in &self.idle {
+        for shard in &self.idle.0 {
             shard.lock().instances.retain_mut(|instance| std::mem::take(&mut instance.is_used));
         }
     }
@@ -181,9 +220,9 @@ impl InstancePool {
         self.shard()?.instances.pop()
     }
 
-    fn checkin(&self, instance: Instance) {
+    fn checkin(&self, instance: Instance, now: Instant) {
         if let Some(mut shard) = self.shard() {
-            shard.is_in_use = true;
+            shard.last_used = Some(now);
             if shard.instances.len() < MAX_IDLE_PER_THREAD {
                 shard.instances.push(instance);
             }
@@ -192,6 +231,25 @@ impl InstancePool {
 
     /// The shard of this thread. It is locked because threads beyond [`THREADS`] share one.
     fn shard(&self) -> Option<MutexGuard<'_, Idle>> {
-        Some(self.idle.get(thread_index::current())?.lock())
+        Some(self.idle.0.get(thread_index::current())?.lock())
+    }
+}
+
+impl IdleInstances {
+    /// Shards that hold an instance, with the time at which it was used last.
+    pub(super) fn last_used(&self) -> impl Iterator<Item = (usize, Instant)> {
+        let last_used = |(index, shard): (usize, &Shard)| {
+            let shard = shard.lock();
+            (!shard.instances.is_empty()).then_some(shard.last_used).flatten().map(|at| (index, at))
+        };
+        self.0.iter().enumerate().filter_map(last_used)
+    }
+
+    /// Drops the idle instances of a shard.
+    pub(super) fn clear_shard(&self, index: usize) {
+        if let Some(shard) = self.0.get(index) {
+            // Dropped without the lock.
+            let _instances = std::mem::take(&mut shard.lock().instances);
+        }
     }
 }

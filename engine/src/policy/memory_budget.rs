@@ -43,6 +43,8 @@ impl MemoryBudget {
 /// Share of the budget that the memories of one instance take. Dropping it returns the share.
 pub(super) struct MemoryUse {
     budget: Arc<MemoryBudget>,
+    /// Bytes that each memory may have.
+    max_memory: u64,
     used: u64,
     /// The last growth, which may still fail.
     last_growth: u64,
@@ -50,8 +52,8 @@ pub(super) struct MemoryUse {
 }
 
 impl MemoryUse {
-    pub(super) fn new(budget: Arc<MemoryBudget>) -> Self {
-        Self { budget, used: 0, last_growth: 0, has_failed_to_grow: false }
+    pub(super) fn new(budget: Arc<MemoryBudget>, max_memory: u64) -> Self {
+        Self { budget, max_memory, used: 0, last_growth: 0, has_failed_to_grow: false }
     }
 
     /// Whether a memory could not grow any more.
@@ -65,6 +67,10 @@ impl ResourceLimiter for MemoryUse {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let growth = desired.saturating_sub(current) as u64;
         self.last_growth = 0;
+        if desired as u64 > self.max_memory {
+            self.has_failed_to_grow = true;
+            return Ok(false);
+        }
         self.budget.take(growth)?;
         self.used += growth;
         self.last_growth = growth;
@@ -98,8 +104,8 @@ mod tests {
     #[test]
     fn instances_share_the_budget_and_return_it() {
         let budget = Arc::new(MemoryBudget::new(100));
-        let mut first = MemoryUse::new(Arc::clone(&budget));
-        let mut second = MemoryUse::new(Arc::clone(&budget));
+        let mut first = MemoryUse::new(Arc::clone(&budget), 1000);
+        let mut second = MemoryUse::new(Arc::clone(&budget), 1000);
         assert!(first.memory_growing(0, 60, None).unwrap());
         assert!(second.memory_growing(0, 41, None).unwrap_err().is::<MemoryBudgetExceeded>());
         assert!(second.memory_growing(0, 40, None).unwrap());
@@ -110,5 +116,12 @@ mod tests {
         assert!(second.memory_growing(0, 100, None).unwrap());
         drop(second);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_policy_may_have_less_memory_than_the_sandbox_allows() {
+        let mut memory = MemoryUse::new(Arc::new(MemoryBudget::new(100)), 50);
+        assert!(memory.memory_growing(0, 50, None).unwrap() && !memory.has_failed_to_grow());
+        assert!(!memory.memory_growing(50, 51, None).unwrap() && memory.has_failed_to_grow());
     }
 }

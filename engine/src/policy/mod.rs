@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::limits::PolicyLimits;
 use crate::settings::Settings;
 use crate::util::sanitize;
 
@@ -18,6 +19,7 @@ mod engine_config;
 mod error;
 mod inspect;
 mod instance_count;
+mod instance_group;
 mod instance_pool;
 mod memory_budget;
 mod preflight;
@@ -39,6 +41,7 @@ pub use engine_config::AddressSpace;
 pub use error::{CallError, LoadError};
 pub use inspect::{ComponentInfo, Import, Producer};
 pub use instance_count::InstanceCounter;
+pub use instance_group::InstanceGroup;
 pub use memory_budget::MemoryBudget;
 pub use sandbox::{Sandbox, SandboxError};
 
@@ -83,6 +86,13 @@ pub struct Policy {
     slow_calls_left: AtomicU32,
 }
 
+/// What bounds a policy: its own limits, and the group that its instances are counted in.
+#[derive(Clone)]
+pub(crate) struct PolicyBounds {
+    pub(crate) limits: PolicyLimits,
+    pub(crate) group: Arc<InstanceGroup>,
+}
+
 /// An authorize request of a connected client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizeRequest {
@@ -104,7 +114,9 @@ impl Policy {
     /// # Errors
     /// The first reason why it is not a policy that works with these settings.
     pub fn load(sandbox: Arc<Sandbox>, component: &[u8], settings: Arc<Settings>) -> Result<Self, LoadError> {
-        Self::load_hashed(sandbox, component, Digest::of(component), settings, &CompileControl::default())
+        let (limits, group) = (sandbox.limits().of_policy(), Arc::clone(sandbox.instance_group()));
+        let bounds = PolicyBounds { limits, group };
+        Self::load_hashed(sandbox, component, Digest::of(component), settings, bounds, &CompileControl::default())
     }
 
     /// As [`Self::load`], for a caller that has hashed the component already.
@@ -113,14 +125,14 @@ impl Policy {
         component: &[u8],
         digest: Digest,
         settings: Arc<Settings>,
+        bounds: PolicyBounds,
         control: &CompileControl,
     ) -> Result<Self, LoadError> {
-        let linked = link(&sandbox, component, control)?;
+        let linked = sandbox.linked(digest, || link(&sandbox, component, control))?;
         let name = inspect::component_name(component).unwrap_or_else(|| "unnamed".to_owned());
-        let limits = sandbox.limits();
-        let timeout = CallTimeout { cpu: limits.policy_timeout, wall: limits.policy_wall_timeout };
-        let instances = InstancePool::new(sandbox, linked, Arc::clone(&settings));
-        Self::preflight(name, digest, settings, instances, timeout)
+        let limits = bounds.limits.within(sandbox.limits().of_policy());
+        let instances = InstancePool::new(sandbox, linked, Arc::clone(&settings), limits, bounds.group);
+        Self::preflight(name, digest, settings, instances)
     }
 
     /// The same component with other settings. Runs preflight again, and compiles nothing.
@@ -128,8 +140,17 @@ impl Policy {
     /// # Errors
     /// The component does not work with these settings.
     pub fn with_settings(&self, settings: Arc<Settings>) -> Result<Self, LoadError> {
-        let instances = self.instances.with_settings(Arc::clone(&settings));
-        Self::preflight(self.name.clone(), self.digest, settings, instances, self.timeout)
+        self.with_settings_and_limits(settings, self.instances.limits())
+    }
+
+    /// As [`Self::with_settings`], with other limits.
+    pub(crate) fn with_settings_and_limits(
+        &self,
+        settings: Arc<Settings>,
+        limits: PolicyLimits,
+    ) -> Result<Self, LoadError> {
+        let instances = self.instances.with_settings(Arc::clone(&settings), limits);
+        Self::preflight(self.name.clone(), self.digest, settings, instances)
     }
 
     fn preflight(
@@ -137,8 +158,9 @@ impl Policy {
         digest: Digest,
         settings: Arc<Settings>,
         instances: InstancePool,
-        timeout: CallTimeout,
     ) -> Result<Self, LoadError> {
+        let limits = instances.limits();
+        let timeout = CallTimeout { cpu: limits.policy_timeout, wall: limits.policy_wall_timeout };
         let (settings_read, slow_calls_left) = (BTreeSet::new(), AtomicU32::new(0));
         let key_ids = settings.key_ids();
         let mut policy = Self { name, digest, settings, settings_read, key_ids, instances, timeout, slow_calls_left };
@@ -260,6 +282,12 @@ impl Policy {
             self.slow_calls_left.store(SLOW_CALLS, Relaxed);
         }
         error
+    }
+
+    /// Live instances of the policies that share a bound with this one.
+    #[must_use]
+    pub fn instances_in_group(&self) -> u32 {
+        self.instances.group().alive()
     }
 
     /// Drops the instances that no call runs on.

@@ -1,8 +1,8 @@
 //! The sandbox that all policies run in: engine, imports, limits, and the epoch clock that enforces timeouts.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,13 +13,16 @@ use super::call_clock::{CallClock, Tick};
 use super::code;
 use super::compile_pool::CompilePool;
 use super::compiler::{CodeTarget, CompileControl, CompileError, Compiler};
+use super::component::Digest;
 use super::contract::wasi::clocks::wall_clock::{self, Datetime};
 use super::contract::wasi::config::store;
 use super::engine_config::{AddressSpace, create_engine};
 use super::error::{LoadError, Overloaded};
 use super::instance_count::InstanceCounter;
+use super::instance_group::InstanceGroup;
+use super::instance_pool::PolicyPre;
 use super::memory_budget::{MemoryBudget, MemoryUse};
-use crate::limits::Limits;
+use crate::limits::{Limits, PolicyLimits};
 use crate::settings::Settings;
 
 /// Interval of the epoch clock, and so the resolution of every timeout.
@@ -36,6 +39,10 @@ pub struct Sandbox {
     address_space: AddressSpace,
     memory: Arc<MemoryBudget>,
     instances: Arc<InstanceCounter>,
+    /// Every policy in this sandbox.
+    instance_group: Arc<InstanceGroup>,
+    /// Components that policies in use were loaded from.
+    linked: Mutex<HashMap<Digest, Weak<PolicyPre>>>,
     compile_pool: CompilePool,
     /// Absent: components are compiled in this process.
     compiler: Option<Box<dyn Compiler>>,
@@ -66,6 +73,8 @@ impl Sandbox {
             address_space,
             memory: Arc::new(MemoryBudget::new(limits.max_total_memory)),
             instances: Arc::default(),
+            instance_group: Arc::new(InstanceGroup::new(None)),
+            linked: Mutex::default(),
             compile_pool,
             compiler: None,
             _epoch_ticker: epoch_ticker,
@@ -116,6 +125,32 @@ impl Sandbox {
         &self.instances
     }
 
+    /// The group of every policy in this sandbox.
+    pub(crate) fn instance_group(&self) -> &Arc<InstanceGroup> {
+        &self.instance_group
+    }
+
+    /// Returns the component with this digest that a policy in use was loaded from, or else that of `link`.
+    pub(super) fn linked(
+        &self,
+        digest: Digest,
+        link: impl FnOnce() -> Result<PolicyPre, LoadError>,
+    ) -> Result<Arc<PolicyPre>, LoadError> {
+        let lock = || self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lock().get(&digest).and_then(Weak::upgrade);
+        match found {
+            Some(linked) => Ok(linked),
+            None => {
+                // Compiling takes long, and a lock would hold up other policies.
+                let new = Arc::new(link()?);
+                let mut linked = lock();
+                linked.retain(|_, policy| policy.strong_count() > 0);
+                linked.insert(digest, Arc::downgrade(&new));
+                Ok(new)
+            }
+        }
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -142,8 +177,8 @@ impl Sandbox {
     }
 
     /// Creates the store of one instance, with these settings and no others, for calls that [`start_call`] begins.
-    pub(super) fn store(&self, settings: Arc<Settings>, clock: CallClock) -> Store<HostState> {
-        let memory = MemoryUse::new(Arc::clone(&self.memory));
+    pub(super) fn store(&self, settings: Arc<Settings>, limits: &PolicyLimits, clock: CallClock) -> Store<HostState> {
+        let memory = MemoryUse::new(Arc::clone(&self.memory), limits.max_memory);
         let mut store = Store::new(&self.engine, HostState { settings, read: SettingsRead::default(), memory, clock });
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_callback(|store| match store.data().clock.tick() {
@@ -152,7 +187,7 @@ impl Sandbox {
             Tick::Overloaded => Err(Overloaded.into()),
         });
         // Bounds what the host copies out of the guest, which no timeout interrupts.
-        store.set_hostcall_fuel(usize::try_from(self.limits.max_policy_output).unwrap_or(usize::MAX));
+        store.set_hostcall_fuel(usize::try_from(limits.max_policy_output).unwrap_or(usize::MAX));
         store
     }
 }

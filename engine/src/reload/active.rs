@@ -1,6 +1,7 @@
 //! The active policy: read by everyone, replaced by one writer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Release};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -114,6 +115,8 @@ pub struct ActivePolicyWriter {
     active: Arc<ArcSwap<ActiveVersion>>,
     /// Woken when a version fails every call.
     waker: Arc<OnceLock<Waker>>,
+    /// Counts activations, also those of other policies that share it.
+    activations: Arc<AtomicU64>,
 }
 
 impl ActivePolicy {
@@ -137,7 +140,7 @@ impl ActivePolicyWriter {
         let waker = Arc::<OnceLock<Waker>>::default();
         let trial = Trial::new(Arc::clone(&waker));
         let first = ActiveVersion { policy, generation: 1, since, origin, trial };
-        Self { active: Arc::new(ArcSwap::from_pointee(first)), waker }
+        Self { active: Arc::new(ArcSwap::from_pointee(first)), waker, activations: Arc::default() }
     }
 
     /// Creates a reader.
@@ -150,7 +153,15 @@ impl ActivePolicyWriter {
     pub fn activate(&mut self, policy: Policy, origin: PolicyOrigin, since: SystemTime) -> Arc<ActiveVersion> {
         let generation = self.active.load().generation.saturating_add(1);
         let trial = Trial::new(Arc::clone(&self.waker));
-        self.active.swap(Arc::new(ActiveVersion { policy, generation, since, origin, trial }))
+        let before = self.active.swap(Arc::new(ActiveVersion { policy, generation, since, origin, trial }));
+        // Afterwards: what was read under a count was judged by that activation or a later one.
+        self.activations.fetch_add(1, Release);
+        before
+    }
+
+    /// Counts activations here from now on.
+    pub(super) fn count_in(&mut self, activations: Arc<AtomicU64>) {
+        self.activations = activations;
     }
 
     /// Sets what is woken when a version fails every call. Only the first one counts.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::policy::{CompileControl, Digest, LoadError, Policy, Sandbox};
@@ -57,6 +58,13 @@ pub struct PolicyReloader {
     /// Absent: the policy is embedded, or there is no state directory.
     persist: Option<Persist>,
     observer: Observer,
+}
+
+/// A policy that was loaded from another source.
+pub(crate) struct Adoption {
+    source: PolicySource,
+    candidate: Arc<Candidate>,
+    policy: Policy,
 }
 
 /// A version that was replaced, until the one after it works.
@@ -123,6 +131,40 @@ impl PolicyReloader {
     #[must_use]
     pub fn history(&self) -> HistoryReader {
         self.history.reader()
+    }
+
+    /// Counts the activations of this policy here, together with those of others.
+    pub(crate) fn count_in(&mut self, activations: Arc<AtomicU64>) {
+        self.active.count_in(activations);
+    }
+
+    /// Loads the policy of another source for [`Self::adopt`]. Changes nothing.
+    ///
+    /// # Errors
+    /// The policy of the source does not work.
+    pub(crate) fn load_other(
+        source: &PolicySource,
+        sandbox: &Arc<Sandbox>,
+        active: &ActiveVersion,
+    ) -> Result<Adoption, LoadError> {
+        let candidate = source.read()?;
+        let policy = if candidate.digest() == active.policy.digest() {
+            active.policy.with_settings_and_limits(candidate.settings(), candidate.limits(sandbox))?
+        } else {
+            candidate.load_with(sandbox, &CompileControl::in_background())?
+        };
+        policy.warm_up(&active.policy)?;
+        Ok(Adoption { source: source.clone(), candidate: Arc::new(candidate), policy })
+    }
+
+    /// Activates a policy that was loaded from another source, and reloads it from there from now on.
+    pub(crate) fn adopt(&mut self, adoption: Adoption) {
+        let Adoption { source, candidate, policy } = adoption;
+        self.source = source;
+        self.history.set_on_hold(None);
+        self.faulty = None;
+        let origin = self.source.origin();
+        self.swap(candidate, policy, origin);
     }
 
     /// Hands the reloader to a [`crate::watch::WatchThread`].

@@ -5,18 +5,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::active::PolicyOrigin;
-use crate::policy::{CompileControl, Digest, LoadError, Policy, Sandbox};
+use crate::limits::PolicyLimits;
+use crate::policy::{CompileControl, Digest, InstanceGroup, LoadError, Policy, PolicyBounds, Sandbox};
 use crate::settings::{SettingSources, Settings};
 use crate::util::file::read_file;
 
 /// Where a policy is read from: its component and its settings.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct PolicySource {
     component: ComponentSource,
     settings: SettingSources,
+    bounds: Bounds,
 }
 
-#[derive(Clone)]
+/// Bounds as the operator set them.
+#[derive(Clone, Default)]
+struct Bounds {
+    /// Absent: the limits of the sandbox.
+    limits: Option<PolicyLimits>,
+    /// Absent: the group of the sandbox.
+    group: Option<Arc<InstanceGroup>>,
+}
+
+#[derive(Clone, PartialEq)]
 enum ComponentSource {
     Embedded(&'static [u8]),
     File(PathBuf),
@@ -28,19 +39,41 @@ pub struct Candidate {
     component: Cow<'static, [u8]>,
     digest: Digest,
     settings: Arc<Settings>,
+    bounds: Bounds,
+}
+
+impl PartialEq for Bounds {
+    fn eq(&self, other: &Self) -> bool {
+        let group = |bounds: &Self| bounds.group.as_ref().map(Arc::as_ptr);
+        self.limits == other.limits && group(self) == group(other)
+    }
 }
 
 impl PolicySource {
     /// A policy in a file.
     #[must_use]
     pub fn file(path: PathBuf, settings: SettingSources) -> Self {
-        Self { component: ComponentSource::File(path), settings }
+        Self { component: ComponentSource::File(path), settings, bounds: Bounds::default() }
     }
 
     /// A policy that is part of the program.
     #[must_use]
     pub fn embedded(component: &'static [u8], settings: SettingSources) -> Self {
-        Self { component: ComponentSource::Embedded(component), settings }
+        Self { component: ComponentSource::Embedded(component), settings, bounds: Bounds::default() }
+    }
+
+    /// Sets limits of this policy. Where they are wider than those of the sandbox, the latter count.
+    #[must_use]
+    pub fn with_limits(mut self, limits: PolicyLimits) -> Self {
+        self.bounds.limits = Some(limits);
+        self
+    }
+
+    /// Counts the instances of this policy in a group.
+    #[must_use]
+    pub fn in_group(mut self, group: Arc<InstanceGroup>) -> Self {
+        self.bounds.group = Some(group);
+        self
     }
 
     /// Reads the component and the settings once.
@@ -53,7 +86,7 @@ impl PolicySource {
 
     /// Reads the component, and combines it with these settings.
     pub(super) fn read_with_settings(&self, settings: Arc<Settings>) -> Result<Candidate, LoadError> {
-        Ok(Candidate::new(self.read_component()?, settings))
+        Ok(self.candidate(self.read_component()?, settings))
     }
 
     /// Reads the settings.
@@ -63,7 +96,11 @@ impl PolicySource {
 
     /// Combines another component with the current settings.
     pub(super) fn with_component(&self, component: impl Into<Cow<'static, [u8]>>) -> Result<Candidate, LoadError> {
-        Ok(Candidate::new(component.into(), self.read_settings()?))
+        Ok(self.candidate(component.into(), self.read_settings()?))
+    }
+
+    fn candidate(&self, component: Cow<'static, [u8]>, settings: Arc<Settings>) -> Candidate {
+        Candidate { digest: Digest::of(&component), component, settings, bounds: self.bounds.clone() }
     }
 
     fn read_component(&self) -> Result<Cow<'static, [u8]>, LoadError> {
@@ -95,10 +132,6 @@ impl PolicySource {
 }
 
 impl Candidate {
-    fn new(component: Cow<'static, [u8]>, settings: Arc<Settings>) -> Self {
-        Self { digest: Digest::of(&component), component, settings }
-    }
-
     /// SHA-256 of the component.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -134,7 +167,17 @@ impl Candidate {
     /// As [`Policy::load`].
     pub(super) fn load_with(&self, sandbox: &Arc<Sandbox>, control: &CompileControl) -> Result<Policy, LoadError> {
         let settings = Arc::clone(&self.settings);
-        Policy::load_hashed(Arc::clone(sandbox), &self.component, self.digest, settings, control)
+        let bounds = PolicyBounds {
+            limits: self.limits(sandbox),
+            group: self.bounds.group.as_ref().map_or_else(|| Arc::clone(sandbox.instance_group()), Arc::clone),
+        };
+        Policy::load_hashed(Arc::clone(sandbox), &self.component, self.digest, settings, bounds, control)
+    }
+
+    /// The limits of its policy in this sandbox.
+    pub(super) fn limits(&self, sandbox: &Sandbox) -> PolicyLimits {
+        let widest = sandbox.limits().of_policy();
+        self.bounds.limits.map_or(widest, |limits| limits.within(widest))
     }
 }
 

@@ -103,7 +103,7 @@ impl CallResult {
     fn of_error(error: &CallError) -> Self {
         match error {
             // The gate is too busy.
-            CallError::PoolExhausted | CallError::Overloaded => Self::Nothing,
+            CallError::PoolExhausted | CallError::Overloaded | CallError::QuotaExceeded => Self::Nothing,
             CallError::Deadline
             | CallError::NoVerdict(_)
             | CallError::Trap(_)

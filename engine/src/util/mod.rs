@@ -1,5 +1,6 @@
 //! Helpers that know nothing of policies.
 
 pub mod file;
+pub mod name;
 pub mod sanitize;
 pub mod thread_index;

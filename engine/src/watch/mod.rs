@@ -30,8 +30,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Something that the watch thread looks after.
 pub trait Watched: Send {
-    /// Files whose changes it reacts to. Always the same.
+    /// Files whose changes it reacts to.
     fn files(&self) -> Vec<PathBuf>;
+
+    /// Whether [`Self::files`] has changed since the last time. Asked after each poll.
+    fn take_files_changed(&mut self) -> bool {
+        false
+    }
 
     /// Looks at the files, and acts on what changed. Returns when to look again at the latest.
     fn poll(&mut self, now: Instant) -> Option<Instant>;
@@ -110,6 +115,10 @@ fn poll_all(
         let now = Instant::now();
         let due = watched.iter_mut().filter_map(|it| it.poll(now)).min();
         let due = due.unwrap_or(now + poll_interval).min(now + poll_interval);
+        // Every one is asked, so that no change is reported twice.
+        if watched.iter_mut().fold(false, |changed, it| it.take_files_changed() | changed) {
+            watcher.set_files(watched.iter().flat_map(|it| it.files()));
+        }
         match woken.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(()) if !is_stopped.load(Relaxed) => thread::sleep(EVENT_DEBOUNCE.saturating_sub(now.elapsed())),
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

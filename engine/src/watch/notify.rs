@@ -48,6 +48,20 @@ impl FileWatcher {
         this
     }
 
+    /// Replaces the files that are watched.
+    pub(super) fn set_files(&mut self, files: impl Iterator<Item = PathBuf>) {
+        let directories: BTreeSet<_> = files.map(|file| directory_of(&file)).collect();
+        if let Some(watcher) = &mut self.watcher {
+            for unused in self.directories.difference(&directories) {
+                // It may have been removed, and its watch with it.
+                let _ = watcher.unwatch(unused);
+            }
+        }
+        self.failed.retain(|directory| directories.contains(directory));
+        self.directories = directories;
+        self.rearm();
+    }
+
     /// Watches every directory again. One that was replaced needs a new watch.
     pub(super) fn rearm(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };

@@ -31,7 +31,7 @@ pub trait Reload: Send {
     /// Why reading or loading failed.
     type Error: Error + Send + 'static;
 
-    /// The files, always the same. None: the value never changes.
+    /// The files. None: the value never changes. Only [`Reloadable::update`] changes them.
     fn files(&self) -> Vec<PathBuf>;
 
     /// Reads the files.
@@ -134,6 +134,24 @@ impl<R: Reload> Reloadable<R> {
     pub fn new(reload: R) -> Self {
         let files = reload.files();
         Self { reload, files, handled: None, changed: None, failed: None, loading: None }
+    }
+
+    /// What is reloaded.
+    pub fn get(&self) -> &R {
+        &self.reload
+    }
+
+    /// What is reloaded, to change it. Its files must stay the same.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.reload
+    }
+
+    /// Changes what is reloaded and from which files. The files are read again at the next poll.
+    pub fn update(&mut self, change: impl FnOnce(&mut R)) {
+        self.cancel_loading();
+        change(&mut self.reload);
+        self.files = self.reload.files();
+        (self.handled, self.changed, self.failed) = (None, None, None);
     }
 
     /// Reads the files, and activates or rejects what they hold.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::{Digest, Part};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
@@ -57,7 +58,8 @@ impl GateCollector {
             let labels = [
                 ("operation", count.operation.name().to_owned()),
                 ("route", count.route.path().to_owned()),
-                ("policy", count.policy.map_or_else(|| OTHERS.to_owned(), short)),
+                ("member", count.policy.map_or_else(|| OTHERS.to_owned(), |(name, _)| name.as_str().to_owned())),
+                ("policy", count.policy.map_or_else(|| OTHERS.to_owned(), |(_, digest)| short(digest))),
                 ("verdict", count.code.verdict().to_owned()),
                 ("reason", count.code.reason().to_owned()),
             ];
@@ -71,9 +73,9 @@ impl GateCollector {
         let details = details.map(|(detail, count)| ([("detail", detail.unwrap_or_else(|| OTHERS.to_owned()))], count));
         encoder.counters("denials_by_detail", "Denied logins by the policy's own code.", details)?;
         let help = "Refusals that were repeated within a second, without a call of the policy.";
-        encoder.counter("repeated_refusals", help, self.0.refusals.repeated())?;
+        encoder.counter("repeated_refusals", help, self.0.sites.gate.refusals.repeated())?;
         let help = "Clients that were locked out.";
-        encoder.counter("lockouts", help, self.0.refusals.locked())?;
+        encoder.counter("lockouts", help, self.0.sites.gate.refusals.locked())?;
         let durations =
             Operation::ALL.map(|operation| ([("operation", operation.name())], metrics.durations(operation)));
         encoder.histograms("decision_duration", "Time from the parsed request to the decision.", durations)?;
@@ -84,29 +86,46 @@ impl GateCollector {
     }
 
     fn policy(&self, encoder: &mut Encoder) -> fmt::Result {
-        let active = self.0.active.get();
-        let digest = active.policy.digest();
-        let labels =
-            [("name", active.policy.name().to_owned()), ("policy", short(digest)), ("sha256", digest.to_string())];
-        encoder.info("policy", "The active policy.", &labels)?;
-        encoder.gauge("policy_generation", "1 for the first policy, one more after each swap.", active.generation)?;
-        encoder.gauge(
-            "policy_last_reload_success_timestamp_seconds",
-            "Time at which the active policy was activated.",
-            unix_seconds(active.since),
-        )?;
-        let reloads = [
-            ([("result", "success")], active.generation.saturating_sub(1)),
-            ([("result", "failure")], self.0.history.snapshot().rejected),
-        ];
-        encoder.counters("policy_reloads", "Swaps of the policy, and policies that failed preflight.", reloads)?;
-        let help = "Policies that failed 20 calls in a row and were replaced by the one before.";
-        encoder.counter("policy_returns", help, self.0.history.snapshot().returned)?;
-        let on_hold = self.0.history.snapshot().on_hold;
-        let is_on_hold = |part| u64::from(on_hold.is_some_and(|on_hold| on_hold == part || on_hold == Part::Any));
-        let parts = [Part::Component, Part::Settings].map(|part| ([("part", part.name())], is_on_hold(part)));
+        let chain = self.0.chain();
+        let members: Vec<_> = chain
+            .members()
+            .iter()
+            .map(|member| (member.name.as_str(), member.active.get(), member.history.snapshot()))
+            .collect();
+        let infos = members.iter().map(|(name, active, _)| {
+            let digest = active.policy.digest();
+            [
+                ("name", active.policy.name().to_owned()),
+                ("member", (*name).to_owned()),
+                ("policy", short(digest)),
+                ("sha256", digest.to_string()),
+            ]
+        });
+        encoder.infos("policy", "The active policies.", infos)?;
+        let generations = members.iter().map(|(name, active, _)| ([("member", *name)], active.generation));
+        let help = "1 for the first version of a policy, one more after each swap.";
+        encoder.gauges("policy_generation", help, generations)?;
+        let help = "Time at which the active version of a policy was activated.";
+        let since = members.iter().map(|(name, active, _)| ([("member", *name)], unix_seconds(active.since)));
+        encoder.gauges("policy_last_reload_success_timestamp_seconds", help, since)?;
+        let reloads = members.iter().flat_map(|(name, active, history)| {
+            [("success", active.generation.saturating_sub(1)), ("failure", history.rejected)]
+                .map(|(result, count)| ([("member", *name), ("result", result)], count))
+        });
+        encoder.counters("policy_reloads", "Swaps of a policy, and versions that failed preflight.", reloads)?;
+        let help = "Versions that failed 20 calls in a row and were replaced by the one before.";
+        let returns = members.iter().map(|(name, _, history)| ([("member", *name)], history.returned));
+        encoder.counters("policy_returns", help, returns)?;
+        let parts = members.iter().flat_map(|(name, _, history)| {
+            let on_hold = history.on_hold;
+            let is_on_hold =
+                move |part| u64::from(on_hold.is_some_and(|on_hold| on_hold == part || on_hold == Part::Any));
+            [Part::Component, Part::Settings].map(|part| ([("member", *name), ("part", part.name())], is_on_hold(part)))
+        });
         let help = "1 if this part of the policy's files was rejected and is not active.";
         encoder.gauges("policy_on_hold", help, parts)?;
+        self.monitors(encoder)?;
+        self.tenants(encoder)?;
         let (created, destroyed) = self.0.instances.counts();
         encoder.gauge("instances", "Instances of all policies.", created.saturating_sub(destroyed))?;
         let memory = &self.0.policy_memory;
@@ -117,8 +136,54 @@ impl GateCollector {
         encoder.counter("instances_destroyed", "Instances that were destroyed: used up, failed or replaced.", destroyed)
     }
 
+    /// Monitors of all sites.
+    fn monitors(&self, encoder: &mut Encoder) -> fmt::Result {
+        let found = self.0.monitors.snapshot();
+        let labels = |(tenant, member): &(Option<Name>, Name)| {
+            [("tenant", tenant.map(Name::as_str).unwrap_or_default()), ("member", member.as_str())]
+        };
+        let help = "Requests that a policy with mode monitor was compared on.";
+        encoder.counters("monitor_compared", help, found.iter().map(|(key, it)| (labels(key), it.compared)))?;
+        let help = "Requests that were not compared, because the monitor is too slow for their number.";
+        encoder.counters("monitor_dropped", help, found.iter().map(|(key, it)| (labels(key), it.dropped)))?;
+        let differences = found.iter().flat_map(|(key, comparison)| {
+            let [tenant, member] = labels(key);
+            let kinds = comparison.differences.iter();
+            kinds.map(move |(kind, count)| ([tenant, member, ("kind", kind.name())], *count))
+        });
+        encoder.counters("monitor_differences", "Decisions that a monitor would have changed.", differences)
+    }
+
+    /// Few numbers of each tenant, because there may be thousands.
+    fn tenants(&self, encoder: &mut Encoder) -> fmt::Result {
+        let tenants = self.0.sites.tenants();
+        let mut tenants: Vec<_> = tenants.iter().collect();
+        tenants.sort_by_key(|(name, _)| **name);
+        encoder.gauge("tenants", "Tenants.", tenants.len() as u64)?;
+        let decisions = tenants.iter().flat_map(|(name, site)| {
+            let counts = site.counters.iter().flat_map(|counters| counters.counts());
+            counts.map(move |count| {
+                let operation = count.operation.name();
+                ([("tenant", **name), ("operation", operation), ("verdict", count.verdict)], count.count)
+            })
+        });
+        encoder.counters("tenant_decisions", "Decisions about the clients of a tenant.", decisions)?;
+        let on_hold = tenants.iter().filter_map(|(name, site)| {
+            let chain = site.evaluator.chain().get();
+            let is_on_hold = chain.members().iter().any(|member| member.history.snapshot().on_hold.is_some());
+            is_on_hold.then_some(([("tenant", **name)], 1))
+        });
+        let help = "1 if a part of the files of a tenant's policy was rejected and is not active.";
+        encoder.gauges("tenant_policy_on_hold", help, on_hold)?;
+        let file = self.0.config_file.snapshot();
+        let help = "1 if the contents of the configuration file are not active.";
+        encoder.gauge("config_rejected", help, file.error.is_some().into())?;
+        let help = "Keys of the configuration file that have changed and need a restart.";
+        encoder.gauge("config_keys_need_restart", help, file.needs_restart.len() as u64)
+    }
+
     fn broker_caches(&self, encoder: &mut Encoder) -> fmt::Result {
-        let generation = self.0.active.get().generation;
+        let generation = self.0.activations();
         let brokers = self.0.cache_reset.progress();
         let stale =
             brokers.iter().map(|it| ([("api", it.api.clone())], u64::from(it.progress.generation != generation)));
@@ -187,6 +252,14 @@ impl Encoder<'_> {
 
     fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {
         self.metric(name, help, None, MetricType::Info)?.encode_info(labels)
+    }
+
+    fn infos<L: EncodeLabelSet>(&mut self, name: &str, help: &str, infos: impl IntoIterator<Item = L>) -> fmt::Result {
+        let mut metric = self.metric(name, help, None, MetricType::Info)?;
+        for labels in infos {
+            metric.encode_info(&labels)?;
+        }
+        Ok(())
     }
 
     fn counters<L: EncodeLabelSet>(

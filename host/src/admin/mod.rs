@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 
 pub(crate) mod auth;
@@ -21,7 +21,6 @@ pub mod status_response;
 pub(crate) mod thread;
 
 use state::AdminState;
-use status_response::StatusResponse;
 
 use crate::security::SecretVerifier;
 use crate::telemetry::Telemetry;
@@ -66,15 +65,22 @@ fn router(state: AdminState) -> Router {
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
     if state.shutdown.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if state.active.load().fails_every_call() {
+    } else if state.chain().fails_every_call() {
         (StatusCode::SERVICE_UNAVAILABLE, "the policy fails every call; the log says why\n")
     } else {
         (StatusCode::OK, "ready\n")
     }
 }
 
-async fn status(State(state): State<AdminState>) -> Json<StatusResponse> {
-    Json(status::response(&state, SystemTime::now()))
+/// The status of the gate, or of one tenant: `/status?tenant=NAME`.
+async fn status(State(state): State<AdminState>, RawQuery(query): RawQuery) -> Response {
+    let Some(name) = query.as_deref().and_then(|query| query.strip_prefix("tenant=")) else {
+        return Json(status::response(&state, SystemTime::now())).into_response();
+    };
+    match state.sites.tenant(name) {
+        Some(site) => Json(status::tenant(&state, &site)).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such tenant\n").into_response(),
+    }
 }
 
 /// Logins of each second of the last two hours, for the dashboard.

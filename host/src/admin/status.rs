@@ -1,37 +1,53 @@
 //! Fills the response of `/status`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mqtt_gate_engine as engine;
+use mqtt_gate_engine::chain::{Member, Mode};
 use mqtt_gate_engine::util::file::displayable_path;
-use mqtt_gate_engine::{ActiveVersion, HistoryEventKind};
+use mqtt_gate_engine::util::name::Name;
+use mqtt_gate_engine::{ActiveVersion, Chain, HistoryEventKind};
 
 use super::state::AdminState;
 use super::status_response::{
-    BrokerCacheStatus, CallCounts, CompilingStatus, ConfigWarningStatus, ConnectionStatus, CredentialStatus, Durations,
-    HandshakeFailureStatus, HistoryEvent, InstanceStatus, KeyCount, PolicyStatus, RejectedStatus, RejectionStatus,
-    ReloadErrorStatus, StatusResponse,
+    BrokerCacheStatus, CallCounts, CompilingStatus, ConfigFileStatus, ConfigWarningStatus, ConnectionStatus,
+    CredentialStatus, Durations, HandshakeFailureStatus, HistoryEvent, InstanceStatus, KeyCount, MemberStatus,
+    MonitorExample, MonitorStatus, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, StatusResponse,
+    TenantStatus, TenantSummary, TenantsStatus, VerdictCounts,
 };
-use crate::decision::{DecisionCode, Operation};
+use crate::decision::monitor::{Comparison, Example};
+use crate::decision::{ChainEvaluator, DecisionCode, Operation};
 use crate::emqx_api::cache_reset::BrokerProgress;
+use crate::http::site::Site;
 use crate::security::CredentialHandle;
 use crate::security::handshake_failures::HandshakeFailureCount;
 use crate::telemetry::DecisionMetrics;
 use crate::telemetry::config_warnings::WarningCount;
 use crate::telemetry::counters::{BUCKETS_US, DecisionCount};
 
+/// Tenants in the status. The page lists no more, and a gate may have thousands.
+const MAX_LISTED_TENANTS: usize = 100;
+
+/// Events in the status, as many as each policy keeps.
+const MAX_EVENTS: usize = 32;
+
 /// The status of a gate at `now`.
 pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
     let metrics = &state.telemetry.metrics;
     let counts = metrics.counts();
-    let history = state.history.snapshot();
+    let chain = state.chain();
+    let members: Vec<_> = chain.members().iter().map(|it| member(state, None, it)).collect();
+    let first = members.first().cloned().unwrap_or_default();
     let (created, destroyed) = state.instances.counts();
     StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         now: rfc3339(now),
-        policy: policy(&state.active.get()),
+        policy: first.policy,
+        tenants: tenants(state),
+        config_file: config_file(state),
         authenticate: calls(&counts, Operation::Authenticate),
         authorize: calls(&counts, Operation::Authorize),
         reasons: login_reasons(&counts),
@@ -59,25 +75,150 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             memory_limit: state.policy_memory.max(),
         },
         config_warnings: state.telemetry.warnings.snapshot(now).into_iter().map(config_warning).collect(),
+        compiling: first.compiling,
+        detached_files: detached_files(&chain),
+        rejected: first.rejected,
+        chain: members,
+        broker_caches: state
+            .cache_reset
+            .progress()
+            .into_iter()
+            .map(|it| broker_caches(it, state.activations()))
+            .collect(),
+        credentials: state.credentials.iter().map(credential).collect(),
+        handshake_failures: handshake_failures(state, now),
+        history: chain_history(&chain),
+    }
+}
+
+/// The status of one tenant.
+pub(super) fn tenant(state: &AdminState, site: &Site<ChainEvaluator>) -> TenantStatus {
+    let chain = site.evaluator.chain().get();
+    TenantStatus {
+        tenant: tenant_summary(site),
+        chain: chain.members().iter().map(|it| member(state, site.tenant, it)).collect(),
+        authorize: verdicts(site, Operation::Authorize),
+        history: chain_history(&chain),
+    }
+}
+
+/// The tenants in short: those with a problem first, then those with most logins.
+fn tenants(state: &AdminState) -> TenantsStatus {
+    let sites = state.sites.tenants();
+    let mut list: Vec<_> = sites.values().map(|site| tenant_summary(site)).collect();
+    list.sort_by_cached_key(|tenant| {
+        let VerdictCounts { allow, deny, ignore } = tenant.authenticate;
+        (tenant.problem.is_none(), Reverse(allow + deny + ignore), tenant.name.clone())
+    });
+    list.truncate(MAX_LISTED_TENANTS);
+    TenantsStatus { count: sites.len(), list }
+}
+
+fn tenant_summary(site: &Site<ChainEvaluator>) -> TenantSummary {
+    let chain = site.evaluator.chain().get();
+    let errors = site.counters.iter().flat_map(|counters| counters.counts()).filter(|count| count.verdict == "error");
+    TenantSummary {
+        name: site.tenant.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        policies: chain.members().len(),
+        authenticate: verdicts(site, Operation::Authenticate),
+        errors: errors.map(|count| count.count).sum(),
+        instances: chain
+            .members()
+            .first()
+            .map(|member| member.active.load().policy.instances_in_group())
+            .unwrap_or_default(),
+        problem: chain.members().iter().find_map(member_problem),
+    }
+}
+
+/// What is wrong with a policy.
+fn member_problem(member: &Member) -> Option<String> {
+    let history = member.history.snapshot();
+    if member.active.load().fails_every_call() {
+        return Some(format!("policy {} fails every call", member.name));
+    }
+    history.on_hold.map(|part| format!("policy {}: the new {} was rejected", member.name, part.name()))
+}
+
+fn verdicts(site: &Site<ChainEvaluator>, operation: Operation) -> VerdictCounts {
+    let mut verdicts = VerdictCounts::default();
+    for count in site.counters.iter().flat_map(|counters| counters.counts()).filter(|it| it.operation == operation) {
+        match count.verdict {
+            "allow" => verdicts.allow += count.count,
+            "deny" => verdicts.deny += count.count,
+            "ignore" => verdicts.ignore += count.count,
+            _ => {}
+        }
+    }
+    verdicts
+}
+
+fn config_file(state: &AdminState) -> Option<ConfigFileStatus> {
+    let file = state.config_file.snapshot();
+    Some(ConfigFileStatus {
+        since: rfc3339(file.since?),
+        reloads: file.reloads,
+        error: file.error.map(|(reason, at)| ReloadErrorStatus { reason, at: rfc3339(at) }),
+        needs_restart: file.needs_restart,
+    })
+}
+
+fn member(state: &AdminState, tenant: Option<Name>, member: &Member) -> MemberStatus {
+    let (active, history) = (member.active.get(), member.history.snapshot());
+    let is_monitor = member.mode == Mode::Monitor;
+    MemberStatus {
+        name: member.name.as_str().to_owned(),
+        mode: if is_monitor { "monitor" } else { "enforce" }.to_owned(),
+        when: (!member.when.is_empty()).then(|| member.when.to_string()),
+        policy: policy(&active),
         compiling: history
             .loading
             .map(|loading| CompilingStatus { sha256: loading.digest.to_string(), since: rfc3339(loading.since) }),
-        detached_files: history.detached_files.iter().map(|file| displayable_path(file).into_owned()).collect(),
         rejected: RejectedStatus {
             count: history.rejected,
             last: history.last_rejected.as_ref().map(rejection),
             on_hold: history.on_hold.map(|part| part.name().to_owned()),
         },
-        broker_caches: state
-            .cache_reset
-            .progress()
-            .into_iter()
-            .map(|it| broker_caches(it, &state.active.get()))
-            .collect(),
-        credentials: state.credentials.iter().map(credential).collect(),
-        handshake_failures: handshake_failures(state, now),
-        history: history.events().map(history_event).collect(),
+        fails_every_call: active.fails_every_call(),
+        monitor: is_monitor.then(|| monitor(state.monitors.comparison(tenant, member.name), active.generation)),
     }
+}
+
+/// What a monitor has found. Nothing yet, if it was swapped since its last call.
+fn monitor(comparison: Option<Comparison>, generation: u64) -> MonitorStatus {
+    let found = comparison.filter(|it| it.generation == generation).unwrap_or_default();
+    let example = |example: &Example| MonitorExample {
+        at: rfc3339(example.at),
+        client_id: example.client_id.clone(),
+        kind: example.difference.name().to_owned(),
+        reason: example.reason.to_owned(),
+    };
+    MonitorStatus {
+        compared: found.compared,
+        dropped: found.dropped,
+        errors: found.errors,
+        differences: found.differences.iter().map(|(kind, count)| (kind.name().to_owned(), *count)).collect(),
+        examples: found.examples.iter().rev().map(example).collect(),
+    }
+}
+
+fn detached_files(chain: &Chain) -> Vec<String> {
+    let files = chain.members().iter().flat_map(|member| member.history.snapshot().detached_files);
+    files.map(|file| displayable_path(&file).into_owned()).collect()
+}
+
+/// The events of all policies, the newest first.
+fn chain_history(chain: &Chain) -> Vec<HistoryEvent> {
+    let mut events: Vec<_> = chain
+        .members()
+        .iter()
+        .flat_map(|member| {
+            member.history.snapshot().events().map(|event| (member.name, event.clone())).collect::<Vec<_>>()
+        })
+        .collect();
+    events.sort_by_key(|(_, event)| Reverse(event.at));
+    events.truncate(MAX_EVENTS);
+    events.iter().map(|(name, event)| history_event(*name, event)).collect()
 }
 
 fn policy(active: &ActiveVersion) -> PolicyStatus {
@@ -143,11 +284,11 @@ fn config_warning(warning: WarningCount) -> ConfigWarningStatus {
     }
 }
 
-fn broker_caches(BrokerProgress { api, progress }: BrokerProgress, active: &ActiveVersion) -> BrokerCacheStatus {
+fn broker_caches(BrokerProgress { api, progress }: BrokerProgress, activations: u64) -> BrokerCacheStatus {
     BrokerCacheStatus {
         api,
         generation: progress.generation,
-        is_current: progress.generation == active.generation,
+        is_current: progress.generation == activations,
         enabled: progress.node_caches.enabled().into_iter().map(str::to_owned).collect(),
         error: progress.error.map(|(reason, since)| ReloadErrorStatus { reason, at: rfc3339(since) }),
     }
@@ -189,17 +330,19 @@ fn rejection(rejection: &engine::Rejection) -> RejectionStatus {
     }
 }
 
-fn history_event(event: &engine::HistoryEvent) -> HistoryEvent {
+fn history_event(name: Name, event: &engine::HistoryEvent) -> HistoryEvent {
+    let member = name.as_str().to_owned();
     match &event.kind {
         HistoryEventKind::Activated { name, digest, generation, settings_changed } => HistoryEvent::Activated {
+            policy: member,
             at: rfc3339(event.at),
             name: name.clone(),
             sha256: digest.to_string(),
             generation: *generation,
             settings_changed: *settings_changed,
         },
-        HistoryEventKind::Rejected(error) => HistoryEvent::Rejected(rejection(error)),
-        HistoryEventKind::Restored => HistoryEvent::Restored { at: rfc3339(event.at) },
+        HistoryEventKind::Rejected(error) => HistoryEvent::Rejected { policy: member, rejection: rejection(error) },
+        HistoryEventKind::Restored => HistoryEvent::Restored { policy: member, at: rfc3339(event.at) },
     }
 }
 
@@ -269,18 +412,21 @@ mod tests {
             (
                 activated,
                 json!({
-                    "event": "activated", "at": "1970-01-01T00:00:01Z", "name": "auth-core",
+                    "event": "activated", "policy": "revoked", "at": "1970-01-01T00:00:01Z", "name": "auth-core",
                     "sha256": digest.to_string(), "generation": 2, "settings_changed": false,
                 }),
             ),
             (
                 HistoryEventKind::Rejected(rejection),
-                json!({ "event": "rejected", "at": "1970-01-01T00:00:01Z", "sha256": null, "reason": "no file" }),
+                json!({ "event": "rejected", "policy": "revoked", "at": "1970-01-01T00:00:01Z", "sha256": null, "reason": "no file" }),
             ),
-            (HistoryEventKind::Restored, json!({ "event": "restored", "at": "1970-01-01T00:00:01Z" })),
+            (
+                HistoryEventKind::Restored,
+                json!({ "event": "restored", "policy": "revoked", "at": "1970-01-01T00:00:01Z" }),
+            ),
         ] {
             let event = engine::HistoryEvent { at, kind };
-            assert_eq!(serde_json::to_value(history_event(&event)).unwrap(), expected);
+            assert_eq!(serde_json::to_value(history_event(Name::new("revoked").unwrap(), &event)).unwrap(), expected);
         }
     }
 

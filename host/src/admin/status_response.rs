@@ -18,8 +18,17 @@ pub struct StatusResponse {
     /// Time of this response, as all times here in RFC 3339, UTC.
     #[serde(default)]
     pub now: String,
-    /// The active policy.
+    /// The active version of the first policy.
     pub policy: PolicyStatus,
+    /// Every policy, in the order in which they are asked.
+    #[serde(default)]
+    pub chain: Vec<MemberStatus>,
+    /// The tenants.
+    #[serde(default)]
+    pub tenants: TenantsStatus,
+    /// The configuration file; `null` if the gate has none.
+    #[serde(default)]
+    pub config_file: Option<ConfigFileStatus>,
     /// Calls of the policy for logins.
     #[serde(default)]
     pub authenticate: CallCounts,
@@ -56,13 +65,13 @@ pub struct StatusResponse {
     /// Probable mistakes in the configuration of the brokers.
     #[serde(default)]
     pub config_warnings: Vec<ConfigWarningStatus>,
-    /// The policy that is being compiled and checked; `null` if there is none.
+    /// The version of the first policy that is being compiled and checked; `null` if there is none.
     #[serde(default)]
     pub compiling: Option<CompilingStatus>,
-    /// Files of the policy that were replaced where they are mounted from: no change of them is seen.
+    /// Files of all policies that were replaced where they are mounted from: no change of them is seen.
     #[serde(default)]
     pub detached_files: Vec<String>,
-    /// Policies that were rejected.
+    /// Versions of the first policy that were rejected.
     #[serde(default)]
     pub rejected: RejectedStatus,
     /// Caches of the brokers whose API the gate calls.
@@ -74,12 +83,120 @@ pub struct StatusResponse {
     /// TLS handshakes that failed, by listener and cause.
     #[serde(default)]
     pub handshake_failures: Vec<HandshakeFailureStatus>,
-    /// Activations and rejections, the newest first.
+    /// Activations and rejections of all policies, the newest first.
     #[serde(default)]
     pub history: Vec<HistoryEvent>,
 }
 
-/// The active policy.
+/// A policy of a chain.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MemberStatus {
+    /// The operator's name for it.
+    pub name: String,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// The clients that it is asked about, as text; `null`: all of them.
+    pub when: Option<String>,
+    /// Its active version.
+    pub policy: PolicyStatus,
+    /// The version that is being compiled and checked.
+    pub compiling: Option<CompilingStatus>,
+    /// Versions that were rejected.
+    pub rejected: RejectedStatus,
+    /// Whether it fails every call, so that the gate is not ready.
+    pub fails_every_call: bool,
+    /// How its verdicts differ from the decisions, if it is a monitor.
+    pub monitor: Option<MonitorStatus>,
+}
+
+/// How the verdicts of a monitor differ from the decisions, since its version was activated.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MonitorStatus {
+    /// Requests that were compared.
+    pub compared: u64,
+    /// Requests that were not compared, because the monitor is too slow for their number.
+    pub dropped: u64,
+    /// Calls of the monitor that failed.
+    pub errors: u64,
+    /// Differences by kind: `would-deny`, `would-allow`, `would-fail`, `other-grant`.
+    pub differences: BTreeMap<String, u64>,
+    /// The newest differences, the newest first.
+    pub examples: Vec<MonitorExample>,
+}
+
+/// A request about which a monitor differs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MonitorExample {
+    /// Time of the request.
+    pub at: String,
+    /// The client id, escaped and cut.
+    pub client_id: String,
+    /// Kind of the difference.
+    pub kind: String,
+    /// The reason that the monitor gives; empty if it gives none.
+    pub reason: String,
+}
+
+/// The tenants of a gate. `/status?tenant=NAME` has each of them in full.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TenantsStatus {
+    /// Number of tenants.
+    pub count: usize,
+    /// Those with a problem first, at most 100.
+    pub list: Vec<TenantSummary>,
+}
+
+/// A tenant in short.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TenantSummary {
+    /// Name of the tenant.
+    pub name: String,
+    /// Number of its policies.
+    pub policies: usize,
+    /// Logins of its clients.
+    pub authenticate: VerdictCounts,
+    /// Logins and checks without a verdict. The gate denied all of them.
+    pub errors: u64,
+    /// Instances of its policies.
+    pub instances: u32,
+    /// What is wrong with it; `null`: nothing.
+    pub problem: Option<String>,
+}
+
+/// A tenant in full.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TenantStatus {
+    /// The tenant in short.
+    pub tenant: TenantSummary,
+    /// Its policies, in the order in which they are asked.
+    pub chain: Vec<MemberStatus>,
+    /// Publish and subscribe checks of its clients.
+    pub authorize: VerdictCounts,
+    /// Activations and rejections of its policies, the newest first.
+    pub history: Vec<HistoryEvent>,
+}
+
+/// The configuration file of a gate.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ConfigFileStatus {
+    /// When the active configuration was read.
+    pub since: String,
+    /// Times that the file changed and its contents became active.
+    pub reloads: u64,
+    /// Why the contents of the file are not active.
+    pub error: Option<ReloadErrorStatus>,
+    /// Keys that have changed in the file and need a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// The active version of a policy.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 pub struct PolicyStatus {
     /// Name in the component's name section.
@@ -310,6 +427,9 @@ pub struct ReloadErrorStatus {
 pub enum HistoryEvent {
     /// A policy became the active one.
     Activated {
+        /// The operator's name for the policy.
+        #[serde(default)]
+        policy: String,
         /// Time of the event.
         at: String,
         /// Name in the component's name section.
@@ -322,9 +442,19 @@ pub enum HistoryEvent {
         settings_changed: bool,
     },
     /// A policy failed preflight and the active policy stayed, or the active policy failed every call and was replaced.
-    Rejected(RejectionStatus),
+    Rejected {
+        /// The operator's name for the policy.
+        #[serde(default)]
+        policy: String,
+        /// The rejection.
+        #[serde(flatten)]
+        rejection: RejectionStatus,
+    },
     /// The file holds the active policy again.
     Restored {
+        /// The operator's name for the policy.
+        #[serde(default)]
+        policy: String,
         /// Time of the event.
         at: String,
     },

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mqtt_gate::config::PolicyConfig;
 use mqtt_gate_engine::Policy;
+use mqtt_gate_engine::util::name::Name;
 use serde::Serialize;
 
 use super::broker_check::{self, BrokerCheck};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
-use super::policy_args::{PolicyArgs, read_component};
+use super::policy_args::{PolicyArgs, component, load, read_component, sandbox};
 
 /// Flags of `check`.
 #[derive(Args)]
@@ -22,15 +24,17 @@ use super::policy_args::{PolicyArgs, read_component};
 Examples:
   mqtt-gate check policy.wasm --config /etc/mqtt-gate/gate.toml
   mqtt-gate check policy.wasm --json | jq -r .sha256
+  mqtt-gate check revoked.wasm --config gate.toml --name revoked
+  mqtt-gate check --config gate.toml           check the whole configuration
 
 Exit codes:
   0   the gate would activate this policy
   64  the gate would reject it; standard error says why"
 )]
 pub(crate) struct Check {
-    /// The component to check
+    /// The component to check [default: every policy of the configuration, those of tenants too]
     #[arg(value_name = "FILE")]
-    policy: PathBuf,
+    policy: Option<PathBuf>,
     #[command(flatten)]
     policy_args: PolicyArgs,
     /// Print one line of JSON, also for a policy that fails
@@ -55,17 +59,114 @@ struct CheckReport<'a> {
 
 impl Check {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
-        let checked = self.check();
+        let Some(file) = &self.policy else { return self.check_all() };
+        let checked = self.check(file);
         if self.json || checked.is_ok() {
             output::print(&CheckReport::new(&checked), self.json)?;
         }
         checked.map(|_| Exit::Ok)
     }
 
-    fn check(&self) -> Result<(Policy, Vec<BrokerCheck>), CliError> {
+    /// Checks every policy of the configuration, as `serve` loads it.
+    fn check_all(&self) -> Result<Exit, CliError> {
+        let mut config = self.policy_args.config()?;
+        self.policy_args.resolve(&mut config)?;
+        let sandbox = sandbox(&config)?;
+        let tenants = config.tenant.0.iter().map(|(name, tenant)| (Some(*name), &tenant.policy));
+        let mut reports = Vec::new();
+        for (tenant, chain) in std::iter::once((None, &config.policy)).chain(tenants) {
+            for policy in chain.iter() {
+                let label = MemberLabel { tenant, name: policy.name() };
+                let loaded = component(policy).map_err(CliError::from).and_then(|it| load(&sandbox, policy, &it));
+                let loaded = loaded.map_err(|error| error.context(label.to_string()))?;
+                reports.push(MemberReport::new(&label, policy, &loaded));
+            }
+        }
+        let report = ConfigReport { good: true, policies: reports, brokers: broker_check::check(config)? };
+        output::print(&report, self.json)?;
+        Ok(Exit::Ok)
+    }
+
+    fn check(&self, file: &Path) -> Result<(Policy, Vec<BrokerCheck>), CliError> {
         let config = self.policy_args.config()?;
-        let policy = self.policy_args.load(config.clone(), &read_component(&self.policy)?)?;
+        let policy = self.policy_args.load(config.clone(), &read_component(file)?)?;
         Ok((policy, broker_check::check(config)?))
+    }
+}
+
+/// Tells policies apart in texts.
+struct MemberLabel {
+    tenant: Option<Name>,
+    name: Option<Name>,
+}
+
+impl fmt::Display for MemberLabel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if let Some(tenant) = self.tenant {
+            write!(f, "tenant `{tenant}`, ")?;
+        }
+        write!(f, "policy `{}`", self.name.unwrap_or(Name::none()))
+    }
+}
+
+/// Output of `check` about a whole configuration.
+#[derive(Serialize)]
+struct ConfigReport {
+    good: bool,
+    policies: Vec<MemberReport>,
+    brokers: Vec<BrokerCheck>,
+}
+
+/// A policy of the configuration.
+#[derive(Serialize)]
+struct MemberReport {
+    #[serde(skip)]
+    label: String,
+    tenant: Option<&'static str>,
+    member: Option<&'static str>,
+    name: String,
+    sha256: String,
+    has_authorizer: bool,
+    unused_settings: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl MemberReport {
+    fn new(label: &MemberLabel, config: &PolicyConfig, policy: &Policy) -> Self {
+        let keys: Vec<_> = config.when.uncertain_keys().map(|key| format!("when.{key}")).collect();
+        let uncertain = (!keys.is_empty()).then(|| {
+            let keys = keys.join(", ");
+            format!("{keys}: a request that does not tell this fact is put to the policy; publish and subscribe checks may not")
+        });
+        let doubts = policy.settings().doubts().map(|(name, problem)| format!("the setting {name} {problem}"));
+        let is_alone = config.when.is_empty() || policy.has_authorizer();
+        let no_authorizer = (!is_alone).then(|| {
+            "the policy has no authorizer, so it denies no publish or subscribe of the clients that it is asked about".to_owned()
+        });
+        Self {
+            label: label.to_string(),
+            tenant: label.tenant.map(Name::as_str),
+            member: label.name.map(Name::as_str),
+            name: policy.name().to_owned(),
+            sha256: policy.digest().to_string(),
+            has_authorizer: policy.has_authorizer(),
+            unused_settings: policy.unused_settings().into_iter().map(str::to_owned).collect(),
+            warnings: doubts.chain(uncertain).chain(no_authorizer).collect(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigReport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (index, policy) in self.policies.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}good: {}: {}, sha256 {}", policy.label, policy.name, policy.sha256)?;
+            if !policy.unused_settings.is_empty() {
+                write!(f, "\n  unused settings: {}", policy.unused_settings.join(", "))?;
+            }
+            policy.warnings.iter().try_for_each(|warning| write!(f, "\n  warning: {warning}"))?;
+        }
+        self.brokers.iter().try_for_each(|broker| write!(f, "\n{broker}"))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use mqtt_gate::config::{self, Config};
-use mqtt_gate::status_response::StatusResponse;
+use mqtt_gate::status_response::{StatusResponse, TenantStatus};
 use serde_json::value::RawValue;
 use ureq::Agent;
 use ureq::http::StatusCode;
@@ -145,15 +145,25 @@ impl Client {
 
     /// Requests the status of the gate.
     pub(crate) fn status(&self) -> Result<GateStatus, ClientError> {
-        let mut request = self.agent.get(&self.url);
+        let body = self.get(&self.url)?;
+        GateStatus::parse(&body).map_err(|source| ClientError::InvalidResponse { url: self.url.clone(), source })
+    }
+
+    /// Requests the status of a tenant of the gate.
+    pub(crate) fn tenant(&self, name: &str) -> Result<TenantStatus, ClientError> {
+        let body = self.get(&format!("{}?tenant={name}", self.url))?;
+        serde_json::from_slice(&body).map_err(|source| ClientError::InvalidResponse { url: self.url.clone(), source })
+    }
+
+    fn get(&self, url: &str) -> Result<Vec<u8>, ClientError> {
+        let mut request = self.agent.get(url);
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization.as_str());
         }
         let mut response = request.call().map_err(|error| self.transport_error(error))?;
         self.check_status(response.status())?;
         let body = response.body_mut().with_config().limit(MAX_STATUS).read_to_vec();
-        let body = body.map_err(|error| self.transport_error(error))?;
-        GateStatus::parse(&body).map_err(|source| ClientError::InvalidResponse { url: self.url.clone(), source })
+        body.map_err(|error| self.transport_error(error))
     }
 
     fn check_status(&self, status: StatusCode) -> Result<(), ClientError> {

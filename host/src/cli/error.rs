@@ -87,6 +87,7 @@ impl From<ServeError> for CliError {
             ServeError::Bind(_)
             | ServeError::InheritedSockets(_)
             | ServeError::Policy(_)
+            | ServeError::Policies(_)
             | ServeError::StateInUse(_)
             | ServeError::DecisionLog(_)
             | ServeError::Traces(_)
@@ -112,7 +113,7 @@ mod tests {
             (anyhow!("no such flag").into(), Exit::Usage),
             (ConfigError::NoKey.into(), Exit::Usage),
             (LoadError::CoreModule.into(), Exit::Usage),
-            (ServeError::from(LoadError::CoreModule).into(), Exit::Usage),
+            (ServeError::Policy(LoadError::CoreModule).into(), Exit::Usage),
             (ServeError::System(io_error()).into(), Exit::Software),
             (ServeError::DecisionLog(DecisionLogError::System(io_error())).into(), Exit::Software),
         ] {

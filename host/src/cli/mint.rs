@@ -64,7 +64,7 @@ impl Mint {
             None => {
                 let mut config = Config::default();
                 config.resolve_settings_env()?;
-                let settings = config.policy.settings.read()?;
+                let settings = config.policy.first.settings.read()?;
                 Signer::new(settings.get(KEY_SETTING).ok_or(ConfigError::NoKey)?, KEY_VARIABLE)
             }
         }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use mqtt_gate::config::{Config, ConfigError, KEY_SETTING, parse_address};
+use mqtt_gate::config::{Config, ConfigError, KEY_SETTING, parse_address, read_text};
 use mqtt_gate::telemetry::log::Log;
-use mqtt_gate::{InheritedSockets, Listeners, ServeError, Server, raise_open_files};
+use mqtt_gate::{ConfigFile, InheritedSockets, Listeners, ServeError, Server, raise_open_files};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -57,11 +58,13 @@ impl Serve {
         // Changes the environment, so it must run before the first thread starts.
         let inherited = InheritedSockets::take().map_err(ServeError::from)?;
         let log = Log::start(self.log_level).map_err(ServeError::System)?;
-        let mut config = self.config()?;
+        let text = self.config.as_deref().map(read_text).transpose()?.map(Zeroizing::new);
+        let mut config = self.overrides().config(text.as_deref().map(String::as_str))?;
         let demo = if self.demo { Some(prepare_demo(&mut config)?) } else { None };
         config.resolve_env()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::System)?;
-        let served = runtime.block_on(self.serve(config, inherited, &log, demo));
+        let file = text.zip(self.config.clone()).map(|(text, path)| self.config_file(path, text));
+        let served = runtime.block_on(self.serve(config, file, inherited, &log, demo));
         runtime.shutdown_timeout(EXIT_TIMEOUT);
         served.map(|()| Exit::Ok)
     }
@@ -69,6 +72,7 @@ impl Serve {
     async fn serve(
         &self,
         config: Config,
+        file: Option<ConfigFile>,
         inherited: InheritedSockets,
         log: &Log,
         demo: Option<Credential>,
@@ -88,20 +92,57 @@ impl Serve {
                 return Ok(());
             }
         };
-        let server = server.with_dropped_log_lines(log.dropped_lines());
+        let mut server = server.with_dropped_log_lines(log.dropped_lines());
+        if let Some(file) = file {
+            server = server.with_config_file(file);
+        }
         if let Some(credential) = demo {
             output::print_text(demo_text(scheme, listen, &credential, self.policy.as_deref()))?;
         }
         Ok(server.serve(listeners, shutdown).await?)
     }
 
-    fn config(&self) -> Result<Config, ConfigError> {
-        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            path: self.config.clone(),
+            listen: self.listen.clone(),
+            admin_listen: self.admin_listen,
+            policy: self.policy.clone(),
+        }
+    }
+
+    /// The configuration file, for the gate to read it again.
+    fn config_file(&self, path: PathBuf, text: Zeroizing<String>) -> ConfigFile {
+        let overrides = self.overrides();
+        let load = move |text: &str| {
+            let mut config = overrides.config(Some(text))?;
+            config.resolve_env()?;
+            Ok(config)
+        };
+        ConfigFile { path, text, load: Box::new(load) }
+    }
+}
+
+/// Flags that override the configuration.
+struct Overrides {
+    path: Option<PathBuf>,
+    listen: Vec<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
+    policy: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// The configuration with this text, or the default one.
+    fn config(&self, text: Option<&str>) -> Result<Config, ConfigError> {
+        let parse = |text| Config::parse(self.path.as_deref().unwrap_or(Path::new("")), text);
+        let mut config = text.map_or_else(|| Ok(Config::default()), parse)?;
         if !self.listen.is_empty() {
             config.listen = self.listen.iter().copied().collect();
         }
         config.admin_listen = self.admin_listen.unwrap_or(config.admin_listen);
-        config.policy.file = self.policy.clone().or(config.policy.file);
+        if let Some(file) = &self.policy {
+            config.override_policy_file(file)?;
+        }
         Ok(config)
     }
 }
@@ -139,7 +180,7 @@ fn ignore_other_signals() -> Result<Vec<Signal>, ServeError> {
 fn prepare_demo(config: &mut Config) -> Result<Credential> {
     let key = mint::random_hex::<32>()?;
     let credential = Credential::example(&key)?;
-    let settings = &mut config.policy.settings;
+    let settings = &mut config.policy.first.settings;
     settings.set(KEY_SETTING, key);
     if !settings.contains("clients") {
         // The lockdown policy needs this setting to be swapped in.

@@ -6,8 +6,8 @@ use clap::Args;
 use mqtt_gate::config::Config;
 use mqtt_gate::emqx_api::NODE_CACHE_HINT;
 use mqtt_gate::status_response::{
-    BrokerCacheStatus, CallCounts, ConfigWarningStatus, CredentialStatus, HandshakeFailureStatus, RejectedStatus,
-    StatusResponse,
+    BrokerCacheStatus, CallCounts, ConfigFileStatus, ConfigWarningStatus, CredentialStatus, HandshakeFailureStatus,
+    MemberStatus, MonitorStatus, RejectedStatus, StatusResponse, TenantsStatus,
 };
 
 use super::client::ClientArgs;
@@ -55,10 +55,14 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     let StatusResponse { policy, connections, now, .. } = status;
     let mut rows = Rows::new(15);
     rows.add("gate", format_args!("{address}, version {}", status.version));
-    rows.add("active", format_policy(policy));
-    rows.add("since", with_age(&policy.since, now));
+    if status.chain.len() > 1 {
+        status.chain.iter().for_each(|member| add_member(&mut rows, member, now));
+    } else {
+        rows.add("active", format_policy(policy));
+        rows.add("since", with_age(&policy.since, now));
+    }
     rows.add("authenticate", format_counts(&status.authenticate));
-    if policy.has_authorizer {
+    if policy.has_authorizer || status.chain.iter().any(|member| member.policy.has_authorizer) {
         rows.add("authorize", format_counts(&status.authorize));
     } else {
         rows.add("authorize", "left to the broker");
@@ -72,10 +76,10 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     if connections.evicted > 0 {
         rows.add("evicted", format_args!("{}: unfinished requests reached limits.max_buffered", connections.evicted));
     }
-    if !policy.unused_settings.is_empty() {
+    if status.chain.len() < 2 && !policy.unused_settings.is_empty() {
         rows.add("unused settings", policy.unused_settings.join(", "));
     }
-    if let Some(compiling) = &status.compiling {
+    if let Some(compiling) = status.compiling.as_ref().filter(|_| status.chain.len() < 2) {
         let since = with_age(&compiling.since, now);
         rows.add("compiling", format_args!("sha256 {}, since {since}", compiling.sha256));
     }
@@ -83,7 +87,13 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
         rows.add("WARNING", format_args!("{file} was replaced outside its mount; no change of it is seen"));
         rows.add("", "mount the directory of the file instead of the file, and restart the gate");
     }
-    add_rejected(&mut rows, &status.rejected, now);
+    if status.chain.len() < 2 {
+        add_rejected(&mut rows, &status.rejected, now);
+    }
+    add_tenants(&mut rows, &status.tenants);
+    if let Some(file) = &status.config_file {
+        add_config_file(&mut rows, file, now);
+    }
     status.broker_caches.iter().for_each(|caches| add_broker_caches(&mut rows, caches, now));
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
     status.handshake_failures.iter().for_each(|failure| add_handshake_failure(&mut rows, failure));
@@ -91,6 +101,56 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
     past.into_iter().for_each(|warning| add_past_warning(&mut rows, warning));
     current.into_iter().for_each(|warning| add_warning(&mut rows, warning));
     rows
+}
+
+/// One of several policies.
+fn add_member(rows: &mut Rows, member: &MemberStatus, now: &str) {
+    let MemberStatus { name, mode, when, policy, compiling, rejected, fails_every_call, monitor } = member;
+    let mode = if mode == "monitor" { " (monitor)" } else { "" };
+    rows.add("policy", format_args!("{name}{mode}: {}", format_policy(policy)));
+    rows.add("", format_args!("since {}", with_age(&policy.since, now)));
+    if let Some(when) = when {
+        rows.add("", format_args!("when {when}"));
+    }
+    if !policy.unused_settings.is_empty() {
+        rows.add("", format_args!("unused settings: {}", policy.unused_settings.join(", ")));
+    }
+    if let Some(compiling) = compiling {
+        rows.add("", format_args!("compiling sha256 {}, since {}", compiling.sha256, with_age(&compiling.since, now)));
+    }
+    if *fails_every_call {
+        rows.add("WARNING", format_args!("{name} fails every call; the log says why"));
+    }
+    if let Some(MonitorStatus { compared, dropped, errors, differences, .. }) = monitor {
+        let kinds: Vec<_> = differences.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let kinds = if kinds.is_empty() { "no differences".to_owned() } else { kinds.join(", ") };
+        rows.add("", format_args!("compared {compared}: {kinds}; {errors} errors, {dropped} not compared"));
+    }
+    if rejected.count > 0 {
+        add_rejected(rows, rejected, now);
+    }
+}
+
+fn add_tenants(rows: &mut Rows, tenants: &TenantsStatus) {
+    if tenants.count == 0 {
+        return;
+    }
+    let in_trouble: Vec<_> = tenants.list.iter().filter_map(|it| Some((&it.name, it.problem.as_ref()?))).collect();
+    rows.add("tenants", tenants.count);
+    for (name, problem) in in_trouble {
+        rows.add("WARNING", format_args!("tenant {name}: {problem}"));
+    }
+}
+
+fn add_config_file(rows: &mut Rows, file: &ConfigFileStatus, now: &str) {
+    rows.add("configuration", format_args!("read {}", with_age(&file.since, now)));
+    if let Some(error) = &file.error {
+        rows.add("WARNING", format_args!("the configuration file was rejected {}", with_age(&error.at, now)));
+        rows.add("", &error.reason);
+    }
+    if !file.needs_restart.is_empty() {
+        rows.add("WARNING", format_args!("restart the gate to apply: {}", file.needs_restart.join(", ")));
+    }
 }
 
 fn with_age(since: &str, now: &str) -> String {

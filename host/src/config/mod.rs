@@ -1,5 +1,6 @@
 //! The configuration, with every default and unit. The only module that reads the environment.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::thread;
 
 use brokers::{BrokerKind, FaultReply, Routes};
 use mqtt_gate_engine::SettingsError;
+use mqtt_gate_engine::util::name::Name;
 use serde::Deserialize;
 
 mod access;
@@ -20,6 +22,7 @@ mod listen;
 mod lockout;
 mod policy;
 mod state;
+mod tenant;
 mod tls;
 mod tracing;
 
@@ -30,8 +33,9 @@ pub use decision_log::{ClientIdFormat, DecisionLogConfig, Record};
 pub use limits::Limits;
 pub use listen::{InvalidAddress, ListenAddresses, parse_address};
 pub use lockout::{LockoutConfig, LockoutKey};
-pub use policy::{KEY_SETTING, KEY_VARIABLE, PolicyConfig};
+pub use policy::{Builtin, KEY_SETTING, KEY_VARIABLE, PolicyChain, PolicyConfig, PolicyLimitsConfig, PolicyMode};
 pub use state::StateConfig;
+pub use tenant::{TenantAccess, TenantConfig, TenantLimits, Tenants};
 pub use tls::TlsConfig;
 pub use tracing::TracesConfig;
 
@@ -59,8 +63,10 @@ pub struct Config {
     pub access: AccessConfig,
     /// Threads that serve brokers, each with its own share of the connections. Absent: one for each processor.
     pub workers: NonZero<usize>,
-    /// The policy and its settings.
-    pub policy: PolicyConfig,
+    /// The policies and their settings.
+    pub policy: PolicyChain,
+    /// Tenants with policies of their own.
+    pub tenant: Tenants,
     /// Files that the gate keeps on disk.
     pub state: StateConfig,
     /// Limits of requests, connections and policies.
@@ -82,7 +88,8 @@ impl Default for Config {
             lockout: None,
             access: AccessConfig::default(),
             workers: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
-            policy: PolicyConfig::default(),
+            policy: PolicyChain::default(),
+            tenant: Tenants::default(),
             state: StateConfig::default(),
             limits: Limits::default(),
             decision_log: DecisionLogConfig::default(),
@@ -121,11 +128,19 @@ pub enum ConfigError {
     /// A setting or a secret has no value.
     #[error(transparent)]
     Setting(#[from] SettingsError),
+    /// A setting of one of several policies has no value.
+    #[error("policy `{policy}`")]
+    PolicySetting {
+        /// Name of the policy.
+        policy: Name,
+        /// The problem.
+        source: SettingsError,
+    },
     /// A value that cannot work, or is almost certainly a mistake.
     #[error("{key}: {problem}")]
     Value {
         /// Key of the value, with its table.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The problem.
         problem: String,
     },
@@ -137,11 +152,14 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or the first problem in it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
+        Self::parse(path, &read_text(path)?)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    /// As [`Self::read`], of a text that was read from `path`.
+    ///
+    /// # Errors
+    /// The first problem in the text.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
             line: error.span().map_or(1, |span| line_at(text, span.start)),
@@ -149,6 +167,18 @@ impl Config {
         })?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Takes the only policy from this file.
+    ///
+    /// # Errors
+    /// There are several policies.
+    pub fn override_policy_file(&mut self, file: &Path) -> Result<(), ConfigError> {
+        if !self.policy.others.is_empty() {
+            return Err(invalid("policy", "--policy replaces the file of the only policy, and there are several"));
+        }
+        (self.policy.first.file, self.policy.first.builtin) = (Some(file.to_owned()), None);
+        Ok(())
     }
 
     /// Replaces every reference to an environment variable by its value.
@@ -177,10 +207,8 @@ impl Config {
     /// # Errors
     /// A variable is not set.
     pub fn resolve_settings_env(&mut self) -> Result<(), ConfigError> {
-        self.policy.settings.resolve_env(env_var).map_err(|error| match error {
-            SettingsError::Env { variable, .. } if variable == KEY_VARIABLE => ConfigError::NoKey,
-            other => other.into(),
-        })
+        self.policy.resolve_env(env_var)?;
+        self.tenant.resolve_env(env_var)
     }
 
     /// The routes for the brokers that ask.
@@ -202,6 +230,8 @@ impl Config {
         }
         self.check_paths()?;
         self.limits.check()?;
+        self.policy.check(&self.limits)?;
+        self.tenant.check(&self.limits, self.workers.get())?;
         self.access.check()?;
         self.broker.iter().try_for_each(BrokerConfig::check)?;
         broker::check_faults(&self.broker)?;
@@ -214,13 +244,15 @@ impl Config {
         let tls = self.tls.iter().flat_map(TlsConfig::files).map(|path| ("tls", Some(path)));
         let admin_tls = self.admin_tls.iter().flat_map(TlsConfig::files).map(|path| ("admin_tls", Some(path)));
         let others = [
-            ("policy.file", self.policy.file.as_ref()),
             ("state.directory", self.state.directory.as_ref()),
             ("decision_log.file", self.decision_log.file.as_ref()),
             ("decision_log.salt_file", self.decision_log.salt_file.as_ref()),
         ];
         let is_empty = |path: Option<&PathBuf>| path.is_some_and(|path| path.as_os_str().is_empty());
-        match tls.chain(admin_tls).chain(others).find(|(_, path)| is_empty(*path)) {
+        let tenants = self.tenant.0.values().map(|tenant| &tenant.policy);
+        let policies = std::iter::once(&self.policy).chain(tenants).flat_map(PolicyChain::iter);
+        let policies = policies.map(|policy| ("policy.file", policy.file.as_ref()));
+        match policies.chain(tls).chain(admin_tls).chain(others).find(|(_, path)| is_empty(*path)) {
             Some((key, _)) => Err(invalid(key, "a path is empty; set it or remove the key")),
             None => Ok(()),
         }
@@ -233,8 +265,16 @@ pub fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Reads the text of a configuration file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
 fn invalid(key: &'static str, problem: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key, problem: problem.into() }
+    ConfigError::Value { key: key.into(), problem: problem.into() }
 }
 
 /// Rejects a value outside `range`. The text is made of the bounds that are checked.
@@ -286,7 +326,7 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!((config.listen.to_string().as_str(), config.admin_listen.port()), ("0.0.0.0:8003", 8004));
         assert_eq!(config.limits.policy_timeout, Duration::from_millis(200));
-        assert!(config.policy.settings.contains(KEY_SETTING));
+        assert!(config.policy.first.settings.contains(KEY_SETTING));
     }
 
     #[test]

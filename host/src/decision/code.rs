@@ -37,6 +37,8 @@ pub(crate) enum DecisionCode {
     Overloaded,
     /// Error: no instance was free.
     PoolExhausted,
+    /// Error: the tenant has used its share of processor time.
+    TenantQuota,
     /// Error: the policy returned one.
     NoVerdict,
     /// Error: the policy trapped.
@@ -53,7 +55,7 @@ pub(crate) enum DecisionCode {
 
 impl DecisionCode {
     /// All codes, each at its [`Self::index`].
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Allow,
         Self::ClientIdentifierNotValid,
         Self::BadUserNameOrPassword,
@@ -70,6 +72,7 @@ impl DecisionCode {
         Self::Deadline,
         Self::Overloaded,
         Self::PoolExhausted,
+        Self::TenantQuota,
         Self::NoVerdict,
         Self::Trap,
         Self::HostPanic,
@@ -110,6 +113,7 @@ impl DecisionCode {
             Self::Deadline => "deadline",
             Self::Overloaded => "overloaded",
             Self::PoolExhausted => "pool-exhausted",
+            Self::TenantQuota => "tenant-quota",
             Self::NoVerdict => "no-verdict",
             Self::Trap => "trap",
             Self::HostPanic => "host-panic",
@@ -126,6 +130,7 @@ impl DecisionCode {
             Self::Deadline
                 | Self::Overloaded
                 | Self::PoolExhausted
+                | Self::TenantQuota
                 | Self::NoVerdict
                 | Self::Trap
                 | Self::HostPanic
@@ -157,6 +162,7 @@ impl From<&CallError> for DecisionCode {
             CallError::Deadline => Self::Deadline,
             CallError::Overloaded => Self::Overloaded,
             CallError::PoolExhausted => Self::PoolExhausted,
+            CallError::QuotaExceeded => Self::TenantQuota,
             CallError::NoVerdict(_) => Self::NoVerdict,
             CallError::Trap(_) | CallError::OutOfMemory(_) => Self::Trap,
             CallError::HostPanic => Self::HostPanic,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use brokers::{Authorizer, ConfigWarning, Outcome, Permission, Route, Routes, UnsupportedGrant, is_key_id};
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::sanitize;
 use mqtt_gate_engine::{CallError, Denial, Verdict};
 
@@ -10,9 +11,12 @@ mod code;
 pub mod convert;
 mod evaluate;
 mod lockout;
+pub(crate) mod monitor;
+pub(crate) mod quota;
 pub(crate) mod refusals;
 
 pub(crate) use code::DecisionCode;
+pub(crate) use evaluate::ChainEvaluator;
 pub(crate) use evaluate::MAX_BLOCKING_THREADS;
 pub use evaluate::{CallCost, Evaluation, Evaluator, PolicyRef};
 
@@ -47,6 +51,8 @@ pub(crate) struct RequestContext {
     pub(crate) route: Route,
     /// What the operator says of the brokers that ask.
     pub(crate) routes: Routes,
+    /// The tenant whose policies judge; `None`: those of the gate.
+    pub(crate) tenant: Option<Name>,
     pub(crate) client_id: String,
     /// When the request had been read.
     pub(crate) at: SystemTime,
@@ -59,8 +65,10 @@ pub(crate) struct RequestContext {
 pub(crate) struct Decision {
     pub(crate) operation: Operation,
     pub(crate) route: Route,
+    /// The tenant whose policies judged; `None`: those of the gate.
+    pub(crate) tenant: Option<Name>,
     pub(crate) client_id: String,
-    /// The policy that was called.
+    /// The policy that decided.
     pub(crate) policy: PolicyRef,
     pub(crate) code: DecisionCode,
     /// The policy's own code for a denial.
@@ -119,7 +127,7 @@ impl Decision {
         Self::new(Operation::Authorize, context, policy, judged)
     }
 
-    /// Decides about a login without a call of the policy. `policy` is the one that is active.
+    /// Decides about a login without a call of a policy. `policy` is the one that refused it before, or the first one.
     pub(crate) fn refuse(context: RequestContext, policy: PolicyRef, code: DecisionCode) -> Self {
         Self::new(Operation::Authenticate, context, policy, Ok(Judgement::new(Outcome::Deny, code)))
     }
@@ -133,11 +141,12 @@ impl Decision {
         // Fail closed: the one place where an error becomes a denial.
         let judgement = judged.unwrap_or_else(|error| Judgement::fail_closed(&error));
         let Judgement { outcome, code, detail, key_id, error, warning } = judgement;
-        let RequestContext { route, routes: _, client_id, at, started, trace_parent } = context;
+        let RequestContext { route, routes: _, tenant, client_id, at, started, trace_parent } = context;
         let duration = started.elapsed();
         Self {
             operation,
             route,
+            tenant,
             client_id,
             policy,
             code,
@@ -173,7 +182,8 @@ impl Judgement {
                 let detail = detail.filter(|detail| Denial::is_detail(detail));
                 Self { detail, ..Self::new(Outcome::Deny, reason.into()) }
             }
-            Verdict::Ignore => Self::new(Outcome::Ignore, DecisionCode::Ignore),
+            // No policy of the chain decides about the client.
+            Verdict::Ignore => Self::new(Outcome::Deny, DecisionCode::Ignore),
         })
     }
 
@@ -218,12 +228,20 @@ mod tests {
 
     fn context(route: Route) -> RequestContext {
         let at = UNIX_EPOCH + Duration::from_secs(NOW);
-        let routes = Routes::default();
-        RequestContext { route, routes, client_id: "c".to_owned(), at, started: Instant::now(), trace_parent: None }
+        RequestContext {
+            route,
+            routes: Routes::default(),
+            tenant: None,
+            client_id: "c".to_owned(),
+            at,
+            started: Instant::now(),
+            trace_parent: None,
+        }
     }
 
     fn policy_ref() -> PolicyRef {
-        PolicyRef { digest: Digest::of(b"policy"), generation: 1, authorizer: Authorizer::Absent }
+        let (name, digest) = (Name::new("policy").unwrap(), Digest::of(b"policy"));
+        PolicyRef { name, digest, generation: 1, activations: 1, authorizer: Authorizer::Absent }
     }
 
     fn evaluation<T>(result: Result<T, CallError>) -> Evaluation<T> {
@@ -293,7 +311,7 @@ mod tests {
         assert_eq!(denied.detail.as_deref(), Some("stolen-device"));
         assert_eq!(login(route, Ok(denial("not a code"))).detail, None);
         let ignored = login(route, Ok(Verdict::Ignore));
-        assert_eq!((ignored.outcome, ignored.code), (Outcome::Ignore, DecisionCode::Ignore));
+        assert_eq!((ignored.outcome, ignored.code), (Outcome::Deny, DecisionCode::Ignore), "no policy is left");
         let action = |permission| Decision::authorize(context(route), evaluation(Ok(permission)));
         assert_eq!(action(Permission::Ignore).warning, Some(ConfigWarning::NoAuthorizer));
         assert_eq!(

@@ -23,7 +23,10 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 const DIGESTED_FOR: Duration = Duration::from_secs(10);
 
 /// Refusals that are remembered: those of a second in which a large fleet is refused. An entry has about 100 bytes.
-const MAX_REFUSALS: usize = 1 << 16;
+pub(crate) const MAX_REFUSALS: usize = 1 << 16;
+
+/// As [`MAX_REFUSALS`], of one of many tenants.
+pub(crate) const MAX_TENANT_REFUSALS: usize = 1 << 10;
 
 /// Logins that need no call of the policy.
 pub(crate) struct Refusals {
@@ -52,11 +55,12 @@ pub(crate) struct Attempt {
 }
 
 impl Refusals {
-    pub(crate) fn new(lockout: Option<LockoutConfig>, now: Instant) -> Self {
+    /// At most `max_refusals` refusals are remembered.
+    pub(crate) fn new(lockout: Option<LockoutConfig>, max_refusals: usize, now: Instant) -> Self {
         Self {
             hasher: RandomState::new(),
             start: now,
-            recent: Cache::new(MAX_REFUSALS),
+            recent: Cache::new(max_refusals),
             digest_until: AtomicU64::new(0),
             lockout: lockout.map(Lockout::new),
             repeated: AtomicU64::new(0),
@@ -74,7 +78,7 @@ impl Refusals {
         self.locked.load(Relaxed)
     }
 
-    /// Whether a login is refused without a call of the policy that is active now.
+    /// Whether a login is refused without a call of the policies that are active now, and by which of them.
     ///
     /// # Errors
     /// It is not. Pass the attempt to [`Self::record`].
@@ -84,23 +88,23 @@ impl Refusals {
         credentials: &Credentials,
         active: PolicyRef,
         now: Instant,
-    ) -> Result<DecisionCode, Attempt> {
+    ) -> Result<(DecisionCode, PolicyRef), Attempt> {
         let is_calm = self.millis(now) >= self.digest_until.load(Relaxed);
         let is_digested = !is_calm || self.lockout.is_some();
         let request = is_digested.then(|| self.digest(fields(route, credentials)));
         let client = self.lockout.as_ref().and_then(|lockout| self.client(lockout.by(), credentials));
         if let (Some(lockout), Some(client)) = (&self.lockout, client)
-            && lockout.is_locked_out(client, active.generation, now)
+            && lockout.is_locked_out(client, active.activations, now)
         {
-            return Ok(DecisionCode::LockedOut);
+            return Ok((DecisionCode::LockedOut, active));
         }
         if let Some(request) = request
             && let Some(refusal) = self.recent.get(&request)
-            && refusal.policy == active
+            && refusal.policy.activations == active.activations
             && now.saturating_duration_since(refusal.at) < REMEMBERED_FOR
         {
             self.repeated.fetch_add(1, Relaxed);
-            return Ok(refusal.code);
+            return Ok((refusal.code, refusal.policy));
         }
         Err(Attempt { request, client })
     }
@@ -122,7 +126,7 @@ impl Refusals {
         let Some(request) = attempt.request else { return false };
         self.recent.insert(request, Refusal { at: now, code, policy });
         let is_locked = match (&self.lockout, attempt.client) {
-            (Some(lockout), Some(client)) => lockout.add_failure(client, request, policy.generation, now),
+            (Some(lockout), Some(client)) => lockout.add_failure(client, request, policy.activations, now),
             _ => false,
         };
         self.locked.fetch_add(is_locked.into(), Relaxed);
@@ -170,6 +174,7 @@ mod tests {
 
     use brokers::Authorizer;
     use mqtt_gate_engine::Digest;
+    use mqtt_gate_engine::util::name::Name;
 
     use super::*;
 
@@ -177,7 +182,14 @@ mod tests {
     const WRONG: DecisionCode = DecisionCode::BadUserNameOrPassword;
 
     fn policy(generation: u64) -> PolicyRef {
-        PolicyRef { digest: Digest::of(b"policy"), generation, authorizer: Authorizer::Present }
+        let name = Name::new("policy").unwrap();
+        PolicyRef {
+            name,
+            digest: Digest::of(b"policy"),
+            generation,
+            activations: generation,
+            authorizer: Authorizer::Present,
+        }
     }
 
     fn login(client_id: &str, password: &str, peer: Option<&str>) -> Credentials {
@@ -191,7 +203,7 @@ mod tests {
 
     /// Refusals of a gate that has refused a login before.
     fn after_a_refusal(lockout: Option<LockoutConfig>, now: Instant) -> Refusals {
-        let refusals = Refusals::new(lockout, now);
+        let refusals = Refusals::new(lockout, MAX_REFUSALS, now);
         decide(&refusals, &login("first", "p", None), WRONG, 1, now);
         refusals
     }
@@ -205,7 +217,7 @@ mod tests {
         now: Instant,
     ) -> (DecisionCode, bool) {
         match refusals.find(ROUTE, login, policy(generation), now) {
-            Ok(code) => (code, false),
+            Ok((code, _)) => (code, false),
             Err(attempt) => {
                 refusals.record(&attempt, code, policy(generation), now);
                 (code, true)
@@ -233,7 +245,7 @@ mod tests {
     #[test]
     fn nothing_is_digested_while_no_login_is_refused() {
         let start = Instant::now();
-        let refusals = Refusals::new(None, start);
+        let refusals = Refusals::new(None, MAX_REFUSALS, start);
         let is_digested =
             |now| refusals.find(ROUTE, &login("a", "p", None), policy(1), now).is_err_and(|it| it.request.is_some());
         assert!(!is_digested(start));

@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
 use brokers::{
     AuthRequest, ConfigWarning, Credentials, ForeignProtocol, Outcome, Parsed, Reply, RequestError, RequestHead,
-    RequestKind, Route, Routes, header_text, split_target,
+    RequestKind, Route, Routes, header_text, split_target, split_tenant,
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -24,19 +24,20 @@ use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
 use crate::config::Limits;
-use crate::decision::refusals::Refusals;
 use crate::decision::{CallCost, Decision, Evaluator, RequestContext};
 use crate::security::{AuthError, SecretVerifier, presented};
 use crate::telemetry::Telemetry;
 
 pub(crate) mod body;
+pub(crate) mod site;
 pub(crate) mod status_page;
 mod template_evidence;
 
+use site::{Site, Sites};
 use template_evidence::TemplateEvidence;
 
-/// Bytes of an unread target in which a path is looked for. No route is longer.
-const MAX_PATH: usize = 64;
+/// Bytes of an unread target in which a path is looked for. No route is longer, with the name of a tenant.
+const MAX_PATH: usize = 128;
 
 /// Bytes of a `traceparent`. Version 00 has 55, and later versions may append to it.
 const MAX_TRACE_PARENT: usize = 128;
@@ -53,27 +54,23 @@ pub(crate) struct ConnectionMemory {
 
 /// Answers the requests of brokers.
 pub(crate) struct AuthService<E> {
-    evaluator: E,
+    sites: Arc<Sites<E>>,
     routes: Routes,
     telemetry: Telemetry,
     limits: Limits,
-    refusals: Arc<Refusals>,
     /// Answers everything that is not a request of a broker.
     fallback: Router,
-    secret: SecretVerifier,
 }
 
 impl<E: Evaluator> AuthService<E> {
     pub(crate) fn new(
-        evaluator: E,
+        sites: Arc<Sites<E>>,
         routes: Routes,
         fallback: Router,
         telemetry: Telemetry,
         limits: Limits,
-        refusals: Arc<Refusals>,
-        secret: SecretVerifier,
     ) -> Self {
-        Self { evaluator, routes, telemetry, limits, refusals, fallback, secret }
+        Self { sites, routes, telemetry, limits, fallback }
     }
 
     /// Answers one request.
@@ -82,8 +79,13 @@ impl<E: Evaluator> AuthService<E> {
         request: Request<Incoming>,
         memory: &ConnectionMemory,
     ) -> Result<Response<ResponseBody>, Infallible> {
-        match self.classify(&request) {
-            RequestKind::Check(route, method) => Ok(self.check(route, method, request, memory).await),
+        if let Some((tenant, path)) = split_tenant(request.uri().path()) {
+            // Found by its own name: the name in the request does not outlive the request.
+            let (site, kind) = (self.sites.tenant(tenant), self.classify(&request, path));
+            return self.handle_of_tenant(site, kind, request, memory).await;
+        }
+        match self.classify(&request, request.uri().path()) {
+            RequestKind::Check(route, method) => Ok(self.check(&self.sites.gate, route, method, request, memory).await),
             RequestKind::StatusPage => self.fall_back(request).await,
             RequestKind::Refused(route) => {
                 self.record_unrouted(&request);
@@ -100,11 +102,42 @@ impl<E: Evaluator> AuthService<E> {
         }
     }
 
-    /// Classifies a request. The routes are matched by hand: a router costs 1.1 µs a request.
-    fn classify(&self, request: &Request<Incoming>) -> RequestKind {
+    /// Answers a request below the path of a tenant. Only the routes for brokers are there.
+    async fn handle_of_tenant(
+        &self,
+        site: Option<Arc<Site<E>>>,
+        kind: RequestKind,
+        request: Request<Incoming>,
+        memory: &ConnectionMemory,
+    ) -> Result<Response<ResponseBody>, Infallible> {
+        match (kind, site) {
+            (RequestKind::Check(route, method), Some(site)) => {
+                Ok(self.check(&site, route, method, request, memory).await)
+            }
+            (RequestKind::Check(route, _), None) => {
+                self.discard_body(request.into_body()).await;
+                Ok(to_response(route, self.reject(route, &RequestError::Tenant)))
+            }
+            (RequestKind::Refused(route), _) => {
+                self.record_unrouted(&request);
+                self.discard_body(request.into_body()).await;
+                Ok(to_response(route, route.render(Outcome::Malformed(&RequestError::Route))))
+            }
+            (RequestKind::StatusPage | RequestKind::NotFound, _) => {
+                if request.method() == Method::POST {
+                    self.record_unrouted(&request);
+                }
+                self.fall_back(request).await
+            }
+        }
+    }
+
+    /// Classifies a request by its path without that of the tenant. The routes are matched by hand: a router costs 1.1 µs
+    /// a request.
+    fn classify(&self, request: &Request<Incoming>, path: &str) -> RequestKind {
         let head = RequestHead {
             method: request.method().as_str(),
-            path: request.uri().path(),
+            path,
             has_query: request.uri().query().is_some(),
             has_body: !request.body().is_end_stream(),
         };
@@ -114,6 +147,7 @@ impl<E: Evaluator> AuthService<E> {
     /// Answers a request on a route.
     async fn check(
         &self,
+        site: &Site<E>,
         route: Route,
         method: Option<brokers::Method>,
         request: Request<Incoming>,
@@ -122,8 +156,8 @@ impl<E: Evaluator> AuthService<E> {
         // A browser names the page that sent the request. Brokers do not, so the headers cost them nothing.
         let is_cross_origin = route.supports_cors() && request.headers().contains_key(header::ORIGIN);
         let trace_parent = self.trace_parent(&request);
-        let reply = match self.parse(route, method, request).await {
-            Ok(parsed) => self.decide(route, parsed, trace_parent, memory).await,
+        let reply = match self.parse(&site.secret, route, method, request).await {
+            Ok(parsed) => self.decide(site, route, parsed, trace_parent, memory).await,
             Err(error) => self.reject_parsed(route, &error, memory),
         };
         let mut response = to_response(route, reply);
@@ -138,6 +172,7 @@ impl<E: Evaluator> AuthService<E> {
     /// Reads and parses a request. The secret is checked before anything of its body is kept.
     async fn parse(
         &self,
+        secret: &SecretVerifier,
         route: Route,
         method: Option<brokers::Method>,
         request: Request<Incoming>,
@@ -148,7 +183,7 @@ impl<E: Evaluator> AuthService<E> {
             return Err(RequestError::Host);
         }
         let presented = || presented::by_broker(|name| head.headers.get(name).map(HeaderValue::as_bytes));
-        if let Err(error) = self.secret.verify(presented) {
+        if let Err(error) = secret.verify(presented) {
             self.discard_body(body).await;
             return Err(match error {
                 AuthError::Missing => RequestError::NoSecret,
@@ -175,6 +210,7 @@ impl<E: Evaluator> AuthService<E> {
     /// Evaluates a request, records the decision, and renders it for the broker.
     async fn decide(
         &self,
+        site: &Site<E>,
         route: Route,
         parsed: Parsed,
         trace_parent: Option<String>,
@@ -184,12 +220,12 @@ impl<E: Evaluator> AuthService<E> {
         let Parsed { request, warnings } = parsed;
         let mistakes = self.mistakes(route, warnings, &memory.templates);
         self.telemetry.record_parsed(route, &mistakes, at);
-        let (routes, client_id) = (self.routes, request.client_id().to_owned());
-        let context = RequestContext { route, routes, client_id, at, started, trace_parent };
+        let (routes, tenant, client_id) = (self.routes, site.tenant, request.client_id().to_owned());
+        let context = RequestContext { route, routes, tenant, client_id, at, started, trace_parent };
         let decision = match request {
-            AuthRequest::Authenticate(credentials) => self.authenticate(context, credentials, memory).await,
+            AuthRequest::Authenticate(credentials) => self.authenticate(site, context, credentials, memory).await,
             AuthRequest::Authorize(request) => {
-                Decision::authorize(context, self.evaluator.authorize(request, &memory.cost).await)
+                Decision::authorize(context, site.evaluator.authorize(request, &memory.cost).await)
             }
             AuthRequest::AlwaysDeny => {
                 self.telemetry.record_always_denied(route);
@@ -197,23 +233,27 @@ impl<E: Evaluator> AuthService<E> {
             }
         };
         self.telemetry.record(&decision);
+        if let Some(counters) = &site.counters {
+            counters.record(&decision);
+        }
         self.routes.render(route, decision.outcome)
     }
 
     /// Judges a login, unless it is refused without a call of the policy.
     async fn authenticate(
         &self,
+        site: &Site<E>,
         context: RequestContext,
         credentials: Credentials,
         memory: &ConnectionMemory,
     ) -> Decision {
-        let (route, active) = (context.route, self.evaluator.policy());
-        let attempt = match self.refusals.find(route, &credentials, active, context.started) {
-            Ok(code) => return Decision::refuse(context, active, code),
+        let (route, active) = (context.route, site.evaluator.policy());
+        let attempt = match site.refusals.find(route, &credentials, active, context.started) {
+            Ok((code, policy)) => return Decision::refuse(context, policy, code),
             Err(attempt) => attempt,
         };
-        let decision = Decision::authenticate(context, self.evaluator.authenticate(credentials, &memory.cost).await);
-        if self.refusals.record(&attempt, decision.code, decision.policy, Instant::now()) {
+        let decision = Decision::authenticate(context, site.evaluator.authenticate(credentials, &memory.cost).await);
+        if site.refusals.record(&attempt, decision.code, decision.policy, Instant::now()) {
             self.telemetry.log_lockout(&decision);
         }
         decision
@@ -301,7 +341,7 @@ impl<E: Evaluator> AuthService<E> {
     fn route_of(&self, head: &[u8]) -> Option<Route> {
         let target = head.split(|&byte| byte == b' ').nth(1)?;
         let (path, _) = split_target(str::from_utf8(target.get(..MAX_PATH).unwrap_or(target)).ok()?);
-        self.routes.find(path)
+        self.routes.find(split_tenant(path).map_or(path, |(_, path)| path))
     }
 
     async fn fall_back(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {

@@ -145,6 +145,17 @@ impl ListenerSecurity {
     }
 }
 
+/// The secret of the brokers of one tenant.
+pub(crate) type BrokerSecret = ReloadableFile<SecretLoader>;
+
+/// Loads the secret of the brokers of one tenant.
+///
+/// # Errors
+/// A file cannot be read or is not valid.
+pub(crate) fn load_broker_secret(source: &SecretSource) -> Result<BrokerSecret, SecurityError> {
+    load(BROKER_SECRET, SecretLoader(source.clone()))
+}
+
 fn load<L: Loader>(name: &'static str, loader: L) -> Result<ReloadableFile<L>, SecurityError> {
     ReloadableFile::load(name, loader).map_err(|source| SecurityError { name, source })
 }

@@ -85,6 +85,11 @@ impl SecretVerifier {
         Self(secrets)
     }
 
+    /// Whether both verify the same secret.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
+    }
+
     /// Whether a secret is configured.
     pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()

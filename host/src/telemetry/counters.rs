@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use brokers::Route;
 use mqtt_gate_engine::Digest;
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::thread_index::{self, THREADS};
 
 use super::rate_history::LoginTotals;
@@ -37,7 +38,7 @@ const OTHERS: usize = MAX_LABEL_VALUES;
 /// A scrape sums the shards that are in use: for 4 workers and one policy about 3,000 loads.
 pub(crate) struct DecisionMetrics {
     shards: [OnceLock<Box<Shard>>; THREADS],
-    policies: LabelSet<Digest, MAX_LABEL_VALUES>,
+    policies: LabelSet<(Name, Digest), MAX_LABEL_VALUES>,
     keys: LabelSet<String, MAX_LABEL_VALUES>,
     details: LabelSet<String, MAX_LABEL_VALUES>,
 }
@@ -61,8 +62,8 @@ struct Histogram {
 /// A counter of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DecisionCount {
-    /// `None`: the policy was not called, or is beyond the bound of labels.
-    pub(crate) policy: Option<Digest>,
+    /// Name and digest. `None`: no policy was called, it is a tenant's, or it is beyond the bound of labels.
+    pub(crate) policy: Option<(Name, Digest)>,
     pub(crate) route: Route,
     pub(crate) operation: Operation,
     pub(crate) code: DecisionCode,
@@ -92,7 +93,10 @@ impl Default for DecisionMetrics {
 impl DecisionMetrics {
     pub(crate) fn record(&self, decision: &Decision) {
         let Some(shard) = self.shard() else { return };
-        let policy = self.policies.index_of(&decision.policy.digest);
+        // Tenants have counters of their own, and must not use up the labels.
+        let is_of_gate = decision.tenant.is_none();
+        let policy = (decision.policy.name, decision.policy.digest);
+        let policy = if is_of_gate { self.policies.index_of(&policy) } else { OTHERS };
         increment(shard.decision(policy, decision.route, decision.operation, decision.code));
         if let Some(histogram) = shard.durations.get(decision.operation.index()) {
             histogram.record(decision.duration);
@@ -100,7 +104,8 @@ impl DecisionMetrics {
         if decision.code == DecisionCode::Allow
             && let Some(key) = &decision.key_id
         {
-            increment(shard.logins_by_key.get(self.keys.index_of(key.as_str())));
+            let key = if is_of_gate { self.keys.index_of(key.as_str()) } else { OTHERS };
+            increment(shard.logins_by_key.get(key));
         }
         if let Some(detail) = &decision.detail {
             increment(shard.denials_by_detail.get(self.details.index_of(detail.as_str())));
@@ -235,7 +240,7 @@ mod tests {
         });
         metrics.record(&decision_of(b"a", DecisionCode::Banned, "2026-11"));
         let count = |code, count| DecisionCount {
-            policy: Some(Digest::of(b"a")),
+            policy: Some((Name::new("policy").unwrap(), Digest::of(b"a"))),
             route: Route::EmqxAuth,
             operation: Operation::Authenticate,
             code,

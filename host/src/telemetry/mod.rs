@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use brokers::{ConfigWarning, RequestError, Route};
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::sanitize;
 
 use crate::decision::{Decision, DecisionCode, Operation};
@@ -16,6 +17,7 @@ mod line_writer;
 pub mod log;
 pub(crate) mod otel;
 pub(crate) mod rate_history;
+pub(crate) mod tenant_counters;
 
 pub(crate) use config_warnings::ConfigWarnings;
 pub(crate) use counters::DecisionMetrics;
@@ -60,7 +62,8 @@ impl Telemetry {
     pub(crate) fn log_lockout(&self, decision: &Decision) {
         let client_id = sanitize::escape(&decision.client_id, MAX_LOGGED_CHARS);
         let hint = "if it is a device, give it a valid credential; [lockout] sets the limits";
-        tracing::warn!(client_id, route = decision.route.path(), hint, "client locked out");
+        let tenant = decision.tenant.map(Name::as_str);
+        tracing::warn!(client_id, route = decision.route.path(), tenant, hint, "client locked out");
     }
 
     /// Records a request that is always denied, without a call of the policy.
@@ -92,23 +95,31 @@ impl Telemetry {
 fn log_decision(decision: &Decision) {
     let Decision { operation, code, error, .. } = decision;
     let (route, policy, reason) = (decision.route.path(), decision.policy.digest, code.reason());
+    let (name, tenant) = (decision.policy.name.as_str(), decision.tenant.map(Name::as_str));
     let client_id = || sanitize::escape(&decision.client_id, MAX_LOGGED_CHARS);
     match (operation, code) {
         (_, code) if code.is_error() => {
-            tracing::warn!(client_id = client_id(), reason, error, route, %policy, "error");
+            tracing::warn!(client_id = client_id(), reason, error, route, tenant, name, %policy, "error");
         }
         (Operation::Authorize, code) => {
-            tracing::debug!(client_id = client_id(), verdict = code.verdict(), route, "authorization checked");
+            tracing::debug!(
+                client_id = client_id(),
+                verdict = code.verdict(),
+                route,
+                tenant,
+                name,
+                "authorization checked"
+            );
         }
         (Operation::Authenticate, DecisionCode::Allow) => {
-            tracing::debug!(client_id = client_id(), route, "allowed");
+            tracing::debug!(client_id = client_id(), route, tenant, name, "allowed");
         }
         (Operation::Authenticate, DecisionCode::Ignore) => {
-            tracing::info!(client_id = client_id(), reason = "ignore", route, %policy, "denied");
+            tracing::info!(client_id = client_id(), reason = "ignore", route, tenant, %policy, "denied");
         }
         (Operation::Authenticate, _) => {
             let detail = decision.detail.as_deref();
-            tracing::info!(client_id = client_id(), reason, detail, route, %policy, "denied");
+            tracing::info!(client_id = client_id(), reason, detail, route, tenant, name, %policy, "denied");
         }
     }
 }
@@ -133,7 +144,14 @@ pub(crate) mod tests {
             client_id: "c".to_owned(),
             code,
             detail: None,
-            policy: PolicyRef { digest: Digest::of(b"policy"), generation: 3, authorizer: brokers::Authorizer::Absent },
+            tenant: None,
+            policy: PolicyRef {
+                name: Name::new("policy").unwrap(),
+                digest: Digest::of(b"policy"),
+                generation: 3,
+                activations: 3,
+                authorizer: brokers::Authorizer::Absent,
+            },
             key_id: None,
             error: None,
             at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),

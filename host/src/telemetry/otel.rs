@@ -81,6 +81,7 @@ impl Traces {
                 KeyValue::new("http.route", route.path()),
                 KeyValue::new("mqtt_gate.verdict", code.verdict()),
                 KeyValue::new("mqtt_gate.reason", code.reason()),
+                KeyValue::new("mqtt_gate.policy_name", policy.name.as_str()),
                 KeyValue::new("mqtt_gate.policy", policy.digest.to_string()),
                 KeyValue::new("mqtt_gate.generation", i64::try_from(policy.generation).unwrap_or(i64::MAX)),
             ])

@@ -41,7 +41,7 @@ async fn scenario() -> &'static Scenario {
 
 async fn run_scenario() -> Scenario {
     let keys = format!(r#"[{{"id":"2026-11","key":"{KEY}"}}]"#);
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("signature-keys", keys)).await;
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.first.settings.set("signature-keys", keys)).await;
     let valid = Device::valid();
     assert_eq!(gate.authenticate(&valid).await, 200);
     for client_id in [CLIENT_TEXT.to_owned(), valid.client_id.clone()] {
@@ -141,8 +141,8 @@ async fn secrets_are_never_shown_as_key_ids() {
     let (key, password) = ("key-s3cret-key-s3cret-key-s3cret", "password-s3cret");
     let ring = json!([{ "id": "2026-11", "key": "another key of these tests" }]).to_string();
     let gate = Gate::start_with(MISBEHAVING, |config| {
-        config.policy.settings.set("signature-keys", key.into());
-        config.policy.settings.set("ring", ring);
+        config.policy.first.settings.set("signature-keys", key.into());
+        config.policy.first.settings.set("ring", ring);
     })
     .await;
     for behaviour in ["password as id", "key as id", "part of key as id", "odd id", "long id", "good id"] {

@@ -8,7 +8,7 @@ use crate::support::in_process::{AUTH_CORE, Gate, LOCKDOWN, OPERATOR};
 
 async fn gate_with_topics() -> Gate {
     Gate::start_with(AUTH_CORE, |config| {
-        let settings = &mut config.policy.settings;
+        let settings = &mut config.policy.first.settings;
         settings.set("publish-topics", "devices/{mac}/up/#, log/{group}".into());
         settings.set("subscribe-topics", "devices/{mac}/down/#, all/+".into());
         settings.set("session-seconds", "3600".into());

@@ -24,7 +24,7 @@ const TOPIC: &str = "up/AA_BB_CC_DD_EE_FF";
 async fn gate_for(emqx: &EmqxModel) -> Gate {
     let gate = Gate::start_with(AUTH_CORE, |config| {
         config.broker = vec![emqx.config()];
-        config.policy.settings.set("publish-topics", "up/{mac}".to_owned());
+        config.policy.first.settings.set("publish-topics", "up/{mac}".to_owned());
         // The repetition of a reset waits for this time.
         config.limits.policy_timeout = std::time::Duration::from_secs(60);
     })

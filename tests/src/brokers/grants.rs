@@ -136,7 +136,7 @@ async fn extension_for_the_broker_that_the_gate_does_not_know_is_unsupported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attributes_of_the_default_policy_reach_emqx() {
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        config.policy.settings.set("client-attributes", "tns={group}, device={mac}".into());
+        config.policy.first.settings.set("client-attributes", "tns={group}, device={mac}".into());
     })
     .await;
     let response = gate.request(&Device::valid().request_to("/emqx/auth")).await.json();

@@ -14,7 +14,7 @@ use crate::support::in_process::{AUTH_CORE, Gate};
 
 /// Asserts that a gate with [`KEY`], for any group, allows what `mint` makes with this key and these arguments.
 async fn assert_minted_credential_is_allowed(key: &str, arguments: &[&str]) {
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set("groups", "*".into())).await;
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.first.settings.set("groups", "*".into())).await;
     let mut command = mqtt_gate(["mint"].iter().chain(arguments).copied());
     let (code, printed, error) = run(command.env("MQTT_SIGNATURE_KEY", key)).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));

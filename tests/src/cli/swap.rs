@@ -125,7 +125,7 @@ async fn policy_that_fails_its_check_is_named_and_changes_nothing() {
 /// line does not know. Done twice, because a gate logs the same rejection once.
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_that_the_gate_rejects_is_undone() {
-    let site = SwapFixture::start_with(|config| config.policy.settings.set("check", "fails".into())).await;
+    let site = SwapFixture::start_with(|config| config.policy.first.settings.set("check", "fails".into())).await;
     assert_eq!(site.cli.swap(LOCKDOWN).await.0, Some(0));
     for timeout in ["60s", "1s"] {
         let mut command = site.cli.command(&["swap", MISBEHAVING, "--json", "--timeout", timeout]);

@@ -13,7 +13,7 @@ fn shipped_configuration_is_the_default() {
     let default = Config::default();
     assert_eq!((shipped.listen, shipped.admin_listen), (default.listen, default.admin_listen));
     assert_eq!(format!("{:?}", shipped.limits), format!("{:?}", default.limits));
-    assert!(shipped.policy.file.is_none() && shipped.policy.settings.contains("signature-keys"));
+    assert!(shipped.policy.first.file.is_none() && shipped.policy.first.settings.contains("signature-keys"));
     assert!(shipped.tls.is_none() && shipped.admin_tls.is_none() && shipped.state.directory.is_none());
     assert!(shipped.access.broker_secret.is_none() && shipped.access.admin_token.is_none());
 }
@@ -30,6 +30,11 @@ fn commented_examples_of_the_shipped_configuration_are_valid() {
     let config = directory.path().join("gate.toml");
     fs::write(&config, text("deploy/gate.toml").lines().map(uncomment).collect::<String>()).unwrap();
     let all = Config::read(&config).unwrap();
-    assert!(all.policy.file.is_some() && all.tls.is_some() && all.admin_tls.is_some() && all.state.directory.is_some());
+    assert!(
+        all.policy.first.file.is_some()
+            && all.tls.is_some()
+            && all.admin_tls.is_some()
+            && all.state.directory.is_some()
+    );
     assert!(all.access.broker_secret.is_some() && all.access.admin_token.is_some());
 }

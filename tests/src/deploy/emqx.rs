@@ -104,8 +104,8 @@ async fn gate_understands_the_requests_of_the_shipped_emqx() {
         let file = directory.path().join("gate.toml");
         fs::write(&file, &gate_toml).unwrap();
         let shipped = mqtt_gate::config::Config::read(&file).unwrap();
-        config.policy.settings = shipped.policy.settings;
-        config.policy.settings.set("signature-keys", KEY.to_owned());
+        config.policy.first.settings = shipped.policy.first.settings;
+        config.policy.first.settings.set("signature-keys", KEY.to_owned());
     })
     .await;
     let conf = emqx_conf();

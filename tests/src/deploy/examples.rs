@@ -24,8 +24,8 @@ async fn gate() -> Gate {
 async fn gate_for(kinds: Vec<BrokerKind>) -> Gate {
     let set = |config: &mut mqtt_gate::config::Config| {
         config.broker = kinds.into_iter().map(BrokerConfig::of_kind).collect();
-        config.policy.settings.set("publish-topics", "devices/{mac}/up/#".into());
-        config.policy.settings.set("subscribe-topics", "devices/{mac}/down/#".into());
+        config.policy.first.settings.set("publish-topics", "devices/{mac}/up/#".into());
+        config.policy.first.settings.set("subscribe-topics", "devices/{mac}/down/#".into());
     };
     Gate::start_with(AUTH_CORE, set).await
 }

@@ -120,7 +120,7 @@ fn gate_reads_the_mounted_files() {
     let files = |map: &str| strings(&named(&kustomization["configMapGenerator"], map)["files"])[0].to_owned();
     assert_eq!(strings(&container["args"]), ["serve", "--config", &mounted("config", &files("mqtt-gate-config"))]);
     let config = gate_config(&format!("{DIRECTORY}/gate.toml"));
-    let policy = config.policy.file.as_ref().unwrap().display().to_string();
+    let policy = config.policy.first.file.as_ref().unwrap().display().to_string();
     assert_eq!(policy, mounted("policy", &files("mqtt-gate-policy")));
     let secret = yaml(&format!("{DIRECTORY}/secret.yaml")).remove(0);
     let key = secret["stringData"].as_object().unwrap().keys().next().unwrap();

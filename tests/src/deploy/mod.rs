@@ -43,7 +43,7 @@ fn gate_config(name: &str) -> Config {
 
 /// The file of the only secret of a configuration.
 fn key_file(config: &Config) -> String {
-    let files: Vec<_> = config.policy.settings.files().collect();
+    let files: Vec<_> = config.policy.first.settings.files().collect();
     assert_eq!(files.len(), 1, "only the key is in a file");
     files[0].display().to_string()
 }

@@ -29,7 +29,7 @@ pub(super) async fn assert_component_gives_every_case_its_verdict(component: &st
     for (key, cases) in &cases_by_key() {
         let gate = Gate::start_with(component, |config| {
             for (name, value) in credential_cases::settings(key, groups) {
-                config.policy.settings.set(name, value.to_owned());
+                config.policy.first.settings.set(name, value.to_owned());
             }
             // Some user names are longer than any broker can send.
             config.limits.max_body = ByteSize::mib(1);

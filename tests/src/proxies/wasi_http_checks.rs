@@ -97,7 +97,7 @@ const TOPICS: [(&str, &str); 2] =
 
 pub(super) async fn default_policy_responds_like_the_native_gate(runtime: Runtime, policy: &str) {
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        TOPICS.iter().for_each(|(name, value)| config.policy.settings.set(name, (*value).into()));
+        TOPICS.iter().for_each(|(name, value)| config.policy.first.settings.set(name, (*value).into()));
     })
     .await;
     let host = runtime.start(policy, &[&[("signature-keys", KEY)][..], &TOPICS].concat()).await;

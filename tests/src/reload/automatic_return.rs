@@ -119,7 +119,8 @@ async fn settings_are_never_returned_to() {
     let key = directory.path().join("key");
     fs::write(&key, KEY).unwrap();
     let file = key.clone();
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set_from_file("signature-keys", file)).await;
+    let gate =
+        Gate::start_with(AUTH_CORE, |config| config.policy.first.settings.set_from_file("signature-keys", file)).await;
     gate.rename_policy(&fs::read(MISBEHAVING).unwrap());
     gate.wait_for_generation(2).await;
     fs::write(&key, OTHER_KEY).unwrap();

@@ -35,7 +35,7 @@ impl Site {
 
     async fn start(&self) -> Gate {
         Gate::start_with(AUTH_CORE, |config| {
-            config.policy.file = Some(self.policy());
+            config.policy.first.file = Some(self.policy());
             config.state.directory = Some(self.state());
         })
         .await

@@ -14,7 +14,8 @@ async fn gate_with_key_file() -> (Gate, TempDir) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("key");
     fs::write(&file, KEY).unwrap();
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set_from_file("signature-keys", file)).await;
+    let gate =
+        Gate::start_with(AUTH_CORE, |config| config.policy.first.settings.set_from_file("signature-keys", file)).await;
     (gate, directory)
 }
 

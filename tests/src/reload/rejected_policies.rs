@@ -135,7 +135,7 @@ async fn rejects_a_file_larger_than_any_policy() {
 
 /// Asserts that the misbehaving policy is rejected when the setting `call` makes that call fail with `fault`.
 async fn assert_preflight_rejects(call: &str, fault: &str, expected: &[&str]) {
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.settings.set(call, fault.into())).await;
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.first.settings.set(call, fault.into())).await;
     gate.rename_policy(&fs::read(MISBEHAVING).unwrap());
     let status = gate.wait_for_rejection(1).await;
     for text in expected {
@@ -198,7 +198,7 @@ async fn preflight_rejects_lockdown_without_a_list() {
     let gate = Gate::start_in(directory, |config| {
         let mut settings = mqtt_gate_engine::SettingSources::default();
         settings.set("signature-keys", KEY.into());
-        config.policy.settings = settings;
+        config.policy.first.settings = settings;
     })
     .await;
     gate.rename_policy(&fs::read(LOCKDOWN).unwrap());

@@ -19,7 +19,7 @@ async fn gate_with_key_file() -> (Gate, PathBuf, TempDir) {
     let file = directory.path().join("key");
     fs::write(&file, format!("{KEY}\n")).unwrap();
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        config.policy.settings.set_from_file("signature-keys", file.clone());
+        config.policy.first.settings.set_from_file("signature-keys", file.clone());
     })
     .await;
     (gate, file, directory)
@@ -100,7 +100,7 @@ async fn a_file_that_was_replaced_outside_its_mount_is_named() {
     fs::copy(AUTH_CORE, &outside).unwrap();
     let mounted = fs::File::open(&outside).unwrap();
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mounted));
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.file = Some(path.clone().into())).await;
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.first.file = Some(path.clone().into())).await;
     assert_eq!(gate.status().await["detached_files"], serde_json::json!([]));
     fs::rename(gate.policy_file(), &outside).unwrap();
     gate.wait_until("the file is named", |status| status["detached_files"][0] == path.as_str()).await;

@@ -16,8 +16,8 @@ async fn assert_does_not_start(component: Option<&[u8]>, key: &str, expected: &s
         fs::write(&file, component).unwrap();
     }
     let mut config = Config::default();
-    config.policy.file = Some(file);
-    config.policy.settings.set("signature-keys", key.into());
+    config.policy.first.file = Some(file);
+    config.policy.first.settings.set("signature-keys", key.into());
     config.listen = ([127, 0, 0, 1], 0).into();
     config.admin_listen = ([127, 0, 0, 1], 0).into();
     let listeners = Listeners::bind(&config).unwrap();

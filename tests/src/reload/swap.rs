@@ -88,7 +88,7 @@ async fn replaced_directory_is_watched_again() {
     let (current, new) = (directory.path().join("current"), directory.path().join("new"));
     symlink("1", &current).unwrap();
     let file = current.join("policy.wasm");
-    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.file = Some(file.clone())).await;
+    let gate = Gate::start_with(AUTH_CORE, |config| config.policy.first.file = Some(file.clone())).await;
     symlink("2", &new).unwrap();
     fs::rename(new, &current).unwrap();
     gate.wait_for_generation(2).await;
@@ -147,7 +147,7 @@ async fn identical_component_is_not_a_swap() {
     let file = keys.path().join("key");
     fs::write(&file, KEY).unwrap();
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        config.policy.settings.set_from_file("signature-keys", file.clone());
+        config.policy.first.settings.set_from_file("signature-keys", file.clone());
     })
     .await;
     for round in 1..=5 {

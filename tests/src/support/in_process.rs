@@ -44,9 +44,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Configures a gate for tests. Everything that makes tests faster or independent of the machine's load is set here.
 fn test_config(policy: PathBuf) -> Config {
     let mut config = Config::default();
-    config.policy.file = Some(policy);
-    config.policy.settings.set("signature-keys", KEY.to_owned());
-    config.policy.settings.set("clients", OPERATOR.to_owned());
+    config.policy.first.file = Some(policy);
+    config.policy.first.settings.set("signature-keys", KEY.to_owned());
+    config.policy.first.settings.set("clients", OPERATOR.to_owned());
     config.listen = ([127, 0, 0, 1], 0).into();
     config.admin_listen = ([127, 0, 0, 1], 0).into();
     // A loaded machine must not fail a test. Tests about the timeout set their own.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use brokers::UnsupportedGrant;
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::sanitize;
 use mqtt_gate_engine::{Access, CallError, Denial, Effect, Grant, Policy, QosLevels, Rule, RuleAction, Verdict};
 use serde::Serialize;
@@ -79,13 +80,17 @@ struct Attribute {
 
 #[derive(Serialize)]
 pub(super) struct PolicyReport {
+    /// The operator's name for it; absent if it is the only policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'static str>,
     name: String,
     sha256: String,
 }
 
-impl From<&Policy> for PolicyReport {
-    fn from(policy: &Policy) -> Self {
-        Self { name: policy.name().to_owned(), sha256: policy.digest().to_string() }
+impl PolicyReport {
+    pub(super) fn new(member: Option<Name>, policy: &Policy) -> Self {
+        let member = member.map(Name::as_str);
+        Self { member, name: policy.name().to_owned(), sha256: policy.digest().to_string() }
     }
 }
 
@@ -286,7 +291,7 @@ mod tests {
     use super::*;
 
     fn report(verdict: Result<Verdict, Failure>) -> EvalReport {
-        let policy = PolicyReport { name: "p".to_owned(), sha256: "00".to_owned() };
+        let policy = PolicyReport { member: None, name: "p".to_owned(), sha256: "00".to_owned() };
         EvalReport::new(policy, verdict, Durations { first: 21.1, second: None })
     }
 

@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mqtt_gate::status_response::{BrokerCacheStatus, PolicyStatus, RejectionStatus, StatusResponse};
+use mqtt_gate::status_response::{BrokerCacheStatus, MemberStatus, PolicyStatus, RejectedStatus, RejectionStatus};
 use mqtt_gate_engine::Digest;
 
 use super::error::SwapError;
 use super::policy_file::{self, PolicyFile};
 use super::report::{Outcome, PreviousPolicy, SwapReport};
-use crate::cli::client::{Client, GateStatus};
+use crate::cli::client::Client;
 
 /// Interval between two requests for the gate's status.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -17,18 +17,58 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Time for a gate to load or reject what its file held before. A gate looks at the file every two seconds.
 const CONSISTENCY_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// The policy to swap.
+pub(super) struct Member {
+    /// Absent: the policies outside all tenants.
+    pub(super) tenant: Option<String>,
+    /// The operator's name for it. Absent: the first one.
+    pub(super) name: Option<String>,
+}
+
+/// What the gate reports about the policy to swap.
+struct MemberState {
+    policy: PolicyStatus,
+    rejected: RejectedStatus,
+}
+
+impl Member {
+    /// Asks the gate.
+    fn state(&self, client: &Client) -> Result<MemberState, SwapError> {
+        let chain = match &self.tenant {
+            Some(tenant) => client.tenant(tenant)?.chain,
+            None => {
+                let status = client.status()?.response;
+                // A gate without a list has one policy.
+                if status.chain.is_empty() || self.name.is_none() {
+                    return Ok(MemberState { policy: status.policy, rejected: status.rejected });
+                }
+                status.chain
+            }
+        };
+        let is_meant = |member: &MemberStatus| self.name.as_ref().is_none_or(|name| *name == member.name);
+        match chain.into_iter().find(is_meant) {
+            Some(member) => Ok(MemberState { policy: member.policy, rejected: member.rejected }),
+            None => {
+                let (url, name) = (client.url().to_owned(), self.name.clone().unwrap_or_default());
+                Err(SwapError::NoSuchPolicy { url, name })
+            }
+        }
+    }
+}
+
 /// Swaps the policy of a gate.
 ///
 /// If the file held the active policy before, it does so afterwards, whatever the outcome. The previous policy is only
 /// replaced by a policy that was active.
 pub(super) fn apply(
     client: &Client,
+    member: &Member,
     file: &PolicyFile,
     component: &[u8],
     timeout: Duration,
 ) -> Result<SwapReport, SwapError> {
     let start = Instant::now();
-    let status = wait_until_consistent(client, file)?;
+    let status = wait_until_consistent(client, member, file)?;
     let old = Contents::read(file)?;
     let (new, in_file) = (sha256(component), old.current.as_deref().map(sha256));
     let is_in_file = in_file.as_ref() == Some(&new);
@@ -43,7 +83,7 @@ pub(super) fn apply(
         }
         None => {
             replace(file, component, &old, keep_old)?;
-            let response = wait_for_outcome(client, file, &status, &new, timeout);
+            let response = wait_for_outcome(client, member, file, &status, &new, timeout);
             if !matches!(response, Ok((Outcome::Activated, _))) {
                 restore(file, &old)?;
             }
@@ -97,10 +137,10 @@ fn restore(file: &PolicyFile, old: &Contents) -> Result<(), SwapError> {
 }
 
 /// Waits until the gate has loaded or rejected what the file holds: it may have changed just now.
-fn wait_until_consistent(client: &Client, file: &PolicyFile) -> Result<StatusResponse, SwapError> {
+fn wait_until_consistent(client: &Client, member: &Member, file: &PolicyFile) -> Result<MemberState, SwapError> {
     let start = Instant::now();
     loop {
-        let status = client.status()?.response;
+        let status = member.state(client)?;
         let Some(contents) = policy_file::read(file.path())? else { return Ok(status) };
         let in_file = sha256(&contents);
         if is_active(&status, &in_file) || rejection_of(&status, &in_file).is_some() {
@@ -117,22 +157,26 @@ fn wait_until_consistent(client: &Client, file: &PolicyFile) -> Result<StatusRes
 /// Waits until the gate has activated or rejected the new policy. A gate that restarts meanwhile is waited for.
 fn wait_for_outcome(
     client: &Client,
+    member: &Member,
     file: &PolicyFile,
-    before: &StatusResponse,
+    before: &MemberState,
     new: &str,
     timeout: Duration,
 ) -> Result<(Outcome, PolicyStatus), SwapError> {
     let start = Instant::now();
     loop {
         let is_late = start.elapsed() > timeout;
-        match client.status() {
-            Ok(GateStatus { response: now, .. }) => {
+        match member.state(client) {
+            Ok(now) => {
                 let outcome = outcome_after(before, &now, new);
                 if let Some(outcome) = outcome.or_else(|| is_late.then(|| outcome_at_timeout(&now, new))) {
                     return Ok((outcome, now.policy));
                 }
             }
-            Err(source) if is_late => return Err(SwapError::GateLost { file: file.path().to_owned(), source }),
+            Err(SwapError::Client(source)) if is_late => {
+                return Err(SwapError::GateLost { file: file.path().to_owned(), source });
+            }
+            Err(error) if is_late => return Err(error),
             Err(_) => {}
         }
         thread::sleep(POLL_INTERVAL);
@@ -157,7 +201,7 @@ fn wait_for_caches(client: &Client, timeout: Duration) -> Vec<BrokerCacheStatus>
 }
 
 /// The outcome that is known before the file is replaced. `None`: replace it.
-fn outcome_before(status: &StatusResponse, is_in_file: bool, new: &str) -> Option<Outcome> {
+fn outcome_before(status: &MemberState, is_in_file: bool, new: &str) -> Option<Outcome> {
     if is_active(status, new) {
         return Some(Outcome::AlreadyActive);
     }
@@ -165,7 +209,7 @@ fn outcome_before(status: &StatusResponse, is_in_file: bool, new: &str) -> Optio
 }
 
 /// The outcome that the gate reports after the file was replaced. `None`: it has not noticed the new file yet.
-fn outcome_after(before: &StatusResponse, now: &StatusResponse, new: &str) -> Option<Outcome> {
+fn outcome_after(before: &MemberState, now: &MemberState, new: &str) -> Option<Outcome> {
     if is_active(now, new) {
         return Some(Outcome::Activated);
     }
@@ -176,7 +220,7 @@ fn outcome_after(before: &StatusResponse, now: &StatusResponse, new: &str) -> Op
 }
 
 /// The outcome if the gate has not reported one. It reports a component that it rejected before only once.
-fn outcome_at_timeout(now: &StatusResponse, new: &str) -> Outcome {
+fn outcome_at_timeout(now: &MemberState, new: &str) -> Outcome {
     rejection_of(now, new).map_or(Outcome::Timeout, Outcome::of_rejection)
 }
 
@@ -186,12 +230,12 @@ impl Outcome {
     }
 }
 
-fn is_active(status: &StatusResponse, sha256: &str) -> bool {
+fn is_active(status: &MemberState, sha256: &str) -> bool {
     status.policy.sha256 == sha256
 }
 
 /// The last rejection, if it is about this component.
-fn rejection_of<'a>(status: &'a StatusResponse, sha256: &str) -> Option<&'a RejectionStatus> {
+fn rejection_of<'a>(status: &'a MemberState, sha256: &str) -> Option<&'a RejectionStatus> {
     status.rejected.last.as_ref().filter(|last| last.sha256.as_deref() == Some(sha256))
 }
 
@@ -206,10 +250,14 @@ mod tests {
     use super::*;
 
     /// The status of a gate that runs `active`, and last rejected `rejected` of `count` components.
-    fn status(active: &str, count: u64, rejected: Option<Option<&str>>) -> StatusResponse {
+    fn status(active: &str, count: u64, rejected: Option<Option<&str>>) -> MemberState {
         let last = rejected.map(|sha256| json!({ "sha256": sha256, "reason": "no key", "at": "then" }));
         let policy = json!({ "name": "p", "sha256": active, "generation": 1 });
-        serde_json::from_value(json!({ "policy": policy, "rejected": { "count": count, "last": last } })).unwrap()
+        let rejected = json!({ "count": count, "last": last });
+        MemberState {
+            policy: serde_json::from_value(policy).unwrap(),
+            rejected: serde_json::from_value(rejected).unwrap(),
+        }
     }
 
     fn rejected() -> Outcome {

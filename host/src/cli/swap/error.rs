@@ -43,6 +43,8 @@ pub(super) enum SwapError {
         previous.display()
     )]
     NotRestored { previous: PathBuf, source: Box<SwapError> },
+    #[error("{url} has no policy `{name}`; the gate has another configuration; nothing was changed")]
+    NoSuchPolicy { url: String, name: String },
     #[error(transparent)]
     Client(#[from] ClientError),
 }
@@ -68,7 +70,8 @@ impl From<SwapError> for CliError {
             | SwapError::Read { .. }
             | SwapError::Replace { .. }
             | SwapError::Owner { .. }
-            | SwapError::OtherFile { .. } => Self::Usage(error.into()),
+            | SwapError::OtherFile { .. }
+            | SwapError::NoSuchPolicy { .. } => Self::Usage(error.into()),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) mod rollback;
 #[expect(clippy::module_inception, reason = "the verb `swap` beside the verb `rollback`")]
 pub(super) mod swap;
 
-use apply::apply;
+use apply::{Member, apply};
 use policy_file::PolicyFile;
 
 /// Flags of `swap` and `rollback`.
@@ -48,8 +48,9 @@ impl SwapArgs {
         let config = self.policy_args.config()?;
         let file = PolicyFile::lock(self.policy_file(&config)?)?;
         let client = self.client.client(&config)?;
+        let member = Member { tenant: self.policy_args.tenant().map(str::to_owned), name: self.member_name(&config)? };
         let component = self.check(&choose(&file)?, config)?;
-        let report = apply(&client, &file, &component, self.timeout)?;
+        let report = apply(&client, &member, &file, &component, self.timeout)?;
         let failure = report.failure(client.url(), &humantime::format_duration(self.timeout).to_string());
         if self.json || failure.is_none() {
             output::print(&report, self.json)?;
@@ -62,10 +63,19 @@ impl SwapArgs {
     }
 
     fn policy_file(&self, config: &Config) -> Result<PathBuf> {
-        self.policy.clone().or_else(|| config.policy.file.clone()).context(
+        if let Some(file) = &self.policy {
+            return Ok(file.clone());
+        }
+        self.policy_args.policy(config)?.file.clone().context(
             "no policy file to swap: pass --config with policy.file in it, or --policy; \
              the embedded policy cannot be swapped",
         )
+    }
+
+    /// The operator's name for the policy; `None`: the gate has only one.
+    fn member_name(&self, config: &Config) -> Result<Option<String>> {
+        let policy = self.policy_args.policy(config)?;
+        Ok(policy.name.map(|name| name.as_str().to_owned()))
     }
 
     /// Loads the component in this process, and returns its bytes.

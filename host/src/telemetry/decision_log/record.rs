@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use mqtt_gate_engine::util::file::read_file;
+use mqtt_gate_engine::util::name::Name;
 use serde::Serialize;
 use sha2::Sha256;
 
@@ -85,6 +86,7 @@ pub(super) struct DecisionRecord {
     client_id: ClientId,
     code: DecisionCode,
     detail: Option<String>,
+    tenant: Option<Name>,
     policy: PolicyRef,
     key_id: Option<String>,
 }
@@ -102,6 +104,8 @@ struct Line<'a> {
     id: u64,
     operation: &'static str,
     route: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'static str>,
     client_id: &'a str,
     verdict: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -110,6 +114,7 @@ struct Line<'a> {
     detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    policy_name: &'static str,
     policy: String,
     generation: u64,
     duration_us: f64,
@@ -136,6 +141,7 @@ impl DecisionRecord {
             client_id,
             code: decision.code,
             detail: decision.detail.clone(),
+            tenant: decision.tenant,
             policy: decision.policy,
             key_id: decision.key_id.clone(),
         }
@@ -152,11 +158,13 @@ impl DecisionRecord {
             id,
             operation: self.operation.name(),
             route: self.route,
+            tenant: self.tenant.map(Name::as_str),
             client_id: &client_id,
             verdict: self.code.verdict(),
             reason: self.code.reason(),
             detail: self.detail.as_deref(),
             key: self.key_id.as_deref(),
+            policy_name: self.policy.name.as_str(),
             policy: self.policy.digest.to_string(),
             generation: self.policy.generation,
             // Microseconds with one decimal.
@@ -206,11 +214,13 @@ mod tests {
         let expected = format!(
             "{{\"time\":\"1970-01-12T13:46:40.000000Z\",\"id\":7,\"operation\":\"authenticate\",\
              \"route\":\"/emqx/auth\",\"client_id\":\"c\",\"verdict\":\"allow\",\"key\":\"2026-11\",\
-             \"policy\":\"{policy}\",\"generation\":3,\"duration_us\":3.2}}\n"
+             \"policy_name\":\"policy\",\"policy\":\"{policy}\",\"generation\":3,\"duration_us\":3.2}}\n"
         );
         assert_eq!(line(&allowed), expected);
         let denied = line(&decision(DecisionCode::Banned));
-        assert!(denied.contains("\"verdict\":\"deny\",\"reason\":\"banned\",\"policy\"") && !denied.contains("key"));
+        assert!(
+            denied.contains("\"verdict\":\"deny\",\"reason\":\"banned\",\"policy_name\"") && !denied.contains("key")
+        );
         let detailed = line(&Decision { detail: Some("stolen-device".to_owned()), ..decision(DecisionCode::Banned) });
         assert!(detailed.contains("\"reason\":\"banned\",\"detail\":\"stolen-device\",\"policy\""), "{detailed}");
     }

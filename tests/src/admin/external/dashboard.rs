@@ -39,7 +39,7 @@ async fn dashboard_of_a_healthy_gate_shows_policy_and_counts_without_alarm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dashboard_shows_problems_with_hints_until_they_are_solved() {
-    let gate = Gate::start_with(MISBEHAVING, |config| config.policy.settings.set("grops", "x".into())).await;
+    let gate = Gate::start_with(MISBEHAVING, |config| config.policy.first.settings.set("grops", "x".into())).await;
     gate.authenticate(&Device { password: "x".into(), ..Device::triggering("trap") }).await;
     gate.request(&post_json("/emqx/auth", &json!({ "clientid": "c", "peerhost": "${peerhots}" }))).await;
     gate.write_policy(b"garbage");

@@ -11,7 +11,7 @@ use crate::support::mqtt::{Ack, Client};
 /// Asserts which clients and topics amqtt accepts if it sends JSON or a form (`params`).
 async fn assert_enforces_policy(params: &str) {
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        let settings = &mut config.policy.settings;
+        let settings = &mut config.policy.first.settings;
         settings.set("publish-topics", "devices/{mac}/up/#".into());
         settings.set("subscribe-topics", "devices/{mac}/#".into());
     })

@@ -17,7 +17,7 @@ async fn connect(broker: &Broker, device: &Device) -> Client {
 async fn rabbitmq_enforces_the_policy() {
     let server = Device::valid_with_id("GID_gateway@@@mqtt_gateway@@@1764000000000");
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        let settings = &mut config.policy.settings;
+        let settings = &mut config.policy.first.settings;
         settings.set("publish-topics", "devices/{mac}/up/#".into());
         settings.set("subscribe-topics", "devices/{mac}/down/#".into());
         settings.set("superusers", server.client_id.clone());

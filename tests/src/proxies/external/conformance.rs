@@ -39,7 +39,7 @@ const HOSTS: [&str; 5] = ["native", "wasmtime", "jco", "Envoy, HTTP", "Envoy, MQ
 impl Hosts {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let native = Gate::start_with(AUTH_CORE, |config| {
-            settings.iter().for_each(|(name, value)| config.policy.settings.set(name, (*value).to_owned()));
+            settings.iter().for_each(|(name, value)| config.policy.first.settings.set(name, (*value).to_owned()));
             config.limits.max_body = ByteSize::mib(1);
         });
         let compositions =

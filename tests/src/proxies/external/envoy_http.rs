@@ -105,7 +105,7 @@ fn comparable(response: &Response) -> (u16, &str, [Option<&str>; 5]) {
 async fn envoy_responds_like_the_native_gate() {
     let topics = [("publish-topics", "up/{mac}"), ("subscribe-topics", "down/{mac}/#")];
     let gate = Gate::start_with(AUTH_CORE, |config| {
-        topics.iter().for_each(|(name, value)| config.policy.settings.set(name, (*value).to_owned()));
+        topics.iter().for_each(|(name, value)| config.policy.first.settings.set(name, (*value).to_owned()));
     })
     .await;
     let envoy = Envoy::http(&[&[("signature-keys", KEY)], &topics[..]].concat()).await;

@@ -1,0 +1,18 @@
+//! The policies that are part of the program.
+
+use crate::config::Builtin;
+
+/// The default policy, built from `auth-core`.
+pub static AUTH_CORE: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
+
+/// The incident policy, built from `policies/lockdown`.
+static LOCKDOWN: &[u8] = include_bytes!(env!("MQTT_GATE_LOCKDOWN"));
+
+/// The component of an embedded policy.
+#[must_use]
+pub fn component(builtin: Option<Builtin>) -> &'static [u8] {
+    match builtin {
+        None | Some(Builtin::AuthCore) => AUTH_CORE,
+        Some(Builtin::Lockdown) => LOCKDOWN,
+    }
+}
