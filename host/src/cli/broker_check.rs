@@ -87,7 +87,8 @@ fn restriction(properties: &str) -> Option<&'static str> {
     let is_forbidden = if let Some(forbidden) = families.strip_prefix('~') {
         forbidden.split(' ').any(|listed| listed == "AF_INET")
     } else {
-        !families.is_empty() && families != "none" && !is_allowed("AF_INET") && !is_allowed("AF_INET6")
+        // `none` forbids every family. An empty list restricts nothing.
+        !families.is_empty() && !is_allowed("AF_INET") && !is_allowed("AF_INET6")
     };
     is_forbidden
         .then_some("its RestrictAddressFamilies= has no AF_INET; install the drop-in broker-api.conf of deploy/systemd")
@@ -107,6 +108,7 @@ mod tests {
                 Some("RestrictAddressFamilies="),
             ),
             ("LoadState=loaded\nPrivateNetwork=no\nRestrictAddressFamilies=~AF_INET AF_PACKET\n", Some("no AF_INET")),
+            ("LoadState=loaded\nPrivateNetwork=no\nRestrictAddressFamilies=none\n", Some("no AF_INET")),
             ("LoadState=loaded\nPrivateNetwork=no\nRestrictAddressFamilies=~AF_PACKET\n", None),
             ("LoadState=loaded\nPrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_UNIX\n", None),
             ("LoadState=loaded\nPrivateNetwork=no\nRestrictAddressFamilies=\n", None),

@@ -57,7 +57,7 @@ pub struct Config {
     pub admin_tls: Option<TlsConfig>,
     /// The kinds of brokers that ask. None: brokers of every kind may.
     pub broker: Vec<BrokerConfig>,
-    /// Clients that keep failing. Absent: nobody is locked out.
+    /// Clients that keep failing. Absent: no client is locked out.
     pub lockout: Option<LockoutConfig>,
     /// Secrets of brokers and operators.
     pub access: AccessConfig,

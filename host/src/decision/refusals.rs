@@ -142,7 +142,7 @@ impl Refusals {
         }
     }
 
-    /// A keyed digest. Without the key nobody can choose two logins with the same one, and among [`MAX_REFUSALS`] logins
+    /// A keyed digest. Without the key, no client can choose two logins with the same one, and among [`MAX_REFUSALS`] logins
     /// two have it by chance once in 2^48 times.
     fn digest(&self, fields: impl Hash) -> u64 {
         self.hasher.hash_one(fields)
