@@ -43,7 +43,7 @@ run: first-build-notice components
 
 first-build-notice:
 	@[ -e $(CARGO_TARGET_DIR)/debug/mqtt-gate ] || printf '%s\n' \
-		'First build: two policies, an Envoy filter, and the gate with its WebAssembly compiler.' \
+		'First build: three policies, an Envoy filter, and the gate with its WebAssembly compiler.' \
 		'This compiles about 300 crates once, which takes about ten minutes on two cores. Later builds take seconds.'
 
 build: setup
@@ -122,7 +122,7 @@ lint: setup
 
 # The policies and the Envoy filter of this repository, as files for an operator: target/components/*.wasm
 components: componentize
-	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown --module proxies/envoy-filter
+	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown policies/revoked --module proxies/envoy-filter
 
 policy: componentize
 	$(if $(DIR),,$(error name the directory of the policy, such as make policy DIR=policies/lockdown))

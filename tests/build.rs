@@ -6,6 +6,7 @@ fn main() -> anyhow::Result<()> {
     for (variable, guest, output) in [
         ("AUTH_CORE", "../auth-core", Place::Components),
         ("LOCKDOWN", "../policies/lockdown", Place::Components),
+        ("REVOKED", "../policies/revoked", Place::Components),
         ("MISBEHAVING", "misbehaving", Place::Private),
         ("PLAIN", "plain", Place::Private),
     ] {

@@ -19,6 +19,9 @@ use crate::support::{poll_until, within_timeout};
 
 pub(crate) const AUTH_CORE: &str = env!("AUTH_CORE");
 pub(crate) const LOCKDOWN: &str = env!("LOCKDOWN");
+
+/// The policy that denies revoked clients.
+pub(crate) const REVOKED: &str = env!("REVOKED");
 pub(crate) const MISBEHAVING: &str = env!("MISBEHAVING");
 pub(crate) const PLAIN: &str = env!("PLAIN");
 
