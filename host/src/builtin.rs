@@ -8,11 +8,15 @@ pub static AUTH_CORE: &[u8] = include_bytes!(env!("MQTT_GATE_DEFAULT_POLICY"));
 /// The incident policy, built from `policies/lockdown`.
 static LOCKDOWN: &[u8] = include_bytes!(env!("MQTT_GATE_LOCKDOWN"));
 
+/// The policy that denies revoked clients, built from `policies/revoked`.
+static REVOKED: &[u8] = include_bytes!(env!("MQTT_GATE_REVOKED"));
+
 /// The component of an embedded policy.
 #[must_use]
 pub fn component(builtin: Option<Builtin>) -> &'static [u8] {
     match builtin {
         None | Some(Builtin::AuthCore) => AUTH_CORE,
         Some(Builtin::Lockdown) => LOCKDOWN,
+        Some(Builtin::Revoked) => REVOKED,
     }
 }

@@ -6,6 +6,7 @@
 mod admin;
 mod architecture;
 mod brokers;
+mod chain;
 mod cli;
 mod deploy;
 mod http;

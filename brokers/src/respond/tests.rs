@@ -98,7 +98,7 @@ fn verdict_becomes_reply_and_event() {
     for (verdict, emqx, status, event) in [
         (Ok(Verdict::Allow(Grant::default())), r#"{"result":"allow"}"#, 200, None),
         (Ok(Verdict::Deny("banned")), r#"{"result":"deny"}"#, 401, Some("c denied banned")),
-        (Ok(Verdict::Ignore), r#"{"result":"ignore"}"#, 401, None),
+        (Ok(Verdict::Ignore), r#"{"result":"deny"}"#, 401, None),
         (Err(CallError::Trap), r#"{"result":"deny"}"#, 503, Some("c error Trap")),
         (Ok(Verdict::Allow(expired)), r#"{"result":"deny"}"#, 503, Some("c error Unsupported(Expired)")),
     ] {

@@ -65,6 +65,8 @@ pub enum Builtin {
     AuthCore,
     /// The incident policy: only listed clients may connect.
     Lockdown,
+    /// Denies the clients on a list, and decides about no other.
+    Revoked,
 }
 
 /// Whether the verdict of a policy counts.

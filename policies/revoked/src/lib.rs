@@ -23,7 +23,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "access-policy", generate_all });
 }
 
-/// Separates the parts of a client id: `group@@@mac@@@third`.
+/// Separates the parts of a client id: `group@@@mac@@@suffix`.
 const PART_SEPARATOR: &str = "@@@";
 
 /// Minimum digits of `mac:`. One digit would revoke every 16th device.
@@ -50,7 +50,8 @@ impl authenticator::Guest for Revoked {
 
     fn authenticate(credentials: authenticator::Credentials) -> Result<authenticator::Verdict, String> {
         Ok(if list()?.contains(&credentials.client_id) {
-            authenticator::Verdict::Deny(authenticator::Reason::Banned)
+            let detail = Some("revoked".to_owned());
+            authenticator::Verdict::Deny(authenticator::Denial { reason: authenticator::Reason::Banned, detail })
         } else {
             authenticator::Verdict::Ignore
         })
@@ -58,7 +59,7 @@ impl authenticator::Guest for Revoked {
 }
 
 impl authorizer::Guest for Revoked {
-    /// The topic does not matter. An empty topic asks whether the client may be connected at all.
+    /// The action does not matter.
     fn authorize(request: authorizer::Request) -> Result<authorizer::Permission, String> {
         Ok(if list()?.contains(&request.client_id) {
             authorizer::Permission::Deny
