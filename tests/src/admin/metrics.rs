@@ -67,14 +67,16 @@ async fn run_scenario() -> Scenario {
 async fn decisions_are_counted_by_route_policy_verdict_and_reason() {
     let Scenario { metrics, policy } = scenario().await;
     let count = |verdict: &str, reason: &str, route: &str| {
-        let labels = format!("route=\"{route}\",policy=\"{policy}\",verdict=\"{verdict}\",reason=\"{reason}\"");
+        let labels = format!(
+            "route=\"{route}\",member=\"policy\",policy=\"{policy}\",verdict=\"{verdict}\",reason=\"{reason}\""
+        );
         value(metrics, &format!("mqtt_gate_decisions_total{{operation=\"authenticate\",{labels}}}"))
     };
     assert_eq!(count("allow", "", "/mqtt/auth"), 1);
     assert_eq!(count("deny", "client-identifier-not-valid", "/mqtt/auth"), 1);
     assert_eq!(count("deny", "bad-user-name-or-password", "/mqtt/auth"), 1);
     assert_eq!(count("deny", "client-identifier-not-valid", "/emqx/auth"), 1);
-    let superuser = "operation=\"authorize\",route=\"/mosquitto/superuser\",policy=\"others\"";
+    let superuser = "operation=\"authorize\",route=\"/mosquitto/superuser\",member=\"others\",policy=\"others\"";
     let labels = format!("{superuser},verdict=\"deny\",reason=\"always-denied\"");
     assert_eq!(value(metrics, &format!("mqtt_gate_decisions_total{{{labels}}}")), 1);
 }
@@ -107,9 +109,10 @@ async fn malformed_requests_and_config_warnings_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_are_counted_by_result() {
     let metrics = &scenario().await.metrics;
-    assert_eq!(value(metrics, "mqtt_gate_policy_generation"), 2);
+    assert_eq!(value(metrics, "mqtt_gate_policy_generation{member=\"policy\"}"), 2);
     for result in ["success", "failure"] {
-        assert_eq!(value(metrics, &format!("mqtt_gate_policy_reloads_total{{result=\"{result}\"}}")), 1, "{result}");
+        let series = format!("mqtt_gate_policy_reloads_total{{member=\"policy\",result=\"{result}\"}}");
+        assert_eq!(value(metrics, &series), 1, "{result}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::support::http::{self, Connection, post_json, with_header};
 use crate::support::in_process::{AUTH_CORE, Gate};
 
 const OTHER_KEY: &str = "the key of another tenant, 32 by";
-const SECRET: &str = "a secret of the brokers of one tenant";
+const SECRET: &str = "a-secret-of-the-brokers-of-one-tenant";
 
 fn tenants(text: &str) -> Tenants {
     Config::parse(Path::new("gate.toml"), text).unwrap().tenant
@@ -45,7 +45,7 @@ async fn each_tenant_has_its_own_keys_and_secret() {
         (secret(login("bolt", &acme)), "deny"),
         (login("bolt", &bolt), "deny"),
         (secret(login("ACME", &acme)), "deny"),
-        (login("nobody", &acme), "deny"),
+        (login("unknown", &acme), "deny"),
         (login("", &acme), "deny"),
     ] {
         let response = gate.request(&request).await;
@@ -56,10 +56,10 @@ async fn each_tenant_has_its_own_keys_and_secret() {
             String::from_utf8_lossy(&request)
         );
     }
-    let unknown = gate.request(&login("nobody", &acme)).await;
+    let unknown = gate.request(&login("unknown", &acme)).await;
     assert!(unknown.text().contains("no such tenant"), "{}", unknown.text());
     // The dialect by status refuses by status.
-    let by_status = post_json("/t/nobody/mqtt/auth", &json!({ "client_id": acme.client_id }));
+    let by_status = post_json("/t/unknown/mqtt/auth", &json!({ "client_id": acme.client_id }));
     assert_eq!(gate.request(&by_status).await.status, 404);
     let page = with_header(&http::get("/t/acme/mqtt/auth"), "user-agent", "curl");
     assert_eq!(gate.request(&page).await.status, 404, "the status page is not below a tenant");
@@ -80,7 +80,7 @@ async fn each_tenant_has_its_own_numbers() {
     let admin = async |target: &str| Connection::open(gate.admin).await.request(&http::get(target)).await;
     let tenant = admin("/status?tenant=bolt").await.json();
     assert_eq!((&tenant["tenant"]["name"], &tenant["chain"][0]["name"]), (&"bolt".into(), &"policy".into()));
-    assert_eq!(admin("/status?tenant=nobody").await.status, 404);
+    assert_eq!(admin("/status?tenant=unknown").await.status, 404);
     let metrics = admin("/metrics").await;
     let expected = "mqtt_gate_tenant_decisions_total{tenant=\"acme\",operation=\"authenticate\",verdict=\"allow\"} 3";
     assert!(metrics.text().contains(expected), "{}", metrics.text());

@@ -46,7 +46,7 @@ async fn a_policy_that_fails_every_call_makes_room_for_the_one_before() {
     assert_eq!(readiness(&gate).await, 200);
     let metrics = Connection::open(gate.admin).await.request(&get("/metrics")).await;
     let metrics = metrics.text();
-    assert!(metrics.contains("\nmqtt_gate_policy_returns_total 1\n"), "{metrics}");
+    assert!(metrics.contains("\nmqtt_gate_policy_returns_total{member=\"policy\"} 1\n"), "{metrics}");
     poll_until("the policy that works is kept", async || {
         let files = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
         let kept: Vec<_> = files.filter(|file| file.file_name().unwrap() != "lock").collect();
