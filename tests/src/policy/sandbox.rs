@@ -110,9 +110,9 @@ async fn queued_loops_do_not_block_other_connections() {
 async fn ignore_is_never_an_allow() {
     let gate = Gate::start(MISBEHAVING).await;
     let by_status = gate.request(&Device::triggering("ignore").request()).await;
-    assert_eq!((by_status.status, by_status.text()), (401, r#"{"result":"ignore"}"#));
+    assert_eq!((by_status.status, by_status.text()), (401, r#"{"result":"deny"}"#));
     let by_body = gate.request(&Device::triggering("ignore").request_to("/emqx/auth")).await;
-    assert_eq!((by_body.status, by_body.text()), (200, r#"{"result":"ignore"}"#));
+    assert_eq!((by_body.status, by_body.text()), (200, r#"{"result":"deny"}"#));
     assert_eq!(gate.status().await["authenticate"]["verdicts"]["ignore"], json!(2));
     gate.stop().await;
 }
