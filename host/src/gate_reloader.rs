@@ -423,13 +423,14 @@ struct ConfigReload {
     started_with: toml::Table,
     /// Sites for [`GateReloader`] to apply.
     loaded: Option<LoadedSites>,
+    waker: Option<Waker>,
 }
 
 impl ConfigReload {
     fn new(file: ConfigFile, loader: Loader, known: Known, state: ConfigFileState) -> Self {
         state.set_active(SystemTime::now(), Vec::new());
         let (active, started_with) = (file.text.clone(), keys_for_restart(&file.text));
-        Self { file: Arc::new(file), loader, known, state, active, started_with, loaded: None }
+        Self { file: Arc::new(file), loader, known, state, active, started_with, loaded: None, waker: None }
     }
 }
 
@@ -455,7 +456,7 @@ impl Reload for ConfigReload {
         let (file, loader, known, text) =
             (Arc::clone(&self.file), self.loader.clone(), self.known.clone(), text.clone());
         let load = move || loader.load((file.load)(&text)?, &known);
-        Load::spawn(load, || {}, None).ok()
+        Load::spawn(load, || {}, self.waker.clone()).ok()
     }
 
     fn is_active(&self, text: &Self::Contents) -> bool {
@@ -487,6 +488,10 @@ impl Reload for ConfigReload {
 
     fn is_transient(error: &SitesError) -> bool {
         error.is_transient()
+    }
+
+    fn set_waker(&mut self, waker: Waker) {
+        self.waker = Some(waker);
     }
 }
 

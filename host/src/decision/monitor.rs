@@ -37,7 +37,10 @@ pub(crate) struct MonitorQueue {
 
 /// What the monitors of all sites have found. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Monitors(Arc<Mutex<BTreeMap<(Option<Name>, Name), Comparison>>>);
+pub(crate) struct Monitors(Arc<Mutex<Comparisons>>);
+
+/// What was found, by tenant and name of the monitor.
+pub(crate) type Comparisons = BTreeMap<(Option<Name>, Name), Comparison>;
 
 /// What one monitor has found since its active version was activated.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +112,7 @@ impl Difference {
 
 impl Monitors {
     /// What each monitor has found, with its tenant and its name.
-    pub(crate) fn snapshot(&self) -> BTreeMap<(Option<Name>, Name), Comparison> {
+    pub(crate) fn snapshot(&self) -> Comparisons {
         self.lock().clone()
     }
 
@@ -130,7 +133,7 @@ impl Monitors {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Option<Name>, Name), Comparison>> {
+    fn lock(&self) -> MutexGuard<'_, Comparisons> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
