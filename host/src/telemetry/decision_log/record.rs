@@ -222,7 +222,7 @@ mod tests {
             denied.contains("\"verdict\":\"deny\",\"reason\":\"banned\",\"policy_name\"") && !denied.contains("key")
         );
         let detailed = line(&Decision { detail: Some("stolen-device".to_owned()), ..decision(DecisionCode::Banned) });
-        assert!(detailed.contains("\"reason\":\"banned\",\"detail\":\"stolen-device\",\"policy\""), "{detailed}");
+        assert!(detailed.contains("\"reason\":\"banned\",\"detail\":\"stolen-device\",\"policy_name\""), "{detailed}");
     }
 
     #[test]
