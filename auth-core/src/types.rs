@@ -24,7 +24,7 @@ pub enum Verdict {
     Deny(Denial),
 }
 
-/// What is wrong with a denied login.
+/// The reason for a denied login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The client id is malformed.

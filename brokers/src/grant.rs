@@ -47,7 +47,7 @@ pub struct Rule {
     pub retain: Option<bool>,
 }
 
-/// What a rule does.
+/// The effect of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It allows the action.

@@ -46,7 +46,7 @@ pub struct Patterns(Vec<WildMatch>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
-/// What a request tells about a client.
+/// Facts of a request about its client.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     client_id: &'a str,

@@ -31,7 +31,7 @@ pub struct MemberSource {
     pub source: PolicySource,
 }
 
-/// What a new policy of a chain needs besides its source.
+/// Observer and state directory of a new policy of a chain.
 pub struct MemberSetup {
     /// Receives its events.
     pub observer: Observer,

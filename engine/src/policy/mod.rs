@@ -51,7 +51,7 @@ const MAX_ERROR_CHARS: usize = 300;
 /// Calls for which a policy counts as slow after one that exceeded a timeout.
 const SLOW_CALLS: u32 = 1_000;
 
-/// What a component is as a policy.
+/// Properties of a component as a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyKind {
     /// The version of the contract that it is called by.
@@ -86,7 +86,7 @@ pub struct Policy {
     slow_calls_left: AtomicU32,
 }
 
-/// What bounds a policy: its own limits, and the group that its instances are counted in.
+/// Bounds of a policy: its own limits, and the group that its instances are counted in.
 #[derive(Clone)]
 pub(crate) struct PolicyBounds {
     pub(crate) limits: PolicyLimits,
@@ -104,7 +104,7 @@ pub struct AuthorizeRequest {
     pub peer_host: Option<String>,
     /// All other fields that the broker sent.
     pub attributes: Vec<(String, String)>,
-    /// What the client asks for. The policy is called for each of them.
+    /// Actions that the client asks for. The policy is called for each of them.
     pub actions: Vec<Action>,
 }
 

@@ -159,6 +159,11 @@ impl ActivePolicyWriter {
         before
     }
 
+    /// Leaves each reader with the version that it has. Only readers that are created from now on get later versions.
+    pub(super) fn detach(&mut self) {
+        self.active = Arc::new(ArcSwap::new(self.active.load_full()));
+    }
+
     /// Counts activations here from now on.
     pub(super) fn count_in(&mut self, activations: Arc<AtomicU64>) {
         self.activations = activations;

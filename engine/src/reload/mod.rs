@@ -157,9 +157,12 @@ impl PolicyReloader {
         Ok(Adoption { source: source.clone(), candidate: Arc::new(candidate), policy })
     }
 
-    /// Activates a policy that was loaded from another source, and reloads it from there from now on.
+    /// Activates a policy that was loaded from another source, and reloads it from there from now on. Readers that exist
+    /// keep the version before.
     pub(crate) fn adopt(&mut self, adoption: Adoption) {
         let Adoption { source, candidate, policy } = adoption;
+        // The chain before must not get it: a chain is old or new as a whole.
+        self.active.detach();
         self.source = source;
         self.history.set_on_hold(None);
         self.faulty = None;

@@ -136,12 +136,12 @@ impl<R: Reload> Reloadable<R> {
         Self { reload, files, handled: None, changed: None, failed: None, loading: None }
     }
 
-    /// What is reloaded.
+    /// Returns the value's loader.
     pub fn get(&self) -> &R {
         &self.reload
     }
 
-    /// What is reloaded, to change it. Its files must stay the same.
+    /// Returns the value's loader, to change it. Its files must stay the same.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.reload
     }

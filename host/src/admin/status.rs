@@ -131,7 +131,7 @@ fn tenant_summary(site: &Site<ChainEvaluator>) -> TenantSummary {
     }
 }
 
-/// What is wrong with a policy.
+/// The problem of a policy; `None`: it has none.
 fn member_problem(member: &Member) -> Option<String> {
     let history = member.history.snapshot();
     if member.active.load().fails_every_call() {
@@ -184,7 +184,7 @@ fn member(state: &AdminState, tenant: Option<Name>, member: &Member) -> MemberSt
     }
 }
 
-/// What a monitor has found. Nothing yet, if it was swapped since its last call.
+/// Differences that a monitor has found. None yet, if it was swapped since its last call.
 fn monitor(comparison: Option<Comparison>, generation: u64) -> MonitorStatus {
     let found = comparison.filter(|it| it.generation == generation).unwrap_or_default();
     let example = |example: &Example| MonitorExample {

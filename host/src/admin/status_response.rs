@@ -164,7 +164,7 @@ pub struct TenantSummary {
     pub errors: u64,
     /// Instances of its policies.
     pub instances: u32,
-    /// What is wrong with it; `null`: nothing.
+    /// Its problem; `null`: it has none.
     pub problem: Option<String>,
 }
 

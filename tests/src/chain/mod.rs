@@ -5,3 +5,4 @@ mod members;
 mod monitor;
 mod tenants;
 mod under_load;
+mod whole;
