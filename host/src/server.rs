@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use brokers::FaultReply;
 use mqtt_gate_engine::chain::{MemberError, MemberProblem};
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::watch::{WatchThread, Watched};
-use mqtt_gate_engine::{LoadError, Sandbox, SandboxError, StateInUse};
+use mqtt_gate_engine::{LoadError, Permission, Sandbox, SandboxError, StateInUse};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,12 @@ use crate::admin::thread::AdminThread;
 use crate::child_compiler::ChildCompiler;
 use crate::config::{Config, ListenAddresses};
 use crate::config_file::ConfigFileState;
-use crate::decision::Evaluator;
 use crate::decision::monitor::MonitorQueue;
 use crate::decision::refusals::{MAX_REFUSALS, Refusals};
+use crate::decision::{ChainEvaluator, Evaluator};
 use crate::emqx_api::ApiConfigError;
 use crate::emqx_api::cache_reset::CacheReset;
+use crate::emqx_api::revocation::{Coverage, Judge};
 use crate::gate_reloader::{ConfigFile, GateReloader, LoadedSites, Loader, SitesError};
 use crate::http::site::{Site, Sites};
 use crate::http::{AuthService, status_page};
@@ -196,6 +198,7 @@ impl Server {
         let sites = reloader.sites();
         let chain = sites.gate.evaluator.chain().clone();
         let fallback = status_page::router(chain.clone(), routes);
+        let judge_sites = Arc::clone(&sites);
         let service = AuthService::new(Arc::clone(&sites), routes, fallback, telemetry.clone(), limits);
         let buffer_limit = BufferLimit::new(limits.max_buffered.as_u64());
         let workers = Workers::start(service, limits, buffer_limit.clone(), auth_tls, shutdown.clone(), &monitor)?;
@@ -224,7 +227,7 @@ impl Server {
         let watched =
             watched.into_iter().chain(self.auth_security.into_watched()).chain(self.admin_security.into_watched());
         let watch_thread = WatchThread::spawn(watched.collect(), self.poll_interval, policy_events::watch_error)?;
-        self.cache_reset.start(limits.engine().policy_wall_timeout)?;
+        self.cache_reset.start(limits.engine().policy_wall_timeout, |tenant| judge(&judge_sites, tenant))?;
         let watchdog = tokio::spawn(monitor.watch(systemd::alive));
         tracing::info!(%listen, admin = %admin_listen, tls = has_tls, admin_tls = has_admin_tls, "serving");
         warn_about_expiry(&credentials, SystemTime::now());
@@ -283,6 +286,25 @@ pub async fn serve_with(
     let workers = Workers::start(service, limits, buffer_limit, None, CancellationToken::new(), &monitor)?;
     workers.serve(Acceptor::new(vec![listener], false, connections), stop).await;
     Ok(())
+}
+
+/// Asks the policies of a tenant, or those of the gate, about connected clients.
+fn judge(sites: &Arc<Sites<ChainEvaluator>>, tenant: Option<Name>) -> Judge {
+    let (asked, judging) = (Arc::clone(sites), Arc::clone(sites));
+    let coverage = move || {
+        let coverage = asked.read(tenant, |site| {
+            let chain = site.evaluator.chain().load();
+            let lacking = chain.enforced().filter(|(_, member)| !member.active.load().policy.has_authorizer());
+            Coverage { has_authorizer: chain.has_authorizer(), lacking: lacking.map(|(_, it)| it.name).collect() }
+        });
+        coverage.unwrap_or_default()
+    };
+    let may_stay_connected = move |request| {
+        let permission = judging.read(tenant, |site| site.evaluator.may_stay_connected(request));
+        // A tenant that was removed meanwhile decides about no client any more.
+        permission.unwrap_or(Ok(Permission::Ignore))
+    };
+    Judge { coverage: Box::new(coverage), may_stay_connected: Box::new(may_stay_connected) }
 }
 
 fn telemetry(config: &Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Telemetry, ServeError> {

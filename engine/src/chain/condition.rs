@@ -107,18 +107,28 @@ impl Condition {
     /// Whether the policy is asked about this client.
     #[must_use]
     pub fn includes(&self, facts: &Facts) -> bool {
+        self.holds(facts, true)
+    }
+
+    /// Whether these facts show that the policy is meant for this client: it would be asked whatever else were known.
+    #[must_use]
+    pub fn surely_includes(&self, facts: &Facts) -> bool {
+        self.holds(facts, false)
+    }
+
+    /// Whether all conditions hold. Those on an unknown fact hold if `unknown` says so.
+    fn holds(&self, facts: &Facts, unknown: bool) -> bool {
         let Self { group, client_id, username, peer, listener, attribute } = self;
+        let matches = |patterns: &Patterns, fact: Option<&str>| fact.map_or(unknown, |fact| patterns.matches(fact));
         let fits = |patterns: &Option<Patterns>, fact: Option<&str>| {
-            patterns.as_ref().is_none_or(|patterns| fact.is_none_or(|fact| patterns.matches(fact)))
+            patterns.as_ref().is_none_or(|patterns| matches(patterns, fact))
         };
         fits(group, facts.group())
             && fits(client_id, facts.client_id())
             && fits(username, facts.username)
             && (listener.is_none() || fits(listener, facts.attribute(LISTENER)))
-            && peer.as_ref().is_none_or(|networks| facts.peer().is_none_or(|peer| networks.contain(peer)))
-            && attribute
-                .iter()
-                .all(|(name, patterns)| facts.attribute(name).is_none_or(|value| patterns.matches(value)))
+            && peer.as_ref().is_none_or(|networks| facts.peer().map_or(unknown, |peer| networks.contain(peer)))
+            && attribute.iter().all(|(name, patterns)| matches(patterns, facts.attribute(name)))
     }
 
     /// Conditions on facts that not every request tells, as the operator wrote their keys.

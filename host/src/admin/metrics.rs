@@ -47,6 +47,7 @@ impl Collector for GateCollector {
         self.decisions(&mut encoder)?;
         self.policy(&mut encoder)?;
         self.broker_caches(&mut encoder)?;
+        self.revocation(&mut encoder)?;
         self.runtime(&mut encoder)
     }
 }
@@ -194,6 +195,31 @@ impl GateCollector {
                 .map(|(result, count)| ([("api", it.api.clone()), ("result", result.to_owned())], count))
         });
         encoder.counters("broker_cache_resets", "Resets of the caches of a broker.", resets)
+    }
+
+    fn revocation(&self, encoder: &mut Encoder) -> fmt::Result {
+        let brokers: Vec<_> = self.0.cache_reset.revocation_progress();
+        let counts = |key: &'static str, api: &str, counts: &[(&str, u64)]| {
+            let labels = |(name, count): &(&str, u64)| ([("api", api.to_owned()), (key, (*name).to_owned())], *count);
+            counts.iter().map(labels).collect::<Vec<_>>()
+        };
+        let sweeps = brokers.iter().flat_map(|it| {
+            let totals = it.progress.totals;
+            let results = [
+                ("success", totals.succeeded),
+                ("failure", totals.failed),
+                ("interrupted", totals.interrupted),
+                ("no-authorizer", totals.skipped),
+            ];
+            counts("result", &it.api, &results)
+        });
+        let help = "Sweeps over the connected clients of a broker, and calls of its API that failed.";
+        encoder.counters("revocation_sweeps", help, sweeps)?;
+        let clients = brokers.iter().flat_map(|it| {
+            let totals = it.progress.totals;
+            counts("action", &it.api, &[("kick", totals.kicked), ("ban", totals.banned)])
+        });
+        encoder.counters("revoked_clients", "Connected clients that were disconnected or banned.", clients)
     }
 
     fn runtime(&self, encoder: &mut Encoder) -> fmt::Result {

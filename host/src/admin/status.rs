@@ -14,12 +14,13 @@ use super::state::AdminState;
 use super::status_response::{
     BrokerCacheStatus, CallCounts, CompilingStatus, ConfigFileStatus, ConfigWarningStatus, ConnectionStatus,
     CredentialStatus, Durations, HandshakeFailureStatus, HistoryEvent, InstanceStatus, KeyCount, MemberStatus,
-    MonitorExample, MonitorStatus, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, StatusResponse,
-    TenantStatus, TenantSummary, TenantsStatus, VerdictCounts,
+    MonitorExample, MonitorStatus, PolicyStatus, RejectedStatus, RejectionStatus, ReloadErrorStatus, RevocationStatus,
+    StatusResponse, TenantStatus, TenantSummary, TenantsStatus, VerdictCounts,
 };
 use crate::decision::monitor::{Comparison, Example};
 use crate::decision::{ChainEvaluator, DecisionCode, Operation};
 use crate::emqx_api::cache_reset::BrokerProgress;
+use crate::emqx_api::revocation::RevocationProgress;
 use crate::http::site::Site;
 use crate::security::CredentialHandle;
 use crate::security::handshake_failures::HandshakeFailureCount;
@@ -85,6 +86,7 @@ pub(super) fn response(state: &AdminState, now: SystemTime) -> StatusResponse {
             .into_iter()
             .map(|it| broker_caches(it, state.activations()))
             .collect(),
+        revocation: state.cache_reset.revocation_progress().into_iter().map(revocation).collect(),
         credentials: state.credentials.iter().map(credential).collect(),
         handshake_failures: handshake_failures(state, now),
         history: chain_history(&chain),
@@ -290,6 +292,23 @@ fn broker_caches(BrokerProgress { api, progress }: BrokerProgress, activations: 
         generation: progress.generation,
         is_current: progress.generation == activations,
         enabled: progress.node_caches.enabled().into_iter().map(str::to_owned).collect(),
+        error: progress.error.map(|(reason, since)| ReloadErrorStatus { reason, at: rfc3339(since) }),
+    }
+}
+
+fn revocation(RevocationProgress { api, tenant, progress }: RevocationProgress) -> RevocationStatus {
+    RevocationStatus {
+        api,
+        tenant: tenant.map(|tenant| tenant.as_str().to_owned()),
+        generation: progress.generation,
+        running: progress.is_running,
+        since: progress.since.map(rfc3339),
+        lacks_authorizer: progress.lacks_authorizer,
+        without_authorizer: progress.lacking.into_iter().map(str::to_owned).collect(),
+        examined: progress.examined,
+        denied: progress.denied,
+        kicked: progress.kicked,
+        failed: progress.failed,
         error: progress.error.map(|(reason, since)| ReloadErrorStatus { reason, at: rfc3339(since) }),
     }
 }

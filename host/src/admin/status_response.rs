@@ -77,6 +77,9 @@ pub struct StatusResponse {
     /// Caches of the brokers whose API the gate calls.
     #[serde(default)]
     pub broker_caches: Vec<BrokerCacheStatus>,
+    /// Sweeps over the connected clients of the brokers with `on_revoke`.
+    #[serde(default)]
+    pub revocation: Vec<RevocationStatus>,
     /// Certificates and secrets of both listeners.
     #[serde(default)]
     pub credentials: Vec<CredentialStatus>,
@@ -194,6 +197,36 @@ pub struct ConfigFileStatus {
     pub error: Option<ReloadErrorStatus>,
     /// Keys that have changed in the file and need a restart.
     pub needs_restart: Vec<String>,
+}
+
+/// The last sweep over the connected clients of one broker.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RevocationStatus {
+    /// Base URL of the broker's API.
+    pub api: String,
+    /// The tenant whose policies are asked; `null`: those of the gate.
+    pub tenant: Option<String>,
+    /// Number of activations before the sweep, as in the caches of brokers; 0 before the first sweep.
+    pub generation: u64,
+    /// Whether the sweep is not finished.
+    pub running: bool,
+    /// Start of the sweep; `null` before the first one.
+    pub since: Option<String>,
+    /// Whether no policy has an authorizer, so that no client is disconnected.
+    pub lacks_authorizer: bool,
+    /// Policies without an authorizer: what they deny disconnects nobody.
+    pub without_authorizer: Vec<String>,
+    /// Clients that the policies were asked about.
+    pub examined: u64,
+    /// Clients that they deny.
+    pub denied: u64,
+    /// Clients that were disconnected or banned.
+    pub kicked: u64,
+    /// Clients about whom the policies failed. They stay connected.
+    pub failed: u64,
+    /// Why the last call of the API failed, and since when; `null` if it succeeded.
+    pub error: Option<ReloadErrorStatus>,
 }
 
 /// The active version of a policy.

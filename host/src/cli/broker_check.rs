@@ -1,10 +1,12 @@
-//! Whether the gate could reset the caches of the brokers in the configuration, for `check`.
+//! What the gate would do through the APIs of the brokers in the configuration, for `check`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Command;
 
-use mqtt_gate::config::Config;
-use mqtt_gate::emqx_api::{ApiError, EmqxApi, NODE_CACHE_HINT, NodeCaches};
+use mqtt_gate::config::{BrokerConfig, Config, OnRevoke};
+use mqtt_gate::emqx_api::{ApiError, EmqxApi, NODE_CACHE_HINT, NodeCaches, broker_apis};
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::sanitize;
 use serde::Serialize;
 
@@ -23,18 +25,44 @@ pub(super) struct BrokerCheck {
     service_problem: Option<&'static str>,
     /// Caches that keep responses between two resets.
     enabled_caches: Vec<&'static str>,
+    /// The treatment of connected clients that the policies deny; `null`: they stay connected.
+    revocation: Option<RevocationCheck>,
 }
+
+/// The treatment of connected clients that the policies deny.
+#[derive(Serialize)]
+struct RevocationCheck {
+    on_revoke: &'static str,
+    /// Time of the ban, such as `1h`; `null` if there is none.
+    revoke_ban: Option<String>,
+    /// The tenant whose policies are asked; `null`: those of the gate.
+    tenant: Option<&'static str>,
+    /// Whether clients of tenants are put to the policies of the gate.
+    ignores_tenants: bool,
+    /// Policies that cannot be asked about connected clients; `null`: not all policies were loaded.
+    without_authorizer: Option<Vec<&'static str>>,
+    /// Whether one of them can; `null`: not all policies were loaded.
+    has_authorizer: Option<bool>,
+}
+
+/// Whether the policies that were loaded have an authorizer, by the tenant and the name.
+pub(super) type Authorizers = BTreeMap<Option<Name>, Vec<(Name, bool)>>;
 
 /// Calls the API of each broker that has one.
 ///
 /// # Errors
 /// A variable that the configuration names is not set, or certificates cannot be read.
-pub(super) fn check(mut config: Config) -> Result<Vec<BrokerCheck>, CliError> {
+pub(super) fn check(mut config: Config, authorizers: &Authorizers) -> Result<Vec<BrokerCheck>, CliError> {
     config.resolve_broker_env()?;
-    let apis = config.broker.iter().filter_map(|broker| EmqxApi::of(broker).transpose());
-    let apis = apis.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::from)?;
+    let apis = broker_apis(&config).map_err(anyhow::Error::from)?;
     let service_problem = if apis.is_empty() { None } else { service_properties().as_deref().and_then(restriction) };
-    Ok(apis.iter().map(|api| BrokerCheck::new(api.url(), api.node_caches(), service_problem)).collect())
+    let check = |(broker, api): &(&BrokerConfig, EmqxApi)| BrokerCheck {
+        revocation: broker.on_revoke.map(|on_revoke| {
+            RevocationCheck::new(broker, on_revoke, !config.tenant.0.is_empty(), authorizers.get(&broker.tenant))
+        }),
+        ..BrokerCheck::new(api.url(), api.node_caches(), service_problem)
+    };
+    Ok(apis.iter().map(check).collect())
 }
 
 impl BrokerCheck {
@@ -43,13 +71,13 @@ impl BrokerCheck {
             Ok(caches) => (caches.enabled(), None),
             Err(error) => (Vec::new(), Some(sanitize::error_chain(&error))),
         };
-        Self { api: api.to_owned(), problem, service_problem, enabled_caches }
+        Self { api: api.to_owned(), problem, service_problem, enabled_caches, revocation: None }
     }
 }
 
 impl fmt::Display for BrokerCheck {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { api, problem, service_problem, enabled_caches } = self;
+        let Self { api, problem, service_problem, enabled_caches, revocation } = self;
         match problem {
             None => write!(f, "broker {api}: reachable")?,
             Some(problem) => write!(f, "warning: broker {api}: {problem}")?,
@@ -60,6 +88,48 @@ impl fmt::Display for BrokerCheck {
         if !enabled_caches.is_empty() {
             let caches = enabled_caches.join(" and ");
             write!(f, "\nwarning: broker {api}: node cache is on for {caches}; {NODE_CACHE_HINT}")?;
+        }
+        revocation.iter().try_for_each(|revocation| revocation.write(f, api))
+    }
+}
+
+impl RevocationCheck {
+    fn new(
+        broker: &BrokerConfig,
+        on_revoke: OnRevoke,
+        has_tenants: bool,
+        authorizers: Option<&Vec<(Name, bool)>>,
+    ) -> Self {
+        let lacking = |policies: &Vec<(Name, bool)>| {
+            policies.iter().filter(|(_, has_authorizer)| !has_authorizer).map(|(name, _)| name.as_str()).collect()
+        };
+        Self {
+            on_revoke: on_revoke.name(),
+            revoke_ban: broker.ban_of_revoked().map(|ban| humantime::format_duration(ban).to_string()),
+            tenant: broker.tenant.map(Name::as_str),
+            ignores_tenants: has_tenants && broker.tenant.is_none(),
+            without_authorizer: authorizers.map(lacking),
+            has_authorizer: authorizers.map(|policies| policies.iter().any(|(_, has_authorizer)| *has_authorizer)),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter, api: &str) -> fmt::Result {
+        let Self { revoke_ban, tenant, ignores_tenants, without_authorizer, has_authorizer, .. } = self;
+        let whose = tenant.map_or_else(|| "the gate".to_owned(), |tenant| format!("tenant `{tenant}`"));
+        if *has_authorizer == Some(false) {
+            let cause = format!("no policy of {whose} has an authorizer, so none can be asked about connected clients");
+            return write!(f, "\nwarning: broker {api}: on_revoke has no effect: {cause}");
+        }
+        let ban = revoke_ban.as_ref().map(|ban| format!(" and bans them for {ban}")).unwrap_or_default();
+        write!(f, "\nbroker {api}: the gate disconnects clients that the policies of {whose} deny{ban}")?;
+        let lacking = without_authorizer.as_deref().unwrap_or_default();
+        if !lacking.is_empty() {
+            let lacking = lacking.join(", ");
+            write!(f, "\nbroker {api}: not asked about connected clients, without an authorizer: {lacking}")?;
+        }
+        if *ignores_tenants {
+            let remedy = "if clients of a tenant connect to this broker, set broker.tenant";
+            write!(f, "\nwarning: broker {api}: only the policies of the gate are asked; {remedy}")?;
         }
         Ok(())
     }
@@ -118,6 +188,40 @@ mod tests {
             assert_eq!(restriction.is_some(), named.is_some(), "{properties}");
             assert!(named.is_none_or(|named| restriction.unwrap().contains(named)), "{restriction:?}");
         }
+    }
+
+    #[test]
+    fn the_effect_of_on_revoke_has_a_line() {
+        let (gate, acme) = (None, Name::new("acme"));
+        let text = |tenant, on_revoke, policies: &[(&str, bool)]| {
+            let broker =
+                BrokerConfig { tenant, on_revoke: Some(on_revoke), ..BrokerConfig::of_kind(brokers::BrokerKind::Emqx) };
+            let policies = policies.iter().map(|(name, it)| (Name::new(name).unwrap(), *it)).collect();
+            let revocation = RevocationCheck::new(&broker, on_revoke, true, Some(&policies));
+            let check = BrokerCheck {
+                revocation: Some(revocation),
+                ..BrokerCheck::new("http://e", Ok(NodeCaches::default()), None)
+            };
+            check.to_string()
+        };
+        let reachable =
+            "broker http://e: reachable\nbroker http://e: the gate disconnects clients that the policies of ";
+        let remedy =
+            "only the policies of the gate are asked; if clients of a tenant connect to this broker, set broker.tenant";
+        assert_eq!(
+            text(gate, OnRevoke::Ban, &[("a", true)]),
+            format!("{reachable}the gate deny and bans them for 1h\nwarning: broker http://e: {remedy}")
+        );
+        assert_eq!(
+            text(acme, OnRevoke::Kick, &[("a", true), ("b", false)]),
+            format!(
+                "{reachable}tenant `acme` deny\nbroker http://e: not asked about connected clients, without an authorizer: b"
+            )
+        );
+        assert!(text(acme, OnRevoke::Kick, &[("b", false)]).ends_with(
+            "\nwarning: broker http://e: on_revoke has no effect: no policy of tenant `acme` has an authorizer, so none can \
+             be asked about connected clients"
+        ));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mqtt_gate::config::PolicyConfig;
+use mqtt_gate::config::{PolicyConfig, PolicyMode};
 use mqtt_gate_engine::Policy;
 use mqtt_gate_engine::util::name::Name;
 use serde::Serialize;
 
-use super::broker_check::{self, BrokerCheck};
+use super::broker_check::{self, Authorizers, BrokerCheck};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
@@ -73,16 +73,21 @@ impl Check {
         self.policy_args.resolve(&mut config)?;
         let sandbox = sandbox(&config)?;
         let tenants = config.tenant.0.iter().map(|(name, tenant)| (Some(*name), &tenant.policy));
-        let mut reports = Vec::new();
+        let (mut reports, mut authorizers) = (Vec::new(), Authorizers::new());
         for (tenant, chain) in std::iter::once((None, &config.policy)).chain(tenants) {
             for policy in chain.iter() {
                 let label = MemberLabel { tenant, name: policy.name() };
                 let loaded = component(policy).map_err(CliError::from).and_then(|it| load(&sandbox, policy, &it));
                 let loaded = loaded.map_err(|error| error.context(label.to_string()))?;
+                if policy.mode == PolicyMode::Enforce {
+                    let name = policy.name().unwrap_or(Name::none());
+                    authorizers.entry(tenant).or_default().push((name, loaded.has_authorizer()));
+                }
                 reports.push(MemberReport::new(&label, policy, &loaded));
             }
         }
-        let report = ConfigReport { good: true, policies: reports, brokers: broker_check::check(config)? };
+        let report =
+            ConfigReport { good: true, policies: reports, brokers: broker_check::check(config, &authorizers)? };
         output::print(&report, self.json)?;
         Ok(Exit::Ok)
     }
@@ -90,7 +95,12 @@ impl Check {
     fn check(&self, file: &Path) -> Result<(Policy, Vec<BrokerCheck>), CliError> {
         let config = self.policy_args.config()?;
         let policy = self.policy_args.load(config.clone(), &read_component(file)?)?;
-        Ok((policy, broker_check::check(config)?))
+        // Of several policies, this is one.
+        let is_only = config.policy.others.is_empty() && self.policy_args.tenant().is_none();
+        let name = config.policy.first.name().unwrap_or(Name::none());
+        let authorizers = is_only.then(|| (None, vec![(name, policy.has_authorizer())])).into_iter().collect();
+        let brokers = broker_check::check(config, &authorizers)?;
+        Ok((policy, brokers))
     }
 }
 

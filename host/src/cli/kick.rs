@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use mqtt_gate::config::Config;
-use mqtt_gate::emqx_api::{ApiError, EmqxApi};
+use mqtt_gate::emqx_api::{ApiError, EmqxApi, broker_apis};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -16,6 +16,9 @@ use super::output;
 
 /// A longer ban is a decision for the policy, which every broker asks.
 const MAX_BAN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Reason of a ban, for the dashboard of EMQX.
+const BAN_REASON: &str = "banned by mqtt-gate kick";
 
 /// Flags of `kick`.
 #[derive(Args)]
@@ -78,8 +81,7 @@ impl Kick {
 fn apis(path: &Path) -> Result<Vec<EmqxApi>, CliError> {
     let mut config = Config::read(path)?;
     config.resolve_broker_env()?;
-    let apis = config.broker.iter().filter_map(|broker| EmqxApi::of(broker).transpose());
-    let apis = apis.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::from)?;
+    let apis: Vec<_> = broker_apis(&config).map_err(anyhow::Error::from)?.into_iter().map(|(_, api)| api).collect();
     if apis.is_empty() {
         return Err(
             anyhow!("no [[broker]] of the configuration has an api; add one with api, api_key and api_secret").into()
@@ -94,7 +96,8 @@ fn kick<'a>(apis: &[EmqxApi], client_id: &'a str, until: Option<SystemTime>) -> 
     for api in apis {
         // The ban first: a client that is only disconnected may be back before it.
         if let Some(until) = until {
-            was_banned |= !api.ban(client_id, until).map_err(|error| failure(api, "cannot ban the client", error))?;
+            let is_new = api.ban(client_id, until, BAN_REASON);
+            was_banned |= !is_new.map_err(|error| failure(api, "cannot ban the client", error))?;
         }
         was_connected |= api.kick(client_id).map_err(|error| failure(api, "cannot disconnect the client", error))?;
     }

@@ -7,7 +7,7 @@ use mqtt_gate::config::Config;
 use mqtt_gate::emqx_api::NODE_CACHE_HINT;
 use mqtt_gate::status_response::{
     BrokerCacheStatus, CallCounts, ConfigFileStatus, ConfigWarningStatus, CredentialStatus, HandshakeFailureStatus,
-    MemberStatus, MonitorStatus, RejectedStatus, StatusResponse, TenantsStatus,
+    MemberStatus, MonitorStatus, RejectedStatus, RevocationStatus, StatusResponse, TenantsStatus,
 };
 
 use super::client::ClientArgs;
@@ -95,6 +95,7 @@ fn rows(address: &str, status: &StatusResponse) -> Rows {
         add_config_file(&mut rows, file, now);
     }
     status.broker_caches.iter().for_each(|caches| add_broker_caches(&mut rows, caches, now));
+    status.revocation.iter().for_each(|revocation| add_revocation(&mut rows, revocation, now));
     status.credentials.iter().for_each(|credential| add_credential(&mut rows, credential));
     status.handshake_failures.iter().for_each(|failure| add_handshake_failure(&mut rows, failure));
     let (current, past): (Vec<_>, Vec<_>) = status.config_warnings.iter().partition(|warning| warning.is_current);
@@ -190,6 +191,51 @@ fn add_broker_caches(rows: &mut Rows, caches: &BrokerCacheStatus, now: &str) {
     if !enabled.is_empty() {
         rows.add("WARNING", format_args!("{api}: node cache is on for {}", enabled.join(" and ")));
         rows.add("", NODE_CACHE_HINT);
+    }
+}
+
+fn add_revocation(rows: &mut Rows, revocation: &RevocationStatus, now: &str) {
+    let RevocationStatus {
+        api,
+        running,
+        lacks_authorizer,
+        without_authorizer,
+        since,
+        examined,
+        denied,
+        kicked,
+        failed,
+        error,
+        ..
+    } = revocation;
+    if *lacks_authorizer {
+        rows.add("WARNING", format_args!("{api}: no policy has an authorizer, so no connected client is revoked"));
+        return rows.add("", "use policies with an authorizer, or mqtt-gate kick");
+    }
+    let text = match since {
+        None => "no sweep yet".to_owned(),
+        Some(since) => {
+            let state = if *running { "in progress since" } else { "of" };
+            let since = with_age(since, now);
+            format!("sweep {state} {since}: {examined} examined, {denied} denied, {kicked} disconnected")
+        }
+    };
+    rows.add("revocation", format_args!("{api}, {text}"));
+    if !without_authorizer.is_empty() {
+        let policies = without_authorizer.join(", ");
+        rows.add("", format_args!("not asked about connected clients, without an authorizer: {policies}"));
+    }
+    if let Some(error) = error {
+        rows.add("WARNING", format_args!("{api}: revocation fails since {}", with_age(&error.at, now)));
+        rows.add("", &error.reason);
+        rows.add("", "revoked clients may stay connected; the gate keeps trying");
+    }
+    if *failed > 0 {
+        rows.add(
+            "WARNING",
+            format_args!("{api}: the policies failed for {failed} connected clients, which stay connected"),
+        );
+        rows.add("", "correct the policy; the log has the first error");
     }
 }
 
@@ -294,6 +340,26 @@ rejected         0";
             ),
             "{enabled}"
         );
+    }
+
+    #[test]
+    fn a_sweep_has_a_row_and_its_problems_are_warnings() {
+        let sweep = |mut changes: Value| {
+            let mut sweep = json!({ "api": "http://e", "generation": 2, "examined": 7, "denied": 3, "kicked": 2 });
+            sweep.as_object_mut().unwrap().append(changes.as_object_mut().unwrap());
+            text(json!({ "revocation": [sweep] }))
+        };
+        let finished = sweep(json!({}));
+        let row = "\nrevocation       http://e, sweep for generation 2: 7 examined, 3 denied, 2 disconnected";
+        assert!(finished.ends_with(row), "{finished}");
+        let running = sweep(json!({ "running": true, "error": { "reason": "cannot reach it", "at": "then" } }));
+        let rows = "in progress, 7 examined, 2 disconnected\nWARNING          http://e: revocation fails since then\n";
+        assert!(running.contains(rows), "{running}");
+        let failed = sweep(json!({ "failed": 4 }));
+        assert!(failed.contains("\nWARNING          http://e: the policy failed for 4 connected clients"), "{failed}");
+        let skipped = sweep(json!({ "lacks_authorizer": true }));
+        assert!(skipped.contains("\nWARNING          http://e: the policy has no authorizer"), "{skipped}");
+        assert!(sweep(json!({ "generation": 0 })).ends_with("\nrevocation       http://e, no sweep yet"));
     }
 
     #[test]

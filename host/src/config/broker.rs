@@ -1,12 +1,45 @@
 //! `[[broker]]`: a broker that asks the gate.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use brokers::{BrokerKind, EmqxVersion, FaultReply};
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::{SecretSource, SettingsError};
 use serde::Deserialize;
 
-use super::{ConfigError, invalid};
+use super::policy::deserialize_name;
+use super::{ConfigError, Tenants, check_range, invalid};
+
+/// Time of a ban without `revoke_ban`.
+const DEFAULT_REVOKE_BAN: Duration = Duration::from_secs(60 * 60);
+
+/// The node cache of EMQX 6 keeps an allowed login for one minute, which a shorter ban would not outlast.
+const MIN_REVOKE_BAN: Duration = Duration::from_secs(60);
+
+/// A longer ban is a decision for the policy, which every broker asks.
+const MAX_REVOKE_BAN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The treatment of a connected client that the policy denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRevoke {
+    /// Disconnect it.
+    Kick,
+    /// Disconnect it, and refuse its logins for `revoke_ban`.
+    Ban,
+}
+
+impl OnRevoke {
+    /// Name in the configuration and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kick => "kick",
+            Self::Ban => "ban",
+        }
+    }
+}
 
 /// A broker that asks the gate.
 ///
@@ -31,18 +64,44 @@ pub struct BrokerConfig {
     pub api_secret: Option<SecretSource>,
     /// Certificates to trust, for an API with `https://`. No others are trusted.
     pub api_ca: Option<PathBuf>,
+    /// The tenant whose clients connect to this broker, for `on_revoke`. Absent: they are clients of the gate itself.
+    #[serde(default, deserialize_with = "deserialize_name")]
+    pub tenant: Option<Name>,
+    /// The treatment of connected clients that the policies deny after an activation. Absent: they stay connected.
+    pub on_revoke: Option<OnRevoke>,
+    /// Time of a ban, one hour by default. Only for `on_revoke = "ban"`.
+    #[serde(default, with = "humantime_serde")]
+    pub revoke_ban: Option<Duration>,
 }
 
 impl BrokerConfig {
     /// A broker of this kind without an API.
     #[must_use]
     pub const fn of_kind(kind: BrokerKind) -> Self {
-        Self { kind, version: None, faults: FaultReply::Deny, api: None, api_key: None, api_secret: None, api_ca: None }
+        Self {
+            kind,
+            version: None,
+            faults: FaultReply::Deny,
+            api: None,
+            api_key: None,
+            api_secret: None,
+            api_ca: None,
+            tenant: None,
+            on_revoke: None,
+            revoke_ban: None,
+        }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Time for which a revoked client is banned. `None`: it is disconnected only.
+    #[must_use]
+    pub fn ban_of_revoked(&self) -> Option<Duration> {
+        (self.on_revoke == Some(OnRevoke::Ban)).then(|| self.revoke_ban.unwrap_or(DEFAULT_REVOKE_BAN))
+    }
+
+    pub(super) fn check(&self, tenants: &Tenants) -> Result<(), ConfigError> {
         self.check_version()?;
-        self.check_api()
+        self.check_api()?;
+        self.check_on_revoke(tenants)
     }
 
     fn check_version(&self) -> Result<(), ConfigError> {
@@ -95,6 +154,24 @@ impl BrokerConfig {
             }
         }
         Ok(())
+    }
+
+    fn check_on_revoke(&self, tenants: &Tenants) -> Result<(), ConfigError> {
+        if self.tenant.is_some() && self.on_revoke.is_none() {
+            return Err(invalid("broker.tenant", "belongs to on_revoke: it names the policies that are asked"));
+        }
+        if let Some(tenant) = self.tenant.filter(|tenant| !tenants.0.contains_key(tenant)) {
+            return Err(invalid("broker.tenant", format!("there is no [tenant.{tenant}]")));
+        }
+        if self.on_revoke.is_some() && self.api.is_none() {
+            return Err(invalid("broker.on_revoke", "calls the API of EMQX; set broker.api, or remove on_revoke"));
+        }
+        let Some(ban) = self.revoke_ban else { return Ok(()) };
+        if self.on_revoke != Some(OnRevoke::Ban) {
+            return Err(invalid("broker.revoke_ban", "belongs to on_revoke = \"ban\""));
+        }
+        let show = |time: &Duration| humantime::format_duration(*time).to_string();
+        check_range("broker.revoke_ban", ban, MIN_REVOKE_BAN..=MAX_REVOKE_BAN, show)
     }
 
     pub(super) fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {

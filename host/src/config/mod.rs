@@ -28,7 +28,7 @@ mod tracing;
 
 pub use access::AccessConfig;
 pub(crate) use access::{ADMIN_TOKEN, BROKER_SECRET};
-pub use broker::BrokerConfig;
+pub use broker::{BrokerConfig, OnRevoke};
 pub use decision_log::{ClientIdFormat, DecisionLogConfig, Record};
 pub use limits::Limits;
 pub use listen::{InvalidAddress, ListenAddresses, parse_address};
@@ -233,7 +233,7 @@ impl Config {
         self.policy.check(&self.limits)?;
         self.tenant.check(&self.limits, self.workers.get())?;
         self.access.check()?;
-        self.broker.iter().try_for_each(BrokerConfig::check)?;
+        self.broker.iter().try_for_each(|broker| broker.check(&self.tenant))?;
         broker::check_faults(&self.broker)?;
         self.state.check()?;
         self.lockout.iter().try_for_each(LockoutConfig::check)?;
@@ -440,6 +440,23 @@ mod tests {
             ("[[broker]]\nkind = \"emqx\"\napi = \"https://h\"", "broker.api_ca: "),
             ("[[broker]]\nkind = \"emqx\"\napi = \"http://h\"\napi_key = \"k\"", "broker.api_secret: is missing"),
             ("[[broker]]\nkind = \"emqx\"\napi_key = \"s3cret\"", "broker.api: is missing"),
+            ("[[broker]]\nkind = \"emqx\"\non_revoke = \"kick\"", "broker.on_revoke: calls the API of EMQX"),
+            ("[[broker]]\nkind = \"emqx\"\ntenant = \"acme\"", "broker.tenant: belongs to on_revoke"),
+            (
+                "[[broker]]\nkind = \"emqx\"\napi = \"http://h\"\napi_key = \"k\"\napi_secret = \"s\"\non_revoke = \"kick\"\n\
+                 tenant = \"acme\"",
+                "broker.tenant: there is no [tenant.acme]",
+            ),
+            (
+                "[[broker]]\nkind = \"emqx\"\napi = \"http://h\"\napi_key = \"k\"\napi_secret = \"s\"\non_revoke = \"kick\"\n\
+                 revoke_ban = \"1h\"",
+                "broker.revoke_ban: belongs to on_revoke = \"ban\"",
+            ),
+            (
+                "[[broker]]\nkind = \"emqx\"\napi = \"http://h\"\napi_key = \"k\"\napi_secret = \"s\"\non_revoke = \"ban\"\n\
+                 revoke_ban = \"59s\"",
+                "broker.revoke_ban: must be from 1m to 30days",
+            ),
             ("decision_log.salt_file = \"\"", "decision_log.salt_file: "),
         ] {
             let error = parse(text).err().unwrap();

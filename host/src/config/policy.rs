@@ -248,7 +248,7 @@ impl PolicyChain {
     }
 }
 
-fn deserialize_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, D::Error> {
+pub(super) fn deserialize_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let problem = "a name is 1 to 63 letters, digits, `-` and `_`, with a letter or digit first";
     Name::new(&text).map(Some).ok_or_else(|| D::Error::custom(problem))

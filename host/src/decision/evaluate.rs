@@ -135,7 +135,7 @@ impl ChainEvaluator {
     }
 
     /// Tells the policies the name of the tenant. A broker cannot tell another one.
-    fn with_tenant(&self, attributes: &mut Vec<(String, String)>) {
+    pub(super) fn with_tenant(&self, attributes: &mut Vec<(String, String)>) {
         if let Some(tenant) = self.tenant {
             attributes.retain(|(name, _)| name != TENANT);
             attributes.push((TENANT.to_owned(), tenant.as_str().to_owned()));

@@ -8,6 +8,7 @@ use mqtt_gate_engine::util::sanitize;
 use mqtt_gate_engine::{CallError, Denial, Verdict};
 
 mod code;
+mod connected;
 pub mod convert;
 mod evaluate;
 mod lockout;

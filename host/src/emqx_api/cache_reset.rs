@@ -4,20 +4,24 @@
 //! activation → request → thread: reset → progress (status, metrics)
 //!                          └ failed: again after 1 s, 2 s, … 30 s; succeeded: once more for responses in flight
 //! ```
+//!
+//! Each reset that succeeds starts a sweep over the connected clients, if the broker has `on_revoke`.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::sanitize;
 
-use super::{ApiConfigError, ApiError, EmqxApi, NodeCaches};
+use super::revocation::{BrokerRevocation, Judge, RevocationProgress};
+use super::{ApiConfigError, ApiError, EmqxApi, NodeCaches, broker_apis};
 use crate::config::Config;
 use crate::util::log_throttle::LogThrottle;
 
 /// Time until a reset that failed is tried again for the first time. It doubles with each failure.
-const MIN_RETRY_WAIT: Duration = Duration::from_secs(1);
+pub(super) const MIN_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Maximum time between two tries: a device is judged by an old response for at most this long after EMQX is back.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(30);
@@ -25,13 +29,20 @@ const MAX_RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Time for a response to reach EMQX after the gate has written it.
 const TRANSPORT_TIME: Duration = Duration::from_secs(1);
 
+/// Time until the next try, after one that waited this long.
+pub(super) fn next_retry_wait(wait: Duration) -> Duration {
+    (wait * 2).min(MAX_RETRY_WAIT)
+}
+
 /// Resets the caches of every broker with an API. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct CacheReset(Vec<Arc<BrokerCaches>>);
 
 /// The caches of one broker.
 struct BrokerCaches {
-    api: EmqxApi,
+    api: Arc<EmqxApi>,
+    /// Disconnects revoked clients once the caches are reset.
+    revocation: Option<Arc<BrokerRevocation>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -99,7 +110,7 @@ impl Schedule {
 
     fn failed(&mut self, now: Instant) {
         self.due = Some(now + self.retry_wait);
-        self.retry_wait = (self.retry_wait * 2).min(MAX_RETRY_WAIT);
+        self.retry_wait = next_retry_wait(self.retry_wait);
     }
 }
 
@@ -109,24 +120,34 @@ impl CacheReset {
     /// # Errors
     /// The certificates that an API is verified with cannot be read.
     pub(crate) fn new(config: &Config) -> Result<Self, ApiConfigError> {
-        let apis = config.broker.iter().filter_map(|broker| EmqxApi::of(broker).transpose());
-        let caches = |api| Arc::new(BrokerCaches { api, state: Mutex::default(), changed: Condvar::new() });
-        Ok(Self(apis.map(|api| api.map(caches)).collect::<Result<_, _>>()?))
+        let caches = broker_apis(config)?.into_iter().map(|(broker, api)| {
+            let api = Arc::new(api);
+            let revocation = BrokerRevocation::new(Arc::clone(&api), broker.tenant, broker.ban_of_revoked());
+            let revocation = broker.on_revoke.map(|_| Arc::new(revocation));
+            Arc::new(BrokerCaches { api, revocation, state: Mutex::default(), changed: Condvar::new() })
+        });
+        Ok(Self(caches.collect()))
     }
 
     /// Asks for a reset, because the policy of this generation is active now. Does not block.
     pub(crate) fn request(&self, generation: u64) {
         for broker in &self.0 {
+            broker.revocation.iter().for_each(|revocation| revocation.activated(generation));
             broker.lock().schedule.request(generation, Instant::now());
             broker.changed.notify_all();
         }
     }
 
-    /// Starts a thread for each broker. `max_call_time` is the longest time that the policy judges a request.
+    /// Starts a thread for each broker, and another one that asks about its connected clients. `max_call_time` is the
+    /// longest time that the policies judge a request. `judge` asks those of a tenant, or of the gate.
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub(crate) fn start(&self, max_call_time: Duration) -> io::Result<()> {
+    pub(crate) fn start(&self, max_call_time: Duration, judge: impl Fn(Option<Name>) -> Judge) -> io::Result<()> {
+        for revocation in self.revocations() {
+            let (revocation, judge) = (Arc::clone(revocation), judge(revocation.tenant()));
+            thread::Builder::new().name("revocation".into()).spawn(move || revocation.run(&judge))?;
+        }
         for broker in &self.0 {
             let broker = Arc::clone(broker);
             let repeat_after = max_call_time + TRANSPORT_TIME;
@@ -139,6 +160,7 @@ impl CacheReset {
     /// that must be closed.
     pub(crate) fn stop(&self) {
         for broker in &self.0 {
+            broker.revocation.iter().for_each(|revocation| revocation.stop());
             broker.lock().is_stopping = true;
             broker.changed.notify_all();
         }
@@ -152,6 +174,15 @@ impl CacheReset {
         };
         self.0.iter().map(progress).collect()
     }
+
+    /// The sweeps of each broker with `on_revoke`.
+    pub(crate) fn revocation_progress(&self) -> Vec<RevocationProgress> {
+        self.revocations().map(|revocation| revocation.progress()).collect()
+    }
+
+    fn revocations(&self) -> impl Iterator<Item = &Arc<BrokerRevocation>> {
+        self.0.iter().filter_map(|broker| broker.revocation.as_ref())
+    }
 }
 
 impl BrokerCaches {
@@ -161,6 +192,7 @@ impl BrokerCaches {
             match self.api.reset_caches() {
                 Ok(()) => {
                     self.record_success(generation, repeat_after);
+                    self.revocation.iter().for_each(|revocation| revocation.request(generation));
                     self.ask_for_node_caches();
                 }
                 Err(error) => self.record_failure(&error, &mut log_throttle),

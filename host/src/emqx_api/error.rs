@@ -32,6 +32,9 @@ pub enum ApiError {
     /// The response is not the one that EMQX sends.
     #[error("its response cannot be read; check that broker.api is the management API of EMQX")]
     Response,
+    /// The response is longer than any that EMQX should send.
+    #[error("its response is too long; check that broker.api is the management API of EMQX")]
+    TooLong,
     /// The key or the secret cannot be read.
     #[error("cannot read {0}")]
     Credential(&'static str, #[source] std::io::Error),
@@ -53,6 +56,9 @@ pub enum ApiConfigError {
 
 impl From<ureq::Error> for ApiError {
     fn from(error: ureq::Error) -> Self {
+        if matches!(error, ureq::Error::BodyExceedsLimit(_)) {
+            return Self::TooLong;
+        }
         let is_tls = match &error {
             ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
             ureq::Error::Io(error) => error.get_ref().is_some_and(|error| error.is::<rustls::Error>()),

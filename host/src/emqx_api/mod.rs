@@ -1,4 +1,4 @@
-//! The management API of EMQX: resets its caches, disconnects clients and bans them.
+//! The management API of EMQX: resets its caches, lists clients, disconnects clients and bans them.
 //!
 //! EMQX 6.2 and newer keep every response of the gate for a minute. Without a reset, a swap reaches a device that logged in
 //! just before only after that time.
@@ -11,17 +11,20 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use mqtt_gate_engine::SecretSource;
 use mqtt_gate_engine::util::file::read_file;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Config};
 
 mod blocked;
 pub(crate) mod cache_reset;
+mod clients;
 mod error;
+pub(crate) mod revocation;
 
 pub use cache_reset::NODE_CACHE_HINT;
 pub use error::{ApiConfigError, ApiError};
@@ -58,12 +61,21 @@ impl NodeCaches {
     }
 }
 
+/// The brokers of the configuration that have an API. Opens no connection.
+///
+/// # Errors
+/// The certificates that an API is verified with cannot be read.
+pub fn broker_apis(config: &Config) -> Result<Vec<(&BrokerConfig, EmqxApi)>, ApiConfigError> {
+    let apis = config.broker.iter().filter_map(|broker| EmqxApi::of(broker).transpose().map(|api| Ok((broker, api?))));
+    apis.collect()
+}
+
 impl EmqxApi {
     /// The API of this broker, if the configuration names one. Opens no connection.
     ///
     /// # Errors
     /// The certificates to trust cannot be read.
-    pub fn of(broker: &BrokerConfig) -> Result<Option<Self>, ApiConfigError> {
+    fn of(broker: &BrokerConfig) -> Result<Option<Self>, ApiConfigError> {
         let (Some(url), Some(key), Some(secret)) = (&broker.api, &broker.api_key, &broker.api_secret) else {
             return Ok(None);
         };
@@ -134,13 +146,13 @@ impl EmqxApi {
     ///
     /// # Errors
     /// EMQX could not be reached, or did not ban the client.
-    pub fn ban(&self, client_id: &str, until: SystemTime) -> Result<bool, ApiError> {
+    pub fn ban(&self, client_id: &str, until: SystemTime, reason: &str) -> Result<bool, ApiError> {
         let until = humantime::format_rfc3339_seconds(until).to_string();
-        let reason = "banned by mqtt-gate kick";
         let ban = json!({ "as": "clientid", "who": client_id, "by": "mqtt-gate", "reason": reason, "until": until });
         let mut response = self.post("/banned", Some(&ban))?;
         if response.status() == StatusCode::BAD_REQUEST {
-            let code = read_json(&mut response)?.get("code").and_then(Value::as_str).map(str::to_owned);
+            let code =
+                read_json::<Value>(&mut response, MAX_RESPONSE)?.get("code").and_then(Value::as_str).map(str::to_owned);
             if code.as_deref() == Some("ALREADY_EXISTS") {
                 return Ok(false);
             }
@@ -150,14 +162,17 @@ impl EmqxApi {
 
     /// Reads a boolean of a response. `None`: EMQX does not know the path.
     fn get_flag(&self, path: &str, pointer: &str) -> Result<Option<bool>, ApiError> {
-        let request = self.agent.get(self.endpoint(path)).header("authorization", self.authorization()?.as_str());
-        let mut response = request.call()?;
+        let mut response = self.get(path)?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         expect_success(&response, &[])?;
-        let body = read_json(&mut response)?;
+        let body: Value = read_json(&mut response, MAX_RESPONSE)?;
         body.pointer(pointer).and_then(Value::as_bool).map(Some).ok_or(ApiError::Response)
+    }
+
+    fn get(&self, path: &str) -> Result<Response<Body>, ApiError> {
+        Ok(self.agent.get(self.endpoint(path)).header("authorization", self.authorization()?.as_str()).call()?)
     }
 
     fn post(&self, path: &str, body: Option<&Value>) -> Result<Response<Body>, ApiError> {
@@ -185,8 +200,8 @@ impl EmqxApi {
     }
 }
 
-fn read_json(response: &mut Response<Body>) -> Result<Value, ApiError> {
-    let body = response.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec()?;
+fn read_json<T: DeserializeOwned>(response: &mut Response<Body>, max_len: u64) -> Result<T, ApiError> {
+    let body = response.body_mut().with_config().limit(max_len).read_to_vec()?;
     serde_json::from_slice(&body).map_err(|_| ApiError::Response)
 }
 

@@ -41,6 +41,14 @@ impl<E> Sites<E> {
         self.tenants.load().get(name).map(Arc::clone)
     }
 
+    /// Reads the site of a tenant, or the gate's own. `None`: there is no such tenant.
+    pub(crate) fn read<T>(&self, tenant: Option<Name>, read: impl FnOnce(&Site<E>) -> T) -> Option<T> {
+        match tenant {
+            None => Some(read(&self.gate)),
+            Some(name) => self.tenant(name.as_str()).map(|site| read(&site)),
+        }
+    }
+
     /// The sites of all tenants.
     pub(crate) fn tenants(&self) -> Arc<TenantSites<E>> {
         self.tenants.load_full()

@@ -4,5 +4,6 @@ mod acl;
 mod emqx_caches;
 mod emqx_denials;
 mod emqx_load;
+mod emqx_revocation;
 mod external;
 mod grants;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -50,6 +50,8 @@ struct Model {
     node_caches_enabled: bool,
     /// Status of every call of the API, instead of a result.
     failure: Option<StatusCode>,
+    /// Status of every list of clients, instead of a page.
+    clients_failure: Option<StatusCode>,
     /// Responses to logins, by the request body.
     authentication: BTreeMap<String, bool>,
     /// Responses about topics, by the request body.
@@ -57,6 +59,8 @@ struct Model {
     /// The same, in each session.
     sessions: BTreeMap<String, BTreeMap<String, bool>>,
     banned: BTreeMap<String, Value>,
+    /// Pages of the list of clients that were read.
+    pages: usize,
     /// Successful calls of the API that change something.
     calls: Vec<String>,
 }
@@ -70,10 +74,12 @@ impl EmqxModel {
             version,
             node_caches_enabled: version == Version::V6_2,
             failure: None,
+            clients_failure: None,
             authentication: BTreeMap::new(),
             authorization: BTreeMap::new(),
             sessions: BTreeMap::new(),
             banned: BTreeMap::new(),
+            pages: 0,
             calls: Vec::new(),
         }));
         let model = Self { api, state };
@@ -103,6 +109,11 @@ impl EmqxModel {
     /// Lets every call of the API fail with a status, or succeed again.
     pub(crate) fn fail_with(&self, status: Option<StatusCode>) {
         self.lock().failure = status;
+    }
+
+    /// Lets the list of clients fail with a status, or succeed again.
+    pub(crate) fn fail_clients_with(&self, status: Option<StatusCode>) {
+        self.lock().clients_failure = status;
     }
 
     /// Successful calls of the API that change something, since the last time.
@@ -158,6 +169,16 @@ impl EmqxModel {
         is_allowed
     }
 
+    /// Connects clients without asking the gate.
+    pub(crate) fn connect_unasked(&self, client_ids: impl IntoIterator<Item = String>) {
+        self.lock().sessions.extend(client_ids.into_iter().map(|client_id| (client_id, BTreeMap::new())));
+    }
+
+    /// Pages of the list of clients that were read so far.
+    pub(crate) fn pages(&self) -> usize {
+        self.lock().pages
+    }
+
     /// Client ids of the connected devices.
     pub(crate) fn connected(&self) -> BTreeSet<String> {
         self.lock().sessions.keys().cloned().collect()
@@ -178,6 +199,7 @@ impl EmqxModel {
             .route("/api/v5/authorization/cache", delete(reset_session_caches))
             .route("/api/v5/authentication/settings", get(authentication_settings))
             .route("/api/v5/authorization/node_cache", get(authorization_node_cache))
+            .route("/api/v5/clients", get(clients))
             .route("/api/v5/clients/{client_id}", delete(kick))
             .route("/api/v5/banned", post(ban))
             .layer(middleware::from_fn(authorize))
@@ -245,6 +267,29 @@ async fn authorization_node_cache(State(model): State<EmqxModel>) -> Result<Json
         return Err(StatusCode::NOT_FOUND);
     }
     Ok(Json(json!({ "enable": model.node_caches_enabled, "cache_ttl": "1m" })))
+}
+
+/// One page of the clients. The fields that EMQX is asked for are all that it tells.
+async fn clients(State(model): State<EmqxModel>, RawQuery(query): RawQuery) -> Result<Json<Value>, StatusCode> {
+    let query = query.unwrap_or_default();
+    let query: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
+    let (Some(page), Some(limit @ 1..=10_000)) = (number("page").filter(|page| *page > 0), number("limit")) else {
+        return Err(StatusCode::BAD_REQUEST);
+    };
+    let fields: BTreeSet<_> = query.get("fields").map(|fields| fields.split(',').collect()).unwrap_or_default();
+    let mut model = model.lock();
+    if let Some(status) = model.clients_failure {
+        return Err(status);
+    }
+    model.pages += 1;
+    let row = |client_id: &String| {
+        let known = [("clientid", json!(client_id)), ("username", Value::Null), ("ip_address", json!("127.0.0.1"))];
+        Value::from_iter(known.into_iter().filter(|(field, _)| fields.contains(field)))
+    };
+    let rows: Vec<_> = model.sessions.keys().skip((page - 1) * limit).take(limit).map(row).collect();
+    let (count, has_next) = (model.sessions.len(), page * limit < model.sessions.len());
+    Ok(Json(json!({ "data": rows, "meta": { "count": count, "hasnext": has_next, "limit": limit, "page": page } })))
 }
 
 async fn kick(State(model): State<EmqxModel>, Path(client_id): Path<String>) -> StatusCode {
