@@ -296,10 +296,11 @@ fn broker_caches(BrokerProgress { api, progress }: BrokerProgress, activations: 
     }
 }
 
-fn revocation(RevocationProgress { api, tenant, progress }: RevocationProgress) -> RevocationStatus {
+fn revocation(RevocationProgress { api, tenant, action, progress }: RevocationProgress) -> RevocationStatus {
     RevocationStatus {
         api,
         tenant: tenant.map(|tenant| tenant.as_str().to_owned()),
+        action: action.name().to_owned(),
         generation: progress.generation,
         running: progress.is_running,
         since: progress.since.map(rfc3339),

@@ -207,6 +207,8 @@ pub struct RevocationStatus {
     pub api: String,
     /// The tenant whose policies are asked; `null`: those of the gate.
     pub tenant: Option<String>,
+    /// The treatment of revoked clients: `report`, `kick` or `ban`.
+    pub action: String,
     /// Number of activations before the sweep, as in the caches of brokers; 0 before the first sweep.
     pub generation: u64,
     /// Whether the sweep is not finished.

@@ -114,14 +114,15 @@ impl RevocationCheck {
     }
 
     fn write(&self, f: &mut fmt::Formatter, api: &str) -> fmt::Result {
-        let Self { revoke_ban, tenant, ignores_tenants, without_authorizer, has_authorizer, .. } = self;
+        let Self { on_revoke, revoke_ban, tenant, ignores_tenants, without_authorizer, has_authorizer } = self;
         let whose = tenant.map_or_else(|| "the gate".to_owned(), |tenant| format!("tenant `{tenant}`"));
         if *has_authorizer == Some(false) {
             let cause = format!("no policy of {whose} has an authorizer, so none can be asked about connected clients");
             return write!(f, "\nwarning: broker {api}: on_revoke has no effect: {cause}");
         }
         let ban = revoke_ban.as_ref().map(|ban| format!(" and bans them for {ban}")).unwrap_or_default();
-        write!(f, "\nbroker {api}: the gate disconnects clients that the policies of {whose} deny{ban}")?;
+        let action = if *on_revoke == OnRevoke::Report.name() { "counts" } else { "disconnects" };
+        write!(f, "\nbroker {api}: the gate {action} clients that the policies of {whose} deny{ban}")?;
         let lacking = without_authorizer.as_deref().unwrap_or_default();
         if !lacking.is_empty() {
             let lacking = lacking.join(", ");

@@ -197,6 +197,7 @@ fn add_broker_caches(rows: &mut Rows, caches: &BrokerCacheStatus, now: &str) {
 fn add_revocation(rows: &mut Rows, revocation: &RevocationStatus, now: &str) {
     let RevocationStatus {
         api,
+        action,
         running,
         lacks_authorizer,
         without_authorizer,
@@ -212,12 +213,16 @@ fn add_revocation(rows: &mut Rows, revocation: &RevocationStatus, now: &str) {
         rows.add("WARNING", format_args!("{api}: no policy has an authorizer, so no connected client is revoked"));
         return rows.add("", "use policies with an authorizer, or mqtt-gate kick");
     }
+    let outcome = match action.as_str() {
+        "report" => "none disconnected, as on_revoke says".to_owned(),
+        _ => format!("{kicked} disconnected"),
+    };
     let text = match since {
         None => "no sweep yet".to_owned(),
         Some(since) => {
             let state = if *running { "in progress since" } else { "of" };
             let since = with_age(since, now);
-            format!("sweep {state} {since}: {examined} examined, {denied} denied, {kicked} disconnected")
+            format!("sweep {state} {since}: {examined} examined, {denied} denied, {outcome}")
         }
     };
     rows.add("revocation", format_args!("{api}, {text}"));

@@ -24,6 +24,8 @@ const MAX_REVOKE_BAN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnRevoke {
+    /// Only count it, to see what the other two would do.
+    Report,
     /// Disconnect it.
     Kick,
     /// Disconnect it, and refuse its logins for `revoke_ban`.
@@ -35,6 +37,7 @@ impl OnRevoke {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Report => "report",
             Self::Kick => "kick",
             Self::Ban => "ban",
         }

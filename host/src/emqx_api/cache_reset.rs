@@ -122,8 +122,7 @@ impl CacheReset {
     pub(crate) fn new(config: &Config) -> Result<Self, ApiConfigError> {
         let caches = broker_apis(config)?.into_iter().map(|(broker, api)| {
             let api = Arc::new(api);
-            let revocation = BrokerRevocation::new(Arc::clone(&api), broker.tenant, broker.ban_of_revoked());
-            let revocation = broker.on_revoke.map(|_| Arc::new(revocation));
+            let revocation = BrokerRevocation::of(broker, &api).map(Arc::new);
             Arc::new(BrokerCaches { api, revocation, state: Mutex::default(), changed: Condvar::new() })
         });
         Ok(Self(caches.collect()))

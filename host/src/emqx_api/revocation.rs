@@ -20,6 +20,7 @@ use mqtt_gate_engine::{Action, AuthorizeRequest, CallError, Permission};
 use super::cache_reset::{MIN_RETRY_WAIT, next_retry_wait};
 use super::clients::{Client, ClientPages};
 use super::{ApiError, EmqxApi};
+use crate::config::{BrokerConfig, OnRevoke};
 use crate::util::log_throttle::LogThrottle;
 
 /// Minimum time between two clients that are disconnected, so at most 100 a second. EMQX handles several thousand logins a
@@ -28,6 +29,9 @@ const KICK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Reason of a ban, for the dashboard of EMQX.
 const BAN_REASON: &str = "revoked: denied by the policy of mqtt-gate";
+
+/// Clients of a report that the log names.
+const MAX_REPORTED: usize = 10;
 
 /// Maximum characters of a client id in a log line.
 const MAX_CLIENT_ID_CHARS: usize = 256;
@@ -69,7 +73,8 @@ pub(super) struct BrokerRevocation {
     api: Arc<EmqxApi>,
     /// The tenant whose policies are asked. `None`: those of the gate.
     tenant: Option<Name>,
-    /// Time for which a revoked client is banned. `None`: it is disconnected only.
+    action: OnRevoke,
+    /// Time of a ban.
     ban: Option<Duration>,
     state: Mutex<State>,
     changed: Condvar,
@@ -135,6 +140,7 @@ pub(crate) struct RevocationProgress {
     /// Base URL of the API.
     pub(crate) api: String,
     pub(crate) tenant: Option<Name>,
+    pub(crate) action: OnRevoke,
     pub(crate) progress: Progress,
 }
 
@@ -165,8 +171,11 @@ impl Pace {
 }
 
 impl BrokerRevocation {
-    pub(super) fn new(api: Arc<EmqxApi>, tenant: Option<Name>, ban: Option<Duration>) -> Self {
-        Self { api, tenant, ban, state: Mutex::default(), changed: Condvar::new() }
+    /// The treatment of revoked clients of this broker. `None`: they stay connected.
+    pub(super) fn of(broker: &BrokerConfig, api: &Arc<EmqxApi>) -> Option<Self> {
+        let (api, action) = (Arc::clone(api), broker.on_revoke?);
+        let (tenant, ban) = (broker.tenant, broker.ban_of_revoked());
+        Some(Self { api, tenant, action, ban, state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// The tenant whose policies are asked.
@@ -193,7 +202,7 @@ impl BrokerRevocation {
 
     pub(super) fn progress(&self) -> RevocationProgress {
         let api = self.api.url().to_owned();
-        RevocationProgress { api, tenant: self.tenant, progress: self.lock().progress.clone() }
+        RevocationProgress { api, tenant: self.tenant, action: self.action, progress: self.lock().progress.clone() }
     }
 
     /// Sweeps after each request, until the gate stops.
@@ -281,7 +290,13 @@ impl BrokerRevocation {
     fn sweep(&self, generation: u64, judge: &Judge, log_throttle: &mut LogThrottle) -> Result<(), Interrupted> {
         // Listed to the end before the first client is disconnected: each one that leaves moves others between pages.
         let denied = self.examine(generation, judge, log_throttle)?;
-        self.disconnect(generation, denied, log_throttle)
+        match self.action {
+            OnRevoke::Report => {
+                self.report(&denied);
+                Ok(())
+            }
+            OnRevoke::Kick | OnRevoke::Ban => self.disconnect(generation, denied, log_throttle),
+        }
     }
 
     /// Asks the policy about every client, and returns the ids that it denies.
@@ -321,6 +336,13 @@ impl BrokerRevocation {
             tracing::warn!(api, generation, failed, code, error, hint, "policy failed for connected clients");
         }
         Ok(denied)
+    }
+
+    fn report(&self, denied: &BTreeSet<String>) {
+        for client_id in denied.iter().take(MAX_REPORTED) {
+            let client_id = sanitize::escape(client_id, MAX_CLIENT_ID_CHARS);
+            tracing::info!(api = self.api.url(), client_id, "revoked client would be disconnected");
+        }
     }
 
     /// Disconnects these clients. A client whose call failed comes last, so that it does not hold up the others.

@@ -24,6 +24,11 @@ fn revoked_in_front(list: &Path) -> String {
     )
 }
 
+/// The client id of one of many clients, as the default policy expects it.
+fn client_id(number: u32) -> String {
+    format!("GID_test@@@00_00_00_00_{:02X}_{:02X}@@@1", number / 256, number % 256)
+}
+
 fn config_of(text: &str) -> Config {
     Config::parse(Path::new("gate.toml"), text).unwrap()
 }
@@ -91,7 +96,6 @@ async fn a_revoked_device_is_disconnected_and_the_others_stay() {
     let sweep = site.revoke("mac:AABBCC # lost\n").await;
     assert_eq!((&sweep["examined"], &sweep["denied"], &sweep["kicked"]), (&json!(2), &json!(1), &json!(1)), "{sweep}");
     assert_eq!((&sweep["failed"], &sweep["error"]), (&json!(0), &Value::Null));
-    assert_eq!(sweep["without_authorizer"], json!(["signed"]));
     assert_eq!(site.emqx.connected().into_iter().collect::<Vec<_>>(), [other.client_id.as_str()]);
     let calls = site.emqx.take_calls();
     let kick = calls.iter().position(|call| *call == format!("kick {}", lost.client_id)).expect("a kick");
@@ -123,9 +127,9 @@ async fn a_banned_device_stays_out_when_the_gate_would_allow_it_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_pages_are_read_before_the_first_client_is_disconnected() {
     let site = Site::start(OnRevoke::Kick).await;
-    site.emqx.connect_unasked((0..2_500).map(|number| format!("c{number:04}")));
+    site.emqx.connect_unasked((0..2_500).map(client_id));
     let before = site.emqx.pages();
-    let sweep = site.revoke("c0000\nc1000\nc2499\n").await;
+    let sweep = site.revoke(&[0, 1_000, 2_499].map(client_id).join("\n")).await;
     assert_eq!((&sweep["examined"], &sweep["kicked"]), (&json!(2_500), &json!(3)), "{sweep}");
     assert!(site.emqx.pages() >= before + 3);
     assert_eq!(site.emqx.connected().len(), 2_497);
@@ -133,36 +137,39 @@ async fn all_pages_are_read_before_the_first_client_is_disconnected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_swap_back_ends_a_sweep() {
-    let emqx = EmqxModel::start(Version::V5_8).await;
-    let directory = TempDir::new().unwrap();
-    let list = directory.path().join("clients.txt");
-    let all: Vec<_> = (0..5_000).map(|number| format!("c{number:04}")).collect();
-    fs::write(&list, all.join(",")).unwrap();
-    let settings = format!("[policy]\nbuiltin = \"lockdown\"\nsettings = {{ clients = {{ file = {list:?} }} }}\n");
-    let policy = config_of(&settings).policy;
-    let gate = start_gate(&emqx, OnRevoke::Kick, |config| config.policy = policy).await;
-    wait_for_sweep(&gate, 0).await;
-    emqx.connect_unasked(all.clone());
-    fs::write(&list, "nobody").unwrap();
+async fn a_list_that_is_corrected_ends_a_sweep() {
+    let site = Site::start(OnRevoke::Kick).await;
+    site.emqx.connect_unasked((0..5_000).map(client_id));
+    let Site { emqx, gate, list, .. } = &site;
+    fs::write(list, "group:GID_test").unwrap();
     gate.wait_until("a client is disconnected", |status| status["revocation"][0]["kicked"].as_u64() > Some(0)).await;
-    let before = gate.status().await["revocation"][0]["generation"].as_u64().unwrap();
-    fs::write(&list, all.join(",")).unwrap();
-    let sweep = wait_for_sweep(&gate, before).await;
+    let sweep = site.revoke("").await;
     assert_eq!((&sweep["denied"], &sweep["kicked"]), (&json!(0), &json!(0)), "{sweep}");
     let left = emqx.connected().len();
-    assert!(left > 0 && left < all.len(), "{left} are left");
+    assert!(left > 0 && left < 5_000, "{left} are left");
     let interrupted =
         format!("mqtt_gate_revocation_sweeps_total{{api=\"http://{}\",result=\"interrupted\"}}", emqx.api);
-    assert!(metric(&gate, &interrupted).await > 0);
-    gate.stop().await;
+    assert!(metric(gate, &interrupted).await > 0);
+    site.gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_disconnects_nobody() {
+    let site = Site::start(OnRevoke::Report).await;
+    site.emqx.connect_unasked((0..20).map(client_id));
+    site.emqx.connect_unasked(["of another authenticator".to_owned()]);
+    let sweep = site.revoke(&client_id(7)).await;
+    assert_eq!((&sweep["examined"], &sweep["denied"], &sweep["kicked"]), (&json!(21), &json!(2), &json!(0)), "{sweep}");
+    assert_eq!((&sweep["action"], site.emqx.connected().len()), (&json!("report"), 21));
+    site.gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_without_an_authorizer_disconnect_nobody_and_the_gate_says_so() {
     let emqx = EmqxModel::start(Version::V6_2).await;
-    let gate = start_gate(&emqx, OnRevoke::Kick, |_| {}).await;
     emqx.connect_unasked(["c".to_owned()]);
+    let policies = config_of("policy = { builtin = \"lockdown\", settings = { clients = \"\" } }").policy;
+    let gate = start_gate(&emqx, OnRevoke::Kick, |config| config.policy = policies).await;
     let sweep = wait_for_sweep(&gate, 0).await;
     assert_eq!((&sweep["lacks_authorizer"], &sweep["examined"]), (&json!(true), &json!(0)), "{sweep}");
     assert_eq!((emqx.pages(), emqx.connected().len()), (0, 1));
@@ -197,17 +204,18 @@ async fn calls_of_the_api_that_fail_are_shown_and_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_may_not_be_meant_for_a_client_does_not_disconnect_it() {
     let emqx = EmqxModel::start(Version::V6_2).await;
-    let text = format!(
-        "[[policy]]\nname = \"by-listener\"\nbuiltin = \"lockdown\"\nsettings = {{ clients = \"\" }}\nwhen = {{ listener = \"tcp:a\" }}\n\
-         [[policy]]\nname = \"by-peer\"\nbuiltin = \"revoked\"\nsettings = {{ revoked = \"c2\" }}\nwhen = {{ peer = \"127.0.0.0/8\" }}\n\
-         [[policy]]\nname = \"signed\"\nsettings = {{ signature-keys = {KEY:?} }}\n"
-    );
+    let revoked = |name: &str, client_id: &str, when: &str| {
+        let builtin = format!("[[policy]]\nname = {name:?}\nbuiltin = \"revoked\"\n");
+        builtin + &format!("settings = {{ revoked = {client_id:?} }}\nwhen = {{ {when} }}\n")
+    };
+    let text =
+        revoked("by-listener", "c1", "listener = \"tcp:a\"") + &revoked("by-peer", "c2", "peer = \"127.0.0.0/8\"");
     let policies = config_of(&text).policy;
     emqx.connect_unasked(["c1", "c2"].map(str::to_owned));
     let gate = start_gate(&emqx, OnRevoke::Kick, |config| config.policy = policies).await;
     let sweep = wait_for_sweep(&gate, 0).await;
-    assert_eq!((&sweep["examined"], &sweep["denied"]), (&json!(2), &json!(0)), "by-listener is asked first: {sweep}");
-    assert_eq!(emqx.connected().len(), 2);
+    assert_eq!((&sweep["examined"], &sweep["denied"]), (&json!(2), &json!(1)), "{sweep}");
+    assert_eq!(emqx.connected().into_iter().collect::<Vec<_>>(), ["c1"]);
     gate.stop().await;
 }
 
@@ -215,11 +223,11 @@ async fn a_policy_that_may_not_be_meant_for_a_client_does_not_disconnect_it() {
 async fn the_policies_of_the_tenant_of_the_broker_are_asked() {
     let (emqx, directory) = (EmqxModel::start(Version::V6_2).await, TempDir::new().unwrap());
     let list = directory.path().join("revoked.txt");
-    fs::write(&list, "c1").unwrap();
+    fs::write(&list, client_id(1)).unwrap();
     let text = revoked_in_front(&list).replace("[[policy]]", "[[tenant.acme.policy]]");
     let tenants = config_of(&text).tenant;
-    let own = config_of("policy = { builtin = \"revoked\", settings = { revoked = \"c2\" } }").policy;
-    emqx.connect_unasked(["c1", "c2"].map(str::to_owned));
+    let own = config_of("policy = { builtin = \"revoked\", settings = { revoked = \"group:GID_test\" } }").policy;
+    emqx.connect_unasked([1, 2].map(client_id));
     let gate = start_gate(&emqx, OnRevoke::Kick, |config| {
         (config.policy, config.tenant) = (own, tenants);
         config.broker[0].tenant = Name::new("acme");
@@ -227,7 +235,7 @@ async fn the_policies_of_the_tenant_of_the_broker_are_asked() {
     .await;
     let sweep = wait_for_sweep(&gate, 0).await;
     assert_eq!((&sweep["tenant"], &sweep["kicked"]), (&json!("acme"), &json!(1)), "{sweep}");
-    assert_eq!(emqx.connected().into_iter().collect::<Vec<_>>(), ["c2"]);
+    assert_eq!(emqx.connected().into_iter().collect::<Vec<_>>(), [client_id(2)]);
     gate.stop().await;
 }
 
@@ -236,13 +244,14 @@ async fn check_tells_what_on_revoke_would_do() {
     let (emqx, directory) = (EmqxModel::start(Version::V6_2).await, TempDir::new().unwrap());
     let list = directory.path().join("revoked.txt");
     fs::write(&list, "").unwrap();
-    let text = emqx.config_text() + "on_revoke = \"ban\"\nrevoke_ban = \"2h\"\n" + &revoked_in_front(&list);
+    let closed = "[[policy]]\nname = \"closed\"\nbuiltin = \"lockdown\"\nsettings = { clients = \"\" }\n";
+    let text = emqx.config_text() + "on_revoke = \"ban\"\nrevoke_ban = \"2h\"\n" + &revoked_in_front(&list) + closed;
     let config = write_config(directory.path(), &text);
     let (code, printed, error) = run(&mut mqtt_gate(["check", "--config", config.to_str().unwrap()])).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));
     for line in [
         "the gate disconnects clients that the policies of the gate deny and bans them for 2h",
-        "not asked about connected clients, without an authorizer: signed",
+        "not asked about connected clients, without an authorizer: closed",
     ] {
         assert!(printed.lines().any(|it| it == format!("broker http://{}: {line}", emqx.api)), "{line}: {printed}");
     }
