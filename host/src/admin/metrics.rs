@@ -215,6 +215,9 @@ impl GateCollector {
         });
         let help = "Sweeps over the connected clients of a broker, and calls of its API that failed.";
         encoder.counters("revocation_sweeps", help, sweeps)?;
+        let denied = brokers.iter().map(|it| ([("api", it.api.clone())], it.progress.denied));
+        let help = "Connected clients that the last sweep found denied.";
+        encoder.gauges("revocation_denied_clients", help, denied)?;
         let clients = brokers.iter().flat_map(|it| {
             let totals = it.progress.totals;
             counts("action", &it.api, &[("kick", totals.kicked), ("ban", totals.banned)])
