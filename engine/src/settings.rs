@@ -16,7 +16,7 @@ use crate::util::file::{displayable_path, read_file};
 pub struct SettingSources(BTreeMap<String, ValueSource>);
 
 /// A secret as the operator wrote it: an inline value, or a reference to an environment variable or a file.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, PartialEq)]
 pub struct SecretSource(ValueSource);
 
 /// Where a value comes from.

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use mqtt_gate_engine::chain::{ChainChange, ChainMembers, ChainSource, MemberError, MemberSetup, MemberSource};
 use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::{
-    ActiveChain, InstanceGroup, LastKnownGood, Observer, PolicyEvent, PolicySource, Sandbox, StateInUse, StateOwner,
+    ActiveChain, InstanceGroup, LastKnownGood, Observer, PolicyEvent, PolicySource, Sandbox, SecretSource, StateInUse,
+    StateOwner,
 };
 
 use crate::config::{Config, ConfigError, PolicyChain, PolicyConfig, TenantConfig, TenantLimits};
@@ -83,11 +84,18 @@ pub(crate) struct LoadedSites {
     pub(super) config: Box<Config>,
 }
 
+/// The secret of a tenant's brokers.
+pub(super) struct LoadedSecret {
+    /// Where it was read.
+    pub(super) source: SecretSource,
+    pub(super) secret: BrokerSecret,
+}
+
 pub(super) struct LoadedTenant {
     pub(super) chain: ChainChange,
     pub(super) group: Arc<InstanceGroup>,
     pub(super) limits: TenantLimits,
-    pub(super) secret: Option<BrokerSecret>,
+    pub(super) secret: Option<LoadedSecret>,
 }
 
 impl Loader {
@@ -136,6 +144,8 @@ impl Loader {
         let chain = chain.map_err(|source| SitesError::TenantPolicy { tenant: name, source })?;
         let secret = tenant.access.broker_secret.as_ref().map(load_broker_secret).transpose();
         let secret = secret.map_err(|source| SitesError::TenantSecret { tenant: name, source })?;
+        let source = tenant.access.broker_secret.clone();
+        let secret = source.zip(secret).map(|(source, secret)| LoadedSecret { source, secret });
         Ok(LoadedTenant { chain, group, limits: tenant.limits, secret })
     }
 

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use config_reload::ConfigReload;
-use loader::{Known, KnownTenant, LoadedTenant};
-use mqtt_gate_engine::InstanceGroup;
+use loader::{Known, KnownTenant, LoadedSecret, LoadedTenant};
 use mqtt_gate_engine::chain::ChainReloader;
 use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::watch::{Reloadable, Waker, Watched};
+use mqtt_gate_engine::{InstanceGroup, SecretSource};
 
 use crate::config::{LockoutConfig, TenantLimits};
 use crate::config_file::ConfigFileState;
@@ -40,7 +40,13 @@ struct Tenant {
     chain: ChainReloader,
     group: Arc<InstanceGroup>,
     limits: TenantLimits,
-    secret: Option<Reloadable<BrokerSecret>>,
+    secret: Option<TenantSecret>,
+}
+
+/// The secret of a tenant's brokers, and where it is read.
+struct TenantSecret {
+    source: SecretSource,
+    reload: Reloadable<BrokerSecret>,
 }
 
 /// Reloads the policies of all sites. Runs on the watch thread, and is the one writer of the tenants.
@@ -55,6 +61,25 @@ pub(crate) struct GateReloader {
     lockout: Option<LockoutConfig>,
     waker: Option<Waker>,
     have_files_changed: bool,
+}
+
+impl TenantSecret {
+    /// The secret before goes on, if it is read at the same place: it watches its file itself.
+    fn kept_or_new(known: Option<Self>, loaded: Option<LoadedSecret>, waker: Option<&Waker>) -> Option<Self> {
+        let LoadedSecret { source, secret } = loaded?;
+        if let Some(known) = known.filter(|known| known.source == source) {
+            return Some(known);
+        }
+        let mut reload = Reloadable::new(secret);
+        if let Some(waker) = waker {
+            reload.set_waker(waker.clone());
+        }
+        Some(Self { source, reload })
+    }
+
+    fn verifier(&self) -> SecretVerifier {
+        SecretVerifier::new(Some(self.reload.get().current()))
+    }
 }
 
 impl GateReloader {
@@ -119,8 +144,9 @@ impl GateReloader {
             let known = before.remove(&name);
             let is_new = known.is_none();
             let limits_before = known.as_ref().map(|tenant| tenant.limits);
-            let chain = match known {
-                Some(Tenant { chain: mut known, .. }) => {
+            let (known_chain, known_secret) = known.map(|known| (known.chain, known.secret)).unzip();
+            let chain = match known_chain {
+                Some(mut known) => {
                     if !known.is_unchanged_by(&chain) {
                         known.apply(chain);
                         self.loader.count_activation();
@@ -135,20 +161,16 @@ impl GateReloader {
                     chain
                 }
             };
-            let verifier = secret
-                .as_ref()
-                .map_or_else(|| self.secret.clone(), |secret| SecretVerifier::new(Some(secret.current())));
+            let secret = TenantSecret::kept_or_new(known_secret.flatten(), secret, self.waker.as_ref());
+            let verifier = secret.as_ref().map_or_else(|| self.secret.clone(), TenantSecret::verifier);
             let site_before = served.get(name.as_str()).filter(|_| !is_new);
             let counters = site_before.and_then(|site| site.counters.clone()).unwrap_or_default();
             let site = match site_before {
                 // Refusals and the quota of the tenant go on as they are.
-                Some(site) if limits_before == Some(limits) && secret.is_none() && site.secret.is_same(&verifier) => {
-                    Arc::clone(site)
-                }
+                Some(site) if limits_before == Some(limits) && site.secret.is_same(&verifier) => Arc::clone(site),
                 _ => Arc::new(self.site(name, &chain, limits, verifier, counters)),
             };
             sites.insert(name.as_str(), site);
-            let secret = secret.map(Reloadable::new);
             self.tenants.insert(name, Tenant { chain, group, limits, secret });
         }
         for name in before.keys() {
@@ -187,7 +209,7 @@ impl GateReloader {
 
     fn watched(&mut self) -> impl Iterator<Item = &mut dyn Watched> {
         let tenants = self.tenants.values_mut().flat_map(|Tenant { chain, secret, .. }| {
-            let secret = secret.iter_mut().map(|secret| secret as &mut dyn Watched);
+            let secret = secret.iter_mut().map(|secret| &mut secret.reload as &mut dyn Watched);
             std::iter::once(chain as &mut dyn Watched).chain(secret)
         });
         let config_file = self.config_file.iter_mut().map(|file| file as &mut dyn Watched);
@@ -198,7 +220,7 @@ impl GateReloader {
 impl Watched for GateReloader {
     fn files(&self) -> Vec<PathBuf> {
         let tenants = self.tenants.values().flat_map(|tenant| {
-            let secret = tenant.secret.iter().flat_map(|secret| secret.files());
+            let secret = tenant.secret.iter().flat_map(|secret| secret.reload.files());
             tenant.chain.files().into_iter().chain(secret)
         });
         let config_file = self.config_file.iter().flat_map(|file| file.files());

@@ -115,3 +115,27 @@ async fn keys_that_need_a_restart_are_named() {
     site.wait_until("nothing needs a restart", |status| status["config_file"]["needs_restart"] == json!([])).await;
     site.gate.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lockouts_of_a_tenant_outlast_a_change_elsewhere() {
+    let secret = "[tenant.acme.access]\nbroker_secret = \"a-secret-of-the-brokers-of-one-tenant\"\n";
+    let lockout = "[lockout]\nfailures = 2\nwithin = \"1h\"\nfor = \"1h\"\nby = \"client-id\"\n";
+    let acme = format!("{ONE}{TENANT}{secret}{lockout}");
+    let site = Site::start(&acme).await;
+    let login = async |password: &str| {
+        let Device { client_id, username, .. } = Device::valid();
+        let body = json!({ "client_id": client_id, "username": username, "password": password });
+        let request = post_json("/t/acme/emqx/auth", &body);
+        let request = http::with_header(&request, "x-mqtt-gate-secret", "a-secret-of-the-brokers-of-one-tenant");
+        Connection::open(site.gate.auth).await.request(&request).await.result()
+    };
+    assert_eq!(login(&Device::valid().password).await, "allow");
+    for guess in ["a", "b"] {
+        assert_eq!(login(guess).await, "deny");
+    }
+    assert_eq!(login(&Device::valid().password).await, "deny", "locked out");
+    site.write(&text(&format!("{acme}{}", TENANT.replace("acme", "bolt"))));
+    site.wait_until("the other tenant is there", |status| status["tenants"]["count"] == 2).await;
+    assert_eq!(login(&Device::valid().password).await, "deny", "still locked out");
+    site.gate.stop().await;
+}
