@@ -6,7 +6,7 @@
 //! password    base64 of HMAC-SHA256(key, client id | user name)  signature.rs
 //! ```
 //!
-//! The library consists of pure functions. Only `component.rs` calls the host. Nothing here reads a clock, keeps state
+//! The library consists of pure functions. Only `component/` calls the host. Nothing here reads a clock, keeps state
 //! between two logins, or puts a credential or a key into an error.
 //!
 //! Each module imports only modules above it: `types`; `identity`, `username`, `signature`, `filter`; `topics`;

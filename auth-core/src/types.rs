@@ -42,6 +42,16 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// Every denial.
+    pub const ALL: [Self; 6] = [
+        Self::MalformedClientId,
+        Self::UnknownGroup,
+        Self::NoUsername,
+        Self::MalformedUsername,
+        Self::NoPassword,
+        Self::BadSignature,
+    ];
+
     /// The reason of the contract.
     #[must_use]
     pub fn reason(self) -> DenyReason {

@@ -70,9 +70,10 @@ pub use chain::{ActiveChain, Chain, ChainEvaluation, Decider};
 pub use limits::{Limits, PolicyLimits};
 pub use policy::{
     AUTHENTICATOR, AUTHORIZER, Access, Action, AddressSpace, AuthorizeRequest, CallError, CodeTarget, CompileControl,
-    CompileError, Compiler, ComponentInfo, ContractVersion, Credentials, Denial, DenyReason, Digest, Effect, Grant,
-    Import, InstanceCounter, InstanceGroup, LoadError, MemoryBudget, Permission, Policy, PolicyKind, Producer,
-    Publication, QosLevels, Rule, RuleAction, Sandbox, SandboxError, Subscription, Topics, Verdict, compile, validate,
+    CompileError, Compiler, ComponentInfo, ContractVersion, Credentials, Denial, DenyReason, Description, Detail,
+    Digest, Effect, Grant, GrantRequest, Import, InstanceCounter, InstanceGroup, LoadError, MemoryBudget, Permission,
+    Policy, PolicyKind, Producer, Publication, QosLevels, Rule, RuleAction, Sandbox, SandboxError, SettingDescription,
+    SettingKind, Subscription, Topics, Verdict, compile, validate,
 };
 pub use reload::{
     ActivePolicy, ActivePolicyWriter, ActiveVersion, Candidate, History, HistoryEvent, HistoryEventKind, HistoryReader,

@@ -7,7 +7,7 @@ use wasmtime::component::{InstancePre, types::ComponentItem};
 
 use super::LoadError;
 use super::compiler::CompileControl;
-use super::contract::{self, ContractVersion, ExportIndices};
+use super::contract::{self, ContractVersion, ExportIndices, OptionalExports};
 use super::instance_pool::PolicyPre;
 use super::prescreen;
 use super::sandbox::{HostState, Sandbox};
@@ -39,9 +39,9 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) ->
     if let Some(authorizer) = contract::foreign_authorizer(exports(), contract) {
         return Err(LoadError::ForeignAuthorizer { contract, authorizer: shown(authorizer) });
     }
-    let has_authorizer = contract::find(exports(), contract.authorizer()).is_some();
+    let optional = OptionalExports::of(exports(), contract);
     let component: InstancePre<HostState> = sandbox.linker().instantiate_pre(&component).map_err(LoadError::Link)?;
-    Ok(PolicyPre { exports: ExportIndices::new(&component, contract, has_authorizer)?, component })
+    Ok(PolicyPre { exports: ExportIndices::new(&component, contract, optional)?, component })
 }
 
 impl Digest {

@@ -90,6 +90,14 @@ pub enum LoadError {
     /// The policy was active, and was replaced by the one before.
     #[error("the policy failed 20 calls in a row after it was activated, and never allowed anything")]
     FailsEveryCall,
+    /// The name of a setting is almost that of a setting that the policy declares.
+    #[error("the policy has no setting `{name}`, but one named `{declared}`; correct the name")]
+    MisspeltSetting {
+        /// The name that the operator wrote.
+        name: String,
+        /// The name that was meant.
+        declared: String,
+    },
     /// The policy's `check()` returned an error.
     #[error("the policy rejects its settings: {0}")]
     Check(String),
@@ -109,7 +117,7 @@ impl LoadError {
     /// Only then does the last known good policy replace it at startup. Settings are the operator's to fix.
     #[must_use]
     pub fn is_of_component(&self) -> bool {
-        !matches!(self, Self::Settings(_) | Self::Check(_))
+        !matches!(self, Self::Settings(_) | Self::Check(_) | Self::MisspeltSetting { .. })
     }
 
     /// Whether the same component may load at another time.

@@ -15,6 +15,7 @@ mod compile_pool;
 mod compiler;
 mod component;
 mod contract;
+mod description;
 mod engine_config;
 mod error;
 mod inspect;
@@ -34,8 +35,9 @@ use instance_pool::{Call, InstancePool};
 pub use compiler::{CodeTarget, CompileControl, CompileError, Compiler, compile};
 pub use component::Digest;
 pub use contract::{
-    AUTHENTICATOR, AUTHORIZER, Access, Action, ContractVersion, Credentials, Denial, DenyReason, Effect, Grant,
-    Permission, Publication, QosLevels, Rule, RuleAction, Subscription, Topics, Verdict,
+    AUTHENTICATOR, AUTHORIZER, Access, Action, ContractVersion, Credentials, Denial, DenyReason, Description, Detail,
+    Effect, Grant, GrantRequest, Permission, Publication, QosLevels, Rule, RuleAction, SettingDescription, SettingKind,
+    Subscription, Topics, Verdict,
 };
 pub use engine_config::AddressSpace;
 pub use error::{CallError, LoadError};
@@ -78,6 +80,8 @@ pub struct Policy {
     digest: Digest,
     settings: Arc<Settings>,
     settings_read: BTreeSet<String>,
+    /// What the policy says about itself.
+    description: Option<Description>,
     /// Key ids that may be shown.
     key_ids: BTreeSet<String>,
     instances: InstancePool,
@@ -163,7 +167,13 @@ impl Policy {
         let timeout = CallTimeout { cpu: limits.policy_timeout, wall: limits.policy_wall_timeout };
         let (settings_read, slow_calls_left) = (BTreeSet::new(), AtomicU32::new(0));
         let key_ids = settings.key_ids();
-        let mut policy = Self { name, digest, settings, settings_read, key_ids, instances, timeout, slow_calls_left };
+        let description = None;
+        let mut policy =
+            Self { name, digest, settings, settings_read, description, key_ids, instances, timeout, slow_calls_left };
+        policy.description = policy.describe()?;
+        if let Some(description) = &policy.description {
+            description.check_names(policy.settings.names())?;
+        }
         policy.settings_read = policy.check()?;
         policy.probe()?;
         policy.instances.clear_this_thread();
@@ -316,6 +326,12 @@ impl Policy {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the policy says about itself. Not verified.
+    #[must_use]
+    pub fn description(&self) -> Option<&Description> {
+        self.description.as_ref()
     }
 
     /// SHA-256 of the component.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::call_clock::CallTimeout;
 use super::contract::{Action, AuthenticateCall, AuthorizeCall, Publication};
 use super::instance_pool::Call;
-use super::{CallError, LoadError, Policy};
+use super::{CallError, Description, LoadError, Policy};
 
 /// Timeout of preflight calls. It is generous so that a loaded machine does not reject a good policy.
 const PREFLIGHT_TIMEOUT: CallTimeout = CallTimeout { cpu: Duration::from_secs(5), wall: Duration::from_secs(10) };
@@ -34,6 +34,17 @@ impl Policy {
                 source => LoadError::Preflight { call: "check()", source },
             })?
             .map_err(|error| LoadError::Check(self.redact(&error, Vec::new())))
+    }
+
+    /// Calls `describe()`, if the policy exports it.
+    pub(super) fn describe(&self) -> Result<Option<Description>, LoadError> {
+        let describe = |(exports, store): Call| exports.describe(store).map(Ok);
+        let description = self
+            .instances
+            .call(PREFLIGHT_TIMEOUT, describe)
+            .map_err(|error| LoadError::Preflight { call: "describe()", source: CallError::new(error) })?
+            .map_err(LoadError::Check)?;
+        Ok(description.map(|description| description.map_texts(|text| self.redact(text, Vec::new()))))
     }
 
     /// Creates the first instance of each thread that has called the policy before, so that no client waits for it after

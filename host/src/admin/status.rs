@@ -232,6 +232,8 @@ fn policy(active: &ActiveVersion) -> PolicyStatus {
         since: rfc3339(active.since),
         origin: active.origin.name().to_owned(),
         contract: policy.contract().to_string(),
+        version: policy.description().map(|it| it.version.clone()),
+        summary: policy.description().map(|it| it.summary.clone()),
         has_authorizer: policy.has_authorizer(),
         unused_settings: policy.unused_settings().into_iter().map(str::to_owned).collect(),
     }

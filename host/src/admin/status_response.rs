@@ -249,6 +249,12 @@ pub struct PolicyStatus {
     /// Version of the contract that the policy is called by, such as `0.2`.
     #[serde(default)]
     pub contract: String,
+    /// Version of the policy, as it says itself.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What the policy does, as it says itself.
+    #[serde(default)]
+    pub summary: Option<String>,
     /// Whether the policy exports the authorizer interface.
     #[serde(default)]
     pub has_authorizer: bool,

@@ -11,6 +11,7 @@ use mqtt_gate_engine::util::name::Name;
 use serde::Serialize;
 
 use super::broker_check::{self, Authorizers, BrokerCheck};
+use super::description::DescriptionReport;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
@@ -52,6 +53,8 @@ struct CheckReport<'a> {
     /// Settings whose value may be wrong, and why.
     doubtful_settings: BTreeMap<&'a str, &'static str>,
     has_authorizer: Option<bool>,
+    /// What the policy says about itself; `null`: nothing.
+    description: Option<DescriptionReport<'a>>,
     /// APIs of the brokers in the configuration.
     brokers: &'a [BrokerCheck],
     problem: Option<String>,
@@ -190,6 +193,7 @@ impl<'a> CheckReport<'a> {
             unused_settings: policy.map(Policy::unused_settings).unwrap_or_default(),
             doubtful_settings: policy.map(|policy| policy.settings().doubts().collect()).unwrap_or_default(),
             has_authorizer: policy.map(Policy::has_authorizer),
+            description: policy.and_then(Policy::description).map(Into::into),
             brokers: brokers.unwrap_or_default(),
             problem: result.as_ref().err().map(ToString::to_string),
         }
@@ -200,6 +204,9 @@ impl fmt::Display for CheckReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (name, sha256) = (self.name.unwrap_or_default(), self.sha256.as_deref().unwrap_or_default());
         write!(f, "good: {name}, sha256 {sha256}")?;
+        if let Some(description) = &self.description {
+            write!(f, "\n{description}")?;
+        }
         if !self.unused_settings.is_empty() {
             write!(f, "\nunused settings: {}", self.unused_settings.join(", "))?;
         }
@@ -223,6 +230,7 @@ mod tests {
             unused_settings,
             doubtful_settings: BTreeMap::new(),
             has_authorizer: Some(true),
+            description: None,
             brokers: &[],
             problem: None,
         };

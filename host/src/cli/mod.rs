@@ -20,6 +20,7 @@ mod client;
 mod compile_component;
 mod completions;
 mod compose;
+mod description;
 mod error;
 mod eval;
 mod exit;

@@ -5,11 +5,12 @@
 //! reports; it checks no password and no signature.
 
 use bindings::exports::mqtt_gate::auth::authenticator::{Access, Credentials, Denial, Grant, Guest, Reason, Verdict};
+use bindings::exports::mqtt_gate::auth::metadata;
 use bindings::wasi::config::store;
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "policy", generate_all });
+    wit_bindgen::generate!({ path: "../../wit", world: "described-policy", generate_all });
 }
 
 /// The lockdown policy as a component.
@@ -40,6 +41,29 @@ impl Guest for Lockdown {
         } else {
             Verdict::Deny(Denial { reason: Reason::NotAuthorized, detail: Some("not-listed".to_owned()) })
         })
+    }
+}
+
+impl metadata::Guest for Lockdown {
+    fn describe() -> metadata::Description {
+        metadata::Description {
+            name: "lockdown".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            summary: "Allows the clients on a list and denies all others, for incidents.".into(),
+            settings: vec![metadata::Setting {
+                name: "clients".into(),
+                kind: metadata::Kind::List,
+                required: true,
+                default: None,
+                summary: "Client ids to allow, separated by commas; an empty list denies every client.".into(),
+            }],
+            keyrings: Vec::new(),
+            tables: Vec::new(),
+            details: vec![metadata::Detail {
+                code: "not-listed".into(),
+                summary: "The client is not on the list.".into(),
+            }],
+        }
     }
 }
 

@@ -15,12 +15,12 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
+use bindings::exports::mqtt_gate::auth::{authenticator, authorizer, metadata};
 use bindings::wasi::config::store;
 
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "access-policy", generate_all });
+    wit_bindgen::generate!({ path: "../../wit", world: "described-access-policy", generate_all });
 }
 
 /// Separates the parts of a client id: `group@@@mac@@@suffix`.
@@ -66,6 +66,26 @@ impl authorizer::Guest for Revoked {
         } else {
             authorizer::Permission::Ignore
         })
+    }
+}
+
+impl metadata::Guest for Revoked {
+    fn describe() -> metadata::Description {
+        metadata::Description {
+            name: "revoked".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            summary: "Denies the clients on a list and leaves all others to the next policy.".into(),
+            settings: vec![metadata::Setting {
+                name: "revoked".into(),
+                kind: metadata::Kind::List,
+                required: true,
+                default: None,
+                summary: "Client ids, `group:NAME` and `mac:PREFIX`, separated by commas or line ends.".into(),
+            }],
+            keyrings: Vec::new(),
+            tables: Vec::new(),
+            details: vec![metadata::Detail { code: "revoked".into(), summary: "The client is on the list.".into() }],
+        }
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) mod v0_2;
 
 pub(super) use v0_2::wasi;
 pub use v0_2::{
-    Access, Action, Credentials, Denial, DenyReason, Effect, Grant, Permission, Publication, QosLevels, Rule,
-    RuleAction, Subscription, Topics, Verdict,
+    Access, Action, Credentials, Denial, DenyReason, Description, Detail, Effect, Grant, GrantRequest, Permission,
+    Publication, QosLevels, Rule, RuleAction, SettingDescription, SettingKind, Subscription, Topics, Verdict,
 };
 pub(super) use v0_2::{Credentials as AuthenticateCall, Request as AuthorizeCall};
 
@@ -121,6 +121,23 @@ fn is_compatible(export: &str, interface: &str) -> bool {
     parts(export).is_some_and(|export| Some(export) == parts(interface))
 }
 
+/// Interfaces that a policy need not export.
+#[derive(Clone, Copy)]
+pub(super) struct OptionalExports {
+    authorizer: bool,
+    metadata: bool,
+}
+
+impl OptionalExports {
+    /// Those among these exports.
+    pub(super) fn of<'a>(exports: impl Iterator<Item = &'a str> + Clone, contract: ContractVersion) -> Self {
+        Self {
+            authorizer: find(exports.clone(), contract.authorizer()).is_some(),
+            metadata: contract == ContractVersion::V0_2 && find(exports, v0_2::METADATA).is_some(),
+        }
+    }
+}
+
 /// Where the functions of the contract are in a component.
 #[derive(Clone)]
 pub(super) enum ExportIndices {
@@ -134,11 +151,11 @@ impl ExportIndices {
     pub(super) fn new(
         component: &InstancePre<HostState>,
         contract: ContractVersion,
-        has_authorizer: bool,
+        optional: OptionalExports,
     ) -> Result<Self, LoadError> {
         Ok(match contract {
-            ContractVersion::V0_1 => Self::V0_1(v0_1::ExportIndices::new(component, has_authorizer)?),
-            ContractVersion::V0_2 => Self::V0_2(v0_2::ExportIndices::new(component, has_authorizer)?),
+            ContractVersion::V0_1 => Self::V0_1(v0_1::ExportIndices::new(component, optional.authorizer)?),
+            ContractVersion::V0_2 => Self::V0_2(v0_2::ExportIndices::new(component, optional)?),
         })
     }
 
@@ -177,6 +194,14 @@ impl Exports {
         match self {
             Self::V0_1(exports) => exports.check(store),
             Self::V0_2(exports) => exports.check(store),
+        }
+    }
+
+    /// Calls `describe`; `None` for a policy that does not export it.
+    pub(super) fn describe(&self, store: &mut Store<HostState>) -> wasmtime::Result<Option<Description>> {
+        match self {
+            Self::V0_1(_) => Ok(None),
+            Self::V0_2(exports) => exports.describe(store),
         }
     }
 

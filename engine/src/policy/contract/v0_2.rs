@@ -5,13 +5,14 @@ use wasmtime::component::{Instance, InstancePre};
 
 use super::super::LoadError;
 use super::super::sandbox::HostState;
-use bindings::exports::mqtt_gate::auth::{authenticator, authorizer};
+use super::OptionalExports;
+use bindings::exports::mqtt_gate::auth::{authenticator, authorizer, metadata};
 
 #[allow(missing_docs, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated from wit/")]
 pub(in super::super) mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "access-policy",
+        world: "described-access-policy",
         additional_derives: [PartialEq, Eq],
     });
 }
@@ -22,23 +23,28 @@ pub use authenticator::{
 pub(in super::super) use authorizer::Request;
 pub use authorizer::{Action, Permission, Publication, Subscription};
 pub(in super::super) use bindings::wasi;
+pub use metadata::{Description, Detail, GrantRequest, Kind as SettingKind, Setting as SettingDescription};
 
 pub(super) const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.2.0";
 pub(super) const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.2.0";
+pub(super) const METADATA: &str = "mqtt-gate:auth/metadata@0.2.0";
 
 #[derive(Clone)]
 pub(in super::super) struct ExportIndices {
     authenticator: authenticator::GuestIndices,
     pub(super) authorizer: Option<authorizer::GuestIndices>,
+    metadata: Option<metadata::GuestIndices>,
 }
 
 impl ExportIndices {
-    pub(super) fn new(component: &InstancePre<HostState>, has_authorizer: bool) -> Result<Self, LoadError> {
+    pub(super) fn new(component: &InstancePre<HostState>, optional: OptionalExports) -> Result<Self, LoadError> {
         let mismatch = |contract| move |source| LoadError::Contract { contract, source };
         let authorizer = || authorizer::GuestIndices::new(component).map_err(mismatch(AUTHORIZER));
+        let metadata = || metadata::GuestIndices::new(component).map_err(mismatch(METADATA));
         Ok(Self {
             authenticator: authenticator::GuestIndices::new(component).map_err(mismatch(AUTHENTICATOR))?,
-            authorizer: has_authorizer.then(authorizer).transpose()?,
+            authorizer: optional.authorizer.then(authorizer).transpose()?,
+            metadata: optional.metadata.then(metadata).transpose()?,
         })
     }
 
@@ -46,6 +52,7 @@ impl ExportIndices {
         Ok(Exports {
             authenticator: self.authenticator.load(&mut *store, instance)?,
             authorizer: self.authorizer.as_ref().map(|it| it.load(&mut *store, instance)).transpose()?,
+            metadata: self.metadata.as_ref().map(|it| it.load(&mut *store, instance)).transpose()?,
         })
     }
 }
@@ -53,11 +60,17 @@ impl ExportIndices {
 pub(in super::super) struct Exports {
     authenticator: authenticator::Guest,
     authorizer: Option<authorizer::Guest>,
+    metadata: Option<metadata::Guest>,
 }
 
 impl Exports {
     pub(super) fn check(&self, store: &mut Store<HostState>) -> wasmtime::Result<Result<(), String>> {
         self.authenticator.call_check(store)
+    }
+
+    /// Calls `describe`; `None` for a policy that does not export it.
+    pub(super) fn describe(&self, store: &mut Store<HostState>) -> wasmtime::Result<Option<Description>> {
+        self.metadata.as_ref().map(|metadata| metadata.call_describe(store)).transpose()
     }
 
     pub(super) fn authenticate(

@@ -38,9 +38,10 @@ const IMPORTS: [(&str, &str); 23] = [
     ("env", "functions that a linker must supply"),
 ];
 
-const EXPORTS: [(&str, &str); 4] = [
+const EXPORTS: [(&str, &str); 5] = [
     ("mqtt-gate:auth/authenticator@", "authenticates clients"),
     ("mqtt-gate:auth/authorizer@", "authorizes publish and subscribe"),
+    ("mqtt-gate:auth/metadata@", "describes itself; see `check`"),
     ("wasi:http/incoming-handler@", "handles HTTP requests; not used by this gate"),
     ("wasi:cli/run@", "runs as a program; not used by this gate"),
 ];

@@ -11,9 +11,11 @@ use crate::{
     authorize,
 };
 
+mod metadata;
+
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../wit", world: "access-policy", generate_all });
+    wit_bindgen::generate!({ path: "../wit", world: "described-access-policy", generate_all });
 }
 
 /// The default policy as a component.
