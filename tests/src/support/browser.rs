@@ -11,11 +11,16 @@ use crate::support::within_timeout;
 
 /// The DOM of the dashboard at `admin`, after the page has polled the gate a few times.
 pub(crate) async fn dashboard(admin: SocketAddr) -> String {
+    dashboard_at(admin, "").await
+}
+
+/// As [`dashboard`], with this fragment in its address.
+pub(crate) async fn dashboard_at(admin: SocketAddr, fragment: &str) -> String {
     let profile = TempDir::new().unwrap();
     let output = Command::new(browser())
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(["--virtual-time-budget=4000", "--dump-dom", &format!("http://{admin}/")])
+        .args(["--virtual-time-budget=4000", "--dump-dom", &format!("http://{admin}/{fragment}")])
         .env("HOME", profile.path())
         .env("TZ", "UTC")
         .stdin(Stdio::null())

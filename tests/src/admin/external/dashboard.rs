@@ -1,10 +1,13 @@
 //! The dashboard in a real browser. Texts are compared with `/status`, which the dashboard shows.
 
+use std::path::Path;
+
+use mqtt_gate::config::Config;
 use serde_json::{Value, json};
 
 use crate::security::credential_status::{assert_shows_no_secret, gate_with_bad_credentials};
-use crate::support::browser::dashboard;
-use crate::support::device::Device;
+use crate::support::browser::{dashboard, dashboard_at};
+use crate::support::device::{Device, KEY};
 use crate::support::http::{Connection, get, post_json};
 use crate::support::in_process::{AUTH_CORE, Gate, LOCKDOWN, MISBEHAVING};
 
@@ -104,5 +107,42 @@ async fn one_malformed_request_is_a_hint_and_no_alarm() {
     let page = dashboard(gate.admin).await;
     assert_shows(&page, "the request has no fields");
     assert!(!page.contains(ALARM), "{page}");
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_shows_every_policy_monitor_and_tenant() {
+    let text = format!(
+        "[[policy]]\nname = \"lost\"\nbuiltin = \"revoked\"\nsettings = {{ revoked = \"<i>x\", other = \"y\" }}\nwhen = {{ group = \"<b>\" }}\n\
+         [[policy]]\nname = \"next\"\nbuiltin = \"lockdown\"\nmode = \"monitor\"\nsettings = {{ clients = \"\" }}\n\
+         [[policy]]\nname = \"signed\"\nsettings = {{ signature-keys = {KEY:?} }}\n\
+         [[tenant.acme.policy]]\nname = \"inner\"\nbuiltin = \"revoked\"\nsettings = {{ revoked = \"\" }}\n\
+         [tenant.bolt.policy.settings]\nsignature-keys = {KEY:?}\n"
+    );
+    let config = Config::parse(Path::new("gate.toml"), &text).unwrap();
+    let gate = Gate::start_with(AUTH_CORE, |it| (it.policy, it.tenant) = (config.policy, config.tenant)).await;
+    assert_eq!(gate.authenticate(&Device::valid()).await, 200);
+    let is_compared = |status: &Value| status["chain"][1]["monitor"]["compared"] == 1;
+    gate.wait_until("the monitor has compared", is_compared).await;
+    let page = dashboard(gate.admin).await;
+    let client_id = Device::valid().client_id;
+    for text in [
+        ">lost<",
+        "clients with group: &lt;b&gt;",
+        ">next<",
+        "monitor; all clients",
+        ">signed<",
+        "lost: settings that",
+        ">acme<",
+        ">bolt<",
+    ] {
+        assert_shows(&page, text);
+    }
+    for text in ["would-deny", &client_id, "not-listed"] {
+        assert_shows(&page, text);
+    }
+    assert!(!page.contains(">inner<") && !page.contains("<i>"), "{page}");
+    let page = dashboard_at(gate.admin, "#tenant=acme").await;
+    assert_shows(&page, ">inner<");
     gate.stop().await;
 }
