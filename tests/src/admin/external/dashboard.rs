@@ -138,7 +138,7 @@ async fn dashboard_shows_every_policy_monitor_and_tenant() {
     ] {
         assert_shows(&page, text);
     }
-    for text in ["would-deny", &client_id, "not-listed"] {
+    for text in ["would-deny", &client_id, "not-authorized"] {
         assert_shows(&page, text);
     }
     assert!(!page.contains(">inner<") && !page.contains("<i>"), "{page}");
