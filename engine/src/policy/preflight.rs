@@ -27,12 +27,7 @@ impl Policy {
         };
         self.instances
             .call(PREFLIGHT_TIMEOUT, check)
-            .map_err(|error| match CallError::new(error) {
-                CallError::ContractMismatch(source) => {
-                    LoadError::Contract { contract: self.contract().authenticator(), source }
-                }
-                source => LoadError::Preflight { call: "check()", source },
-            })?
+            .map_err(|error| self.first_failure("check()", error))?
             .map_err(|error| LoadError::Check(self.redact(&error, Vec::new())))
     }
 
@@ -42,9 +37,19 @@ impl Policy {
         let description = self
             .instances
             .call(PREFLIGHT_TIMEOUT, describe)
-            .map_err(|error| LoadError::Preflight { call: "describe()", source: CallError::new(error) })?
+            .map_err(|error| self.first_failure("describe()", error))?
             .map_err(LoadError::Check)?;
         Ok(description.map(|description| description.map_texts(|text| self.redact(text, Vec::new()))))
+    }
+
+    /// Why the first call failed. It creates an instance, so it finds exports of other types.
+    fn first_failure(&self, call: &'static str, error: wasmtime::Error) -> LoadError {
+        match CallError::new(error) {
+            CallError::ContractMismatch(source) => {
+                LoadError::Contract { contract: self.contract().authenticator(), source }
+            }
+            source => LoadError::Preflight { call, source },
+        }
     }
 
     /// Creates the first instance of each thread that has called the policy before, so that no client waits for it after

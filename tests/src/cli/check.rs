@@ -41,10 +41,10 @@ async fn garbage_exits_64() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unused_settings_are_listed() {
     let directory = TempDir::new().unwrap();
-    let config = write_config(directory.path(), "[policy.settings]\nclients = \"a\"\nclinets = \"b\"");
+    let config = write_config(directory.path(), "[policy.settings]\nclients = \"a\"\nothers = \"b\"");
     let (code, printed, _) = run(&mut mqtt_gate(["check", LOCKDOWN, "--config", config.to_str().unwrap()])).await;
     assert_eq!(code, Some(0));
-    assert!(printed.contains("clinets"), "{printed}");
+    assert!(printed.contains("unused settings: others"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,7 @@ async fn json_describes_a_policy() {
         |list: &str| report[list].as_array().unwrap().iter().map(|item| item["name"].clone()).collect::<Vec<_>>();
     assert_eq!(
         names("exports"),
-        ["mqtt-gate:auth/authenticator@0.2.0", "mqtt-gate:auth/authorizer@0.2.0", "mqtt-gate:auth/metadata@0.2.0"]
+        ["mqtt-gate:auth/metadata@0.2.0", "mqtt-gate:auth/authenticator@0.2.0", "mqtt-gate:auth/authorizer@0.2.0"]
     );
     assert_eq!(names("imports"), ["wasi:clocks/wall-clock@0.2.0", "wasi:config/store@0.2.0-rc.1"]);
     assert!(report["imports"].as_array().unwrap().iter().all(|import| import["allowed"] == true));

@@ -100,7 +100,7 @@ async fn an_invalid_component_is_refused_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_with_a_policy_that_takes_too_long_serves_the_last_known_good_one() {
-    let site = site(&fs::read(AUTH_CORE).unwrap(), "compile_timeout = \"5s\"\nmax_compile_memory = \"8GiB\"");
+    let site = site(&fs::read(AUTH_CORE).unwrap(), "compile_timeout = \"15s\"\nmax_compile_memory = \"8GiB\"");
     let gate = GateProcess::start_config(&config(&site)).await;
     let is_kept = |file: &Path| file.extension().is_some_and(|extension| extension == "wasm");
     poll_until("the policy is kept", async || {
