@@ -122,7 +122,7 @@ lint: setup
 
 # The policies and the Envoy filter of this repository, as files for an operator: target/components/*.wasm
 components: componentize
-	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/lockdown policies/revoked --module proxies/envoy-filter
+	$(CARGO_TARGET_DIR)/debug/componentize auth-core policies/jwt policies/lockdown policies/revoked --module proxies/envoy-filter
 
 policy: componentize
 	$(if $(DIR),,$(error name the directory of the policy, such as make policy DIR=policies/lockdown))

@@ -7,6 +7,7 @@ fn main() -> anyhow::Result<()> {
         ("MQTT_GATE_DEFAULT_POLICY", "../auth-core", Place::Components),
         ("MQTT_GATE_LOCKDOWN", "../policies/lockdown", Place::Components),
         ("MQTT_GATE_REVOKED", "../policies/revoked", Place::Components),
+        ("MQTT_GATE_JWT", "../policies/jwt", Place::Components),
         ("MQTT_GATE_HTTP_ADAPTER", "../proxies/http-adapter", Place::Private),
         ("MQTT_GATE_NO_AUTHORIZER", "../proxies/no-authorizer", Place::Private),
         ("MQTT_GATE_CONTRACT_0_1", "../proxies/contract-0-1", Place::Private),

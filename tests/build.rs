@@ -7,6 +7,7 @@ fn main() -> anyhow::Result<()> {
         ("AUTH_CORE", "../auth-core", Place::Components),
         ("LOCKDOWN", "../policies/lockdown", Place::Components),
         ("REVOKED", "../policies/revoked", Place::Components),
+        ("JWT", "../policies/jwt", Place::Components),
         ("MISBEHAVING", "misbehaving", Place::Private),
         ("PLAIN", "plain", Place::Private),
     ] {

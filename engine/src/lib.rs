@@ -59,6 +59,7 @@
 //! ```
 
 pub mod chain;
+pub mod keyring;
 pub mod limits;
 pub mod policy;
 pub mod reload;
@@ -80,4 +81,4 @@ pub use reload::{
     LastKnownGood, Loading, Observer, Part, PolicyEvent, PolicyOrigin, PolicyReloader, PolicySource, Rejection,
     StateInUse, StateOwner,
 };
-pub use settings::{SecretSource, SettingSources, Settings, SettingsError};
+pub use settings::{KeyRingSource, SecretSource, SettingSources, Settings, SettingsError};

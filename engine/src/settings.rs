@@ -9,11 +9,29 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use zeroize::Zeroizing;
 
+use crate::keyring::{Algorithm, KeyRing, KeyRings};
 use crate::util::file::{displayable_path, read_file};
 
 /// Settings as the operator wrote them: each an inline value, or a reference to an environment variable or a file.
 #[derive(Clone, Default, Deserialize, PartialEq)]
-pub struct SettingSources(BTreeMap<String, ValueSource>);
+#[serde(from = "BTreeMap<String, ValueSource>")]
+pub struct SettingSources {
+    values: BTreeMap<String, ValueSource>,
+    keyrings: BTreeMap<String, KeyRingSource>,
+}
+
+/// A key ring as the operator wrote it.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, expecting = "the table of a key ring: file or env, and perhaps algorithms")]
+pub struct KeyRingSource {
+    file: Option<PathBuf>,
+    env: Option<String>,
+    /// Absent: every algorithm but the weak ones.
+    algorithms: Option<BTreeSet<Algorithm>>,
+    /// The value of `env`, or its file.
+    #[serde(skip)]
+    resolved: Option<ValueSource>,
+}
 
 /// A secret as the operator wrote it: an inline value, or a reference to an environment variable or a file.
 #[derive(Clone, Deserialize, PartialEq)]
@@ -29,7 +47,10 @@ enum ValueSource {
 
 /// Settings of one policy by name. `Debug` prints the names and never the values.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Settings(BTreeMap<String, Zeroizing<String>>);
+pub struct Settings {
+    values: BTreeMap<String, Zeroizing<String>>,
+    keyrings: KeyRings,
+}
 
 /// A setting whose value cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +82,14 @@ pub enum SettingsError {
         /// The problem, and how to fix it. Never contains the value.
         problem: &'static str,
     },
+    /// A key ring cannot be used.
+    #[error("key ring `{ring}`: {problem}")]
+    KeyRing {
+        /// Name of the ring.
+        ring: String,
+        /// The problem, and how to fix it. Never contains a key.
+        problem: &'static str,
+    },
     /// The file cannot be read.
     #[error("setting `{setting}`: cannot read {path}")]
     File {
@@ -76,23 +105,28 @@ pub enum SettingsError {
 impl SettingSources {
     /// Sets an inline value.
     pub fn set(&mut self, name: &str, value: String) {
-        self.0.insert(name.to_owned(), ValueSource::Inline(value.into()));
+        self.values.insert(name.to_owned(), ValueSource::Inline(value.into()));
     }
 
     /// Refers to an environment variable.
     pub fn set_from_env(&mut self, name: &str, variable: &str) {
-        self.0.insert(name.to_owned(), ValueSource::Env(variable.to_owned()));
+        self.values.insert(name.to_owned(), ValueSource::Env(variable.to_owned()));
     }
 
     /// Refers to a file. The policy is reloaded when the file changes.
     pub fn set_from_file(&mut self, name: &str, path: PathBuf) {
-        self.0.insert(name.to_owned(), ValueSource::File(path));
+        self.values.insert(name.to_owned(), ValueSource::File(path));
+    }
+
+    /// Grants a key ring.
+    pub fn grant_keyring(&mut self, name: String, ring: KeyRingSource) {
+        self.keyrings.insert(name, ring);
     }
 
     /// Whether the operator named this setting.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.values.contains_key(name)
     }
 
     /// Replaces references to the environment, once at startup: the variable `NAME` has the value, or `NAME_FILE` the path
@@ -101,7 +135,8 @@ impl SettingSources {
     /// # Errors
     /// Neither variable is set, or both are.
     pub fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
-        self.0.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))
+        self.values.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))?;
+        self.keyrings.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))
     }
 
     /// Reads the current value of every setting. One line ending at the end of a file is not part of the value.
@@ -116,12 +151,66 @@ impl SettingSources {
                 None => Ok((name.clone(), value)),
             }
         };
-        self.0.iter().map(read_one).collect::<Result<_, _>>().map(Settings)
+        let values = self.values.iter().map(read_one).collect::<Result<_, _>>()?;
+        let mut keyrings = KeyRings::default();
+        for (name, source) in &self.keyrings {
+            keyrings.insert(name.clone(), source.read(name)?);
+        }
+        Ok(Settings { values, keyrings })
     }
 
     /// Files that settings refer to.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.0.values().filter_map(ValueSource::file)
+        let keyrings = self.keyrings.values().filter_map(KeyRingSource::file);
+        self.values.values().filter_map(ValueSource::file).chain(keyrings)
+    }
+}
+
+impl From<BTreeMap<String, ValueSource>> for SettingSources {
+    fn from(values: BTreeMap<String, ValueSource>) -> Self {
+        Self { values, keyrings: BTreeMap::new() }
+    }
+}
+
+impl KeyRingSource {
+    /// A ring in a file.
+    #[must_use]
+    pub fn from_file(path: PathBuf) -> Self {
+        Self { file: Some(path), env: None, algorithms: None, resolved: None }
+    }
+
+    fn resolve_env(&mut self, ring: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
+        let mut source = self.source().map_err(|problem| SettingsError::KeyRing { ring: ring.to_owned(), problem })?;
+        source.resolve_env(ring, get)?;
+        self.resolved = Some(source);
+        Ok(())
+    }
+
+    /// The file that it is read from.
+    fn file(&self) -> Option<&Path> {
+        match &self.resolved {
+            Some(resolved) => resolved.file(),
+            None => self.file.as_deref(),
+        }
+    }
+
+    /// Where the keys come from.
+    fn source(&self) -> Result<ValueSource, &'static str> {
+        match (&self.resolved, &self.file, &self.env) {
+            (Some(resolved), ..) => Ok(resolved.clone()),
+            (None, Some(path), None) => Ok(ValueSource::File(path.clone())),
+            (None, None, Some(variable)) => Ok(ValueSource::Env(variable.clone())),
+            (None, ..) => Err("needs either file or env"),
+        }
+    }
+
+    fn read(&self, ring: &str) -> Result<KeyRing, SettingsError> {
+        let fails = |problem| SettingsError::KeyRing { ring: ring.to_owned(), problem };
+        let text = self.source().map_err(fails)?.read(ring)?;
+        if let Some(problem) = mistake(&text) {
+            return Err(fails(problem));
+        }
+        KeyRing::parse(text, self.algorithms.clone()).map_err(fails)
     }
 }
 
@@ -254,12 +343,12 @@ impl Settings {
     /// The value of a setting. Pass it to the policy and to nothing else.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.as_str())
+        self.values.get(name).map(|value| value.as_str())
     }
 
     /// All names and values. Pass them to the policy and to nothing else.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Settings whose value may not be the one that the operator meant: the name and the doubt, without the value.
@@ -280,19 +369,25 @@ impl Settings {
         parts
     }
 
-    /// The ids of the keys in every setting that is a list of keys: `[{"id": "…", …}, …]`.
+    /// The ids of the keys in every ring, and in every setting that is a list of keys: `[{"id": "…", …}, …]`.
     pub(crate) fn key_ids(&self) -> BTreeSet<String> {
         #[derive(Deserialize)]
         struct Entry {
             id: String,
         }
         let lists = self.iter().filter_map(|(_, value)| serde_json::from_str::<Vec<Entry>>(value).ok());
-        lists.flatten().map(|entry| entry.id).collect()
+        lists.flatten().map(|entry| entry.id).chain(self.keyrings.key_ids().map(str::to_owned)).collect()
     }
 
     /// Names of the settings.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The key rings that the operator granted.
+    #[must_use]
+    pub fn keyrings(&self) -> &KeyRings {
+        &self.keyrings
     }
 }
 

@@ -13,7 +13,16 @@ struct Layers {
 const CRATES: [Layers; 5] = [
     Layers {
         source: "engine/src",
-        layers: &[&["util"], &["settings", "limits"], &["watch"], &["policy"], &["reload"], &["chain"], &["lib"]],
+        layers: &[
+            &["util"],
+            &["keyring"],
+            &["settings", "limits"],
+            &["watch"],
+            &["policy"],
+            &["reload"],
+            &["chain"],
+            &["lib"],
+        ],
     },
     Layers {
         source: "host/src",
@@ -70,10 +79,12 @@ const CRATES: [Layers; 5] = [
 ];
 
 /// Names that only these folders and files may contain, so that each dependency is used in one place.
-const CONFINED: [(&str, &str, &[&str]); 23] = [
+const CONFINED: [(&str, &str, &[&str]); 25] = [
     ("engine/src", "wasmtime::", &["policy"]),
     ("engine/src", "notify::", &["watch"]),
     ("engine/src", "tempfile::", &["reload"]),
+    ("engine/src", "spki::", &["keyring"]),
+    ("engine/src", "hmac::", &["keyring"]),
     ("engine/src", "std::env", &[]),
     ("engine/src", "http", &[]),
     ("host/src", "tikv_jemallocator::", &["main"]),

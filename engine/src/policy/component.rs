@@ -40,8 +40,9 @@ pub(super) fn link(sandbox: &Sandbox, bytes: &[u8], control: &CompileControl) ->
         return Err(LoadError::ForeignAuthorizer { contract, authorizer: shown(authorizer) });
     }
     let optional = OptionalExports::of(exports(), contract);
+    let uses_keyrings = ty.imports(engine).any(|(name, _)| contract::is_keyring(name));
     let component: InstancePre<HostState> = sandbox.linker().instantiate_pre(&component).map_err(LoadError::Link)?;
-    Ok(PolicyPre { exports: ExportIndices::new(&component, contract, optional)?, component })
+    Ok(PolicyPre { exports: ExportIndices::new(&component, contract, optional)?, component, uses_keyrings })
 }
 
 impl Digest {

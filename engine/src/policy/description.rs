@@ -2,6 +2,7 @@
 
 use super::LoadError;
 use super::contract::{Description, Detail, GrantRequest, SettingDescription};
+use crate::keyring::KeyRings;
 
 /// Entries of each list that are kept.
 const MAX_ENTRIES: usize = 64;
@@ -46,6 +47,18 @@ impl Description {
             }
         }
         Ok(())
+    }
+
+    /// Checks that every required key ring was granted.
+    ///
+    /// # Errors
+    /// One was not.
+    pub(super) fn check_keyrings(&self, granted: &KeyRings) -> Result<(), LoadError> {
+        let is_missing = |ring: &&GrantRequest| ring.required && granted.names().all(|name| name != ring.name);
+        match self.keyrings.iter().find(is_missing) {
+            Some(ring) => Err(LoadError::NoKeyRing(Some(ring.name.clone()))),
+            None => Ok(()),
+        }
     }
 }
 

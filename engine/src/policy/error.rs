@@ -43,7 +43,9 @@ pub enum LoadError {
         max: usize,
     },
     /// The component imports interfaces that a policy may not have.
-    #[error("the policy imports {0}; only wasi:clocks/wall-clock@0.2.0 and wasi:config/store@0.2.0-rc.1 are allowed")]
+    #[error(
+        "the policy imports {0}; only wasi:clocks/wall-clock@0.2.0, wasi:config/store@0.2.0-rc.1 and mqtt-gate:auth/keyring@0.2.0 are allowed"
+    )]
     Imports(String),
     /// The component does not export the authenticator interface.
     #[error("the component does not export {AUTHENTICATOR}, so it is not a policy{}", other_version(.0))]
@@ -98,6 +100,12 @@ pub enum LoadError {
         /// The name that was meant.
         declared: String,
     },
+    /// The policy uses key rings, and the operator granted none.
+    #[error("the policy verifies by key rings{}; grant them in [policy.keyrings], or use another policy", named(.0))]
+    NoKeyRing(
+        /// The ring that it requires, if it names one.
+        Option<String>,
+    ),
     /// The policy's `check()` returned an error.
     #[error("the policy rejects its settings: {0}")]
     Check(String),
@@ -117,7 +125,7 @@ impl LoadError {
     /// Only then does the last known good policy replace it at startup. Settings are the operator's to fix.
     #[must_use]
     pub fn is_of_component(&self) -> bool {
-        !matches!(self, Self::Settings(_) | Self::Check(_) | Self::MisspeltSetting { .. })
+        !matches!(self, Self::Settings(_) | Self::Check(_) | Self::MisspeltSetting { .. } | Self::NoKeyRing(_))
     }
 
     /// Whether the same component may load at another time.
@@ -134,6 +142,10 @@ impl LoadError {
             _ => false,
         }
     }
+}
+
+fn named(ring: &Option<String>) -> String {
+    ring.as_deref().map(|ring| format!(" and requires the one named `{ring}`")).unwrap_or_default()
 }
 
 fn other_version(version: &Option<String>) -> String {

@@ -58,6 +58,8 @@ impl Shard {
 pub(super) struct PolicyPre {
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: ExportIndices,
+    /// Whether it imports the key rings.
+    pub(super) uses_keyrings: bool,
 }
 
 struct Instance {
@@ -110,6 +112,11 @@ impl InstancePool {
 
     pub(super) fn has_authorizer(&self) -> bool {
         self.policy.exports.has_authorizer()
+    }
+
+    /// The component.
+    pub(super) fn policy(&self) -> &PolicyPre {
+        &self.policy
     }
 
     /// Makes one call within `timeout`, on a warm instance if there is one.

@@ -173,6 +173,10 @@ impl Policy {
         policy.description = policy.describe()?;
         if let Some(description) = &policy.description {
             description.check_names(policy.settings.names())?;
+            description.check_keyrings(policy.settings.keyrings())?;
+        }
+        if policy.instances.policy().uses_keyrings && policy.settings.keyrings().is_empty() {
+            return Err(LoadError::NoKeyRing(None));
         }
         policy.settings_read = policy.check()?;
         policy.probe()?;
@@ -369,10 +373,12 @@ impl Policy {
         self.instances.has_authorizer()
     }
 
-    /// Names of the settings that `check()` did not read: misspelt, or meant for another policy.
+    /// Names of the settings that `check()` did not read, and of key rings that the policy cannot use: misspelt, or meant
+    /// for another policy.
     #[must_use]
     pub fn unused_settings(&self) -> Vec<&str> {
-        self.settings.names().filter(|name| !self.settings_read.contains(*name)).collect()
+        let rings = self.settings.keyrings().names().filter(|_| !self.instances.policy().uses_keyrings);
+        self.settings.names().filter(|name| !self.settings_read.contains(*name)).chain(rings).collect()
     }
 }
 

@@ -16,12 +16,14 @@ use super::compiler::{CodeTarget, CompileControl, CompileError, Compiler};
 use super::component::Digest;
 use super::contract::wasi::clocks::wall_clock::{self, Datetime};
 use super::contract::wasi::config::store;
+use super::contract::{self, keyring};
 use super::engine_config::{AddressSpace, create_engine};
 use super::error::{LoadError, Overloaded};
 use super::instance_count::InstanceCounter;
 use super::instance_group::InstanceGroup;
 use super::instance_pool::PolicyPre;
 use super::memory_budget::{MemoryBudget, MemoryUse};
+use crate::keyring::{KeyRingError, MatchingKey};
 use crate::limits::{Limits, PolicyLimits};
 use crate::settings::Settings;
 
@@ -64,6 +66,7 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         wall_clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state)?;
         store::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state)?;
+        keyring::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state)?;
         let epoch_ticker = EpochTicker::start(engine.weak()).map_err(wasmtime::Error::from)?;
         let compile_pool = CompilePool::new().map_err(wasmtime::Error::from)?;
         Ok(Self {
@@ -117,7 +120,9 @@ impl Sandbox {
     #[must_use]
     pub fn is_allowed_import(name: &str) -> bool {
         let clock_patch = name.strip_prefix("wasi:clocks/wall-clock@0.2.");
-        clock_patch.is_some_and(|patch| patch.parse::<u32>().is_ok()) || name == "wasi:config/store@0.2.0-rc.1"
+        clock_patch.is_some_and(|patch| patch.parse::<u32>().is_ok())
+            || name == "wasi:config/store@0.2.0-rc.1"
+            || contract::is_keyring(name)
     }
 
     /// As [`Self::instance_counter`], without counting a reference.
@@ -264,6 +269,54 @@ impl store::Host for HostState {
     fn get_all(&mut self) -> Result<Vec<(String, String)>, store::Error> {
         self.read = SettingsRead::All;
         Ok(self.settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+impl keyring::Host for HostState {
+    fn verify_mac(
+        &mut self,
+        ring: String,
+        key_id: Option<String>,
+        algorithm: String,
+        message: Vec<u8>,
+        mac: Vec<u8>,
+    ) -> Result<Option<MatchingKey>, keyring::Error> {
+        let rings = self.settings.keyrings();
+        rings.verify_mac(&ring, key_id.as_deref(), None, &algorithm, &message, &mac).map_err(Into::into)
+    }
+
+    fn verify_derived_mac(
+        &mut self,
+        ring: String,
+        key_id: Option<String>,
+        context: Vec<u8>,
+        algorithm: String,
+        message: Vec<u8>,
+        mac: Vec<u8>,
+    ) -> Result<Option<MatchingKey>, keyring::Error> {
+        let rings = self.settings.keyrings();
+        rings.verify_mac(&ring, key_id.as_deref(), Some(&context), &algorithm, &message, &mac).map_err(Into::into)
+    }
+
+    fn verify_signature(
+        &mut self,
+        ring: String,
+        key_id: Option<String>,
+        algorithm: String,
+        message: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<Option<MatchingKey>, keyring::Error> {
+        let rings = self.settings.keyrings();
+        rings.verify_signature(&ring, key_id.as_deref(), &algorithm, &message, &signature).map_err(Into::into)
+    }
+}
+
+impl From<KeyRingError> for keyring::Error {
+    fn from(error: KeyRingError) -> Self {
+        match error {
+            KeyRingError::NoSuchRing => Self::NoSuchRing,
+            KeyRingError::AlgorithmNotAllowed => Self::AlgorithmNotAllowed,
+        }
     }
 }
 

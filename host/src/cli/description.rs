@@ -74,9 +74,11 @@ impl<'a> From<&'a engine::SettingDescription> for SettingReport<'a> {
 
 impl fmt::Display for DescriptionReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { name, version, summary, settings, .. } = self;
+        let Self { name, version, summary, settings, keyrings, tables, .. } = self;
         write!(f, "{name} {version}: {summary}")?;
-        settings.iter().try_for_each(|setting| write!(f, "\n  {setting}"))
+        settings.iter().try_for_each(|setting| write!(f, "\n  {setting}"))?;
+        keyrings.iter().try_for_each(|ring| write!(f, "\n  key ring {ring}"))?;
+        tables.iter().try_for_each(|table| write!(f, "\n  table {table}"))
     }
 }
 
@@ -89,6 +91,13 @@ impl fmt::Display for SettingReport<'_> {
             None => String::new(),
         };
         write!(f, "{name} ({kind}{default}): {summary}")
+    }
+}
+
+impl fmt::Display for GrantReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { name, required, summary } = self;
+        write!(f, "{name}{}: {summary}", if *required { " (required)" } else { "" })
     }
 }
 
@@ -110,11 +119,11 @@ mod tests {
             version: "1.0".to_owned(),
             summary: "Does it.".to_owned(),
             settings: vec![setting("a", true, None), setting("b", false, Some("x,y")), setting("c", false, None)],
-            keyrings: Vec::new(),
+            keyrings: vec![engine::GrantRequest { name: "r".to_owned(), required: true, summary: "K.".to_owned() }],
             tables: Vec::new(),
             details: Vec::new(),
         };
-        let expected = "n 1.0: Does it.\n  a (list, required): S.\n  b (list, default x,y): S.\n  c (list): S.";
+        let expected = "n 1.0: Does it.\n  a (list, required): S.\n  b (list, default x,y): S.\n  c (list): S.\n  key ring r (required): K.";
         assert_eq!(DescriptionReport::from(&description).to_string(), expected);
     }
 }

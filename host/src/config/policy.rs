@@ -1,6 +1,6 @@
 //! `[policy]` and `[[policy]]`: the policies and their settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use mqtt_gate_engine::chain::{Condition, Mode};
 use mqtt_gate_engine::util::name::Name;
-use mqtt_gate_engine::{PolicyLimits, SettingSources, SettingsError};
+use mqtt_gate_engine::{KeyRingSource, PolicyLimits, SettingSources, SettingsError};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -63,6 +63,8 @@ pub struct PolicyConfig {
 pub enum Builtin {
     /// The default policy: signed credentials of devices.
     AuthCore,
+    /// JSON Web Tokens, verified by the key ring `jwt`.
+    Jwt,
     /// The incident policy: only listed clients may connect.
     Lockdown,
     /// Denies the clients on a list, and decides about no other.
@@ -113,6 +115,8 @@ struct PolicyTable {
     file: Option<PathBuf>,
     builtin: Option<Builtin>,
     settings: Option<SettingSources>,
+    #[serde(deserialize_with = "deserialize_keyrings")]
+    keyrings: BTreeMap<String, KeyRingSource>,
     when: Condition,
     mode: PolicyMode,
     limits: PolicyLimitsConfig,
@@ -121,16 +125,19 @@ struct PolicyTable {
 impl PolicyTable {
     /// A policy sees its own settings only. The key of the default policy is a default where no other policy could get it.
     fn into_config(self, is_only: bool) -> PolicyConfig {
-        let Self { name, file, builtin, settings, when, mode, limits } = self;
+        let Self { name, file, builtin, settings, keyrings, when, mode, limits } = self;
         let is_auth_core = file.is_none() && builtin.is_none_or(|builtin| builtin == Builtin::AuthCore);
         let default_settings = || {
             let mut settings = SettingSources::default();
-            if is_auth_core || (is_only && builtin.is_none()) {
+            if is_auth_core || (is_only && builtin.is_none() && keyrings.is_empty()) {
                 settings.set_from_env(KEY_SETTING, KEY_VARIABLE);
             }
             settings
         };
-        let settings = settings.unwrap_or_else(default_settings);
+        let mut settings = settings.unwrap_or_else(default_settings);
+        for (name, ring) in keyrings {
+            settings.grant_keyring(name, ring);
+        }
         PolicyConfig { name, file, builtin, settings, when, mode, limits }
     }
 }
@@ -246,6 +253,18 @@ impl PolicyChain {
         }
         Ok(())
     }
+}
+
+/// Key rings by name. The names are written by operators and by policies.
+fn deserialize_keyrings<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, KeyRingSource>, D::Error> {
+    let keyrings = BTreeMap::<String, KeyRingSource>::deserialize(deserializer)?;
+    let problem = "the name of a key ring is 1 to 63 letters, digits, `-` and `_`, with a letter or digit first";
+    if keyrings.keys().any(|name| Name::new(name).is_none()) {
+        return Err(D::Error::custom(problem));
+    }
+    Ok(keyrings)
 }
 
 pub(super) fn deserialize_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, D::Error> {

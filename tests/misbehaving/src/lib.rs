@@ -52,6 +52,7 @@ impl Guest for Misbehaving {
                 let attributes: String = credentials.attributes.into_iter().map(|(_, value)| value).collect();
                 Err(format!("told: {} {} {} {attributes}", String::from_utf8_lossy(&password), "tell me all", key()))
             }
+            "dump" => Err(format!("dump: {:?}", store::get_all())),
             "password as id" => {
                 let password = credentials.password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
                 Ok(Verdict::Allow(Grant { key_id: password, ..misbehave("")? }))

@@ -22,6 +22,9 @@ pub(crate) const LOCKDOWN: &str = env!("LOCKDOWN");
 
 /// The policy that denies revoked clients.
 pub(crate) const REVOKED: &str = env!("REVOKED");
+
+/// The policy for JSON Web Tokens.
+pub(crate) const JWT: &str = env!("JWT");
 pub(crate) const MISBEHAVING: &str = env!("MISBEHAVING");
 pub(crate) const PLAIN: &str = env!("PLAIN");
 

@@ -14,6 +14,7 @@ use super::sandbox::HostState;
 mod v0_1;
 pub(super) mod v0_2;
 
+pub(super) use v0_2::keyring;
 pub(super) use v0_2::wasi;
 pub use v0_2::{
     Access, Action, Credentials, Denial, DenyReason, Description, Detail, Effect, Grant, GrantRequest, Permission,
@@ -107,6 +108,11 @@ pub(super) fn foreign_authorizer<'a>(
         Some(_) => None,
         None => exports.find_map(|name| name.strip_prefix(ANY_AUTHORIZER)),
     }
+}
+
+/// Whether an import is that of the key rings.
+pub(super) fn is_keyring(import: &str) -> bool {
+    is_compatible(import, v0_2::KEYRING)
 }
 
 /// Whether an export is this interface in a compatible version: before 1.0, versions that differ only in the last number

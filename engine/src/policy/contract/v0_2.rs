@@ -12,7 +12,7 @@ use bindings::exports::mqtt_gate::auth::{authenticator, authorizer, metadata};
 pub(in super::super) mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "described-access-policy",
+        world: "full-policy",
         additional_derives: [PartialEq, Eq],
     });
 }
@@ -22,11 +22,14 @@ pub use authenticator::{
 };
 pub(in super::super) use authorizer::Request;
 pub use authorizer::{Action, Permission, Publication, Subscription};
+pub(in super::super) use bindings::mqtt_gate::auth::keyring;
 pub(in super::super) use bindings::wasi;
 pub use metadata::{Description, Detail, GrantRequest, Kind as SettingKind, Setting as SettingDescription};
 
 pub(super) const AUTHENTICATOR: &str = "mqtt-gate:auth/authenticator@0.2.0";
 pub(super) const AUTHORIZER: &str = "mqtt-gate:auth/authorizer@0.2.0";
+/// Interface of the key rings.
+pub(in super::super) const KEYRING: &str = "mqtt-gate:auth/keyring@0.2.0";
 pub(super) const METADATA: &str = "mqtt-gate:auth/metadata@0.2.0";
 
 #[derive(Clone)]
