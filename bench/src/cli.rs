@@ -17,7 +17,7 @@ use crate::measure::comparison::Plan;
 use crate::measure::latency::Latency;
 use crate::measure::summary::Summary;
 use crate::measure::swaps::Swaps;
-use crate::measure::{curves, external_tools, features, proxies, reconnect_storm, tls};
+use crate::measure::{chains, curves, external_tools, features, proxies, reconnect_storm, tls};
 use crate::report::section::Section;
 use crate::soak::SoakArgs;
 use crate::targets::{Setup, Target, TargetKind, axum_native, evaluators, hyper_baseline};
@@ -82,6 +82,7 @@ enum SectionName {
     Features,
     Tls,
     Proxies,
+    Chains,
 }
 
 #[derive(Args)]
@@ -152,7 +153,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn measure(&self) -> Result<[Section; 10]> {
+    fn measure(&self) -> Result<[Section; 11]> {
         let duration = self.duration();
         let plan = Plan {
             gate: &self.gate,
@@ -181,6 +182,7 @@ impl RunArgs {
             self.section(SectionName::Tls)?,
             reconnect_storm::section(&comparison),
             self.section(SectionName::Proxies)?,
+            self.section(SectionName::Chains)?,
         ])
     }
 
@@ -192,6 +194,7 @@ impl RunArgs {
             SectionName::Features => features::section(gate, 3, duration),
             SectionName::Tls => tls::section(gate, 3, duration),
             SectionName::Proxies => proxies::section(gate, &self.component, 3, duration),
+            SectionName::Chains => chains::section(gate, self.rounds, duration),
         }
     }
 

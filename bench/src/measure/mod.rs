@@ -1,5 +1,6 @@
 //! The measurements. Each of them produces a section of the report.
 
+pub(crate) mod chains;
 pub(crate) mod comparison;
 pub(crate) mod curves;
 pub(crate) mod external_tools;
@@ -12,3 +13,4 @@ pub(crate) mod run;
 pub(crate) mod summary;
 pub(crate) mod swaps;
 pub(crate) mod tls;
+pub(crate) mod variants;
