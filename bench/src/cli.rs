@@ -17,7 +17,7 @@ use crate::measure::comparison::Plan;
 use crate::measure::latency::Latency;
 use crate::measure::summary::Summary;
 use crate::measure::swaps::Swaps;
-use crate::measure::{chains, curves, external_tools, features, proxies, reconnect_storm, tls};
+use crate::measure::{chains, curves, external_tools, features, proxies, reconnect_storm, tenants, tls};
 use crate::report::section::Section;
 use crate::soak::SoakArgs;
 use crate::targets::{Setup, Target, TargetKind, axum_native, evaluators, hyper_baseline};
@@ -83,6 +83,7 @@ enum SectionName {
     Tls,
     Proxies,
     Chains,
+    Tenants,
 }
 
 #[derive(Args)]
@@ -153,7 +154,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn measure(&self) -> Result<[Section; 11]> {
+    fn measure(&self) -> Result<[Section; 12]> {
         let duration = self.duration();
         let plan = Plan {
             gate: &self.gate,
@@ -183,6 +184,7 @@ impl RunArgs {
             reconnect_storm::section(&comparison),
             self.section(SectionName::Proxies)?,
             self.section(SectionName::Chains)?,
+            self.section(SectionName::Tenants)?,
         ])
     }
 
@@ -195,6 +197,7 @@ impl RunArgs {
             SectionName::Tls => tls::section(gate, 3, duration),
             SectionName::Proxies => proxies::section(gate, &self.component, 3, duration),
             SectionName::Chains => chains::section(gate, self.rounds, duration),
+            SectionName::Tenants => tenants::section(gate, self.rounds, duration),
         }
     }
 

@@ -12,5 +12,6 @@ pub(crate) mod reconnect_storm;
 pub(crate) mod run;
 pub(crate) mod summary;
 pub(crate) mod swaps;
+pub(crate) mod tenants;
 pub(crate) mod tls;
 pub(crate) mod variants;
