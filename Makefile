@@ -11,6 +11,7 @@
 #   make sbom         write the list of what the program contains; needs cargo-cyclonedx
 #   make deb          build the Debian package, target/debian/*.deb; needs cargo-deb and cargo-cyclonedx
 #   make bench        measure the release program beside the same checks in native code; writes docs/PERFORMANCE.md
+#   make bench ONLY=chains   measure one section, and replace it in docs/PERFORMANCE.md
 #   make bench-check  run the shortest of these measurements, and fail if the gate has become slow
 #   make bench-call   measure one call in process, with criterion
 #   make policy DIR=policies/lockdown   build one policy, target/components/lockdown.wasm
@@ -70,7 +71,7 @@ test-quick: setup
 
 bench: bench-build
 	$(CARGO_TARGET_DIR)/release/bench run --gate $(CARGO_TARGET_DIR)/release/mqtt-gate \
-		--component $(CARGO_TARGET_DIR)/components/auth_core.wasm --write docs
+		--component $(CARGO_TARGET_DIR)/components/auth_core.wasm --write docs $(if $(ONLY),--only $(ONLY))
 
 bench-check: bench-build
 	$(CARGO_TARGET_DIR)/release/bench check --gate $(CARGO_TARGET_DIR)/release/mqtt-gate

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use auth_core::Settings;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::load::login::Login;
 use crate::load::url::Url;
@@ -17,7 +17,7 @@ use crate::measure::comparison::Plan;
 use crate::measure::latency::Latency;
 use crate::measure::summary::Summary;
 use crate::measure::swaps::Swaps;
-use crate::measure::{curves, external_tools, features, proxies, reconnect_storm, tls};
+use crate::measure::{chains, curves, external_tools, features, proxies, reconnect_storm, tenants, tls};
 use crate::report::section::Section;
 use crate::soak::SoakArgs;
 use crate::targets::{Setup, Target, TargetKind, axum_native, evaluators, hyper_baseline};
@@ -33,12 +33,10 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every measurement, print the tables and write the report
+    /// Run the measurements, print the tables and write the report
     Run(RunArgs),
     /// Run a short comparison, and fail if the gate has become slow
     Check(CheckArgs),
-    /// Measure and print only the section on proxies
-    Proxies(RunArgs),
     /// Run a gate through swaps, faults and restarts under load, and judge every answer
     Soak(SoakArgs),
     /// Send valid logins to a server and print the rate and latency
@@ -58,6 +56,9 @@ struct RunArgs {
     /// The directory for PERFORMANCE.md and its plots; without it no report is written
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Measure only this section; --write replaces it in the report and keeps the others
+    #[arg(long)]
+    only: Option<SectionName>,
     /// The rounds of the comparison; each target has one run per round
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -71,6 +72,18 @@ struct RunArgs {
     /// The number of swaps
     #[arg(long, default_value_t = 1000)]
     swaps: usize,
+}
+
+/// A section that needs the figures of no other one.
+#[derive(Clone, Copy, ValueEnum)]
+enum SectionName {
+    ExternalTools,
+    Curves,
+    Features,
+    Tls,
+    Proxies,
+    Chains,
+    Tenants,
 }
 
 #[derive(Args)]
@@ -115,7 +128,6 @@ impl Cli {
         match self.command {
             Command::Run(args) => args.run(),
             Command::Check(args) => regression_check::check(&args.gate),
-            Command::Proxies(args) => args.run_proxies(),
             Command::Soak(args) => args.run(),
             Command::Load(args) => args.run(),
             Command::Serve(args) => args.run(),
@@ -125,6 +137,14 @@ impl Cli {
 
 impl RunArgs {
     fn run(self) -> Result<()> {
+        if let Some(name) = self.only {
+            let section = self.section(name)?;
+            if let Some(directory) = &self.write {
+                report::replace(directory, &section)?;
+            }
+            println!("{section}");
+            return Ok(());
+        }
         let sections = self.measure()?;
         if let Some(directory) = &self.write {
             report::write(directory, &sections)?;
@@ -134,7 +154,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn measure(&self) -> Result<[Section; 10]> {
+    fn measure(&self) -> Result<[Section; 12]> {
         let duration = self.duration();
         let plan = Plan {
             gate: &self.gate,
@@ -155,24 +175,30 @@ impl RunArgs {
         Ok([
             measurements.section()?,
             comparison.section(),
-            external_tools::section(&self.gate, duration)?,
+            self.section(SectionName::ExternalTools)?,
             latency.section(),
-            curves::section(&self.gate, 3, duration / 3)?,
+            self.section(SectionName::Curves)?,
             swaps.section(),
-            features::section(&self.gate, 3, duration)?,
-            tls::section(&self.gate, 3, duration)?,
+            self.section(SectionName::Features)?,
+            self.section(SectionName::Tls)?,
             reconnect_storm::section(&comparison),
-            self.proxies_section()?,
+            self.section(SectionName::Proxies)?,
+            self.section(SectionName::Chains)?,
+            self.section(SectionName::Tenants)?,
         ])
     }
 
-    fn run_proxies(self) -> Result<()> {
-        println!("{}", self.proxies_section()?);
-        Ok(())
-    }
-
-    fn proxies_section(&self) -> Result<Section> {
-        proxies::section(&self.gate, &self.component, 3, self.duration())
+    fn section(&self, name: SectionName) -> Result<Section> {
+        let (gate, duration) = (&self.gate, self.duration());
+        match name {
+            SectionName::ExternalTools => external_tools::section(gate, duration),
+            SectionName::Curves => curves::section(gate, 3, duration / 3),
+            SectionName::Features => features::section(gate, 3, duration),
+            SectionName::Tls => tls::section(gate, 3, duration),
+            SectionName::Proxies => proxies::section(gate, &self.component, 3, duration),
+            SectionName::Chains => chains::section(gate, self.rounds, duration),
+            SectionName::Tenants => tenants::section(gate, self.rounds, duration),
+        }
     }
 
     /// Measures the time from process start to the first response with the embedded policy, in milliseconds.

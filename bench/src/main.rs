@@ -10,6 +10,7 @@
 //!
 //! measure/             one file per section of the report
 //!   run.rs             one target under one load
+//!   variants.rs        gates with different configurations, in turn
 //!   summary.rs         minimum, median and maximum of several runs
 //!
 //! targets/             the servers

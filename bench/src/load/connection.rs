@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 
-use crate::load::login::Login;
+use crate::load::login::{Draws, Login};
 use crate::load::response::ResponseChecker;
 
 /// The most requests in flight on a connection. EMQX pipelines as many by default.
@@ -23,6 +23,8 @@ pub(crate) struct Connection {
     due: VecDeque<(Instant, usize)>,
     /// Logins in flight, in batches, each with the time at which it was due.
     in_flight: VecDeque<(Instant, usize)>,
+    /// Chooses the next login, if there are several.
+    draws: Draws,
     unsent: Vec<u8>,
     received: Vec<u8>,
     responses: ResponseChecker,
@@ -39,6 +41,7 @@ impl Connection {
             stream,
             due: VecDeque::new(),
             in_flight: VecDeque::new(),
+            draws: Draws::new(token.0),
             unsent: Vec::new(),
             received: Vec::new(),
             responses: ResponseChecker::default(),
@@ -64,7 +67,7 @@ impl Connection {
             let now = count.min(room);
             room -= now;
             self.in_flight.push_back((due_at, now));
-            self.unsent.extend(login.requests(now));
+            self.unsent.extend(login.drawn_requests(now, &mut self.draws));
             if count > now {
                 self.due.push_front((due_at, count - now));
             }

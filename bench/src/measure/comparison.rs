@@ -49,7 +49,7 @@ pub(crate) struct Memory {
 }
 
 /// How long instances of the gate are kept while they are idle: two intervals of ten seconds at most.
-const RELEASE_WAIT: Duration = Duration::from_secs(21);
+pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(21);
 
 impl Plan<'_> {
     pub(crate) fn run(&self) -> Result<Comparison> {

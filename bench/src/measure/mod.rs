@@ -1,5 +1,6 @@
 //! The measurements. Each of them produces a section of the report.
 
+pub(crate) mod chains;
 pub(crate) mod comparison;
 pub(crate) mod curves;
 pub(crate) mod external_tools;
@@ -11,4 +12,6 @@ pub(crate) mod reconnect_storm;
 pub(crate) mod run;
 pub(crate) mod summary;
 pub(crate) mod swaps;
+pub(crate) mod tenants;
 pub(crate) mod tls;
+pub(crate) mod variants;

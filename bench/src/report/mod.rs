@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 mod plot;
 pub(crate) mod section;
@@ -15,20 +15,54 @@ use section::Section;
 
 /// Writes `PERFORMANCE.md` and its plots into `directory`.
 pub(crate) fn write(directory: &Path, sections: &[Section]) -> Result<()> {
-    let plots = directory.join("performance");
-    fs::create_dir_all(&plots).with_context(|| format!("cannot create {}", plots.display()))?;
     let mut page = format!("{INTRODUCTION}\n{}\n", machine());
     for section in sections {
-        write!(page, "\n{section}")?;
-        for plot in &section.plots {
-            let name = format!("{}.svg", plot.name);
-            plot.draw(&plots.join(&name))?;
-            write!(page, "\n![{}](performance/{name})\n", plot.title)?;
-        }
+        page += &markdown(directory, section)?;
     }
-    let file = directory.join("PERFORMANCE.md");
+    write_page(directory, &page)
+}
+
+/// Replaces one section of `PERFORMANCE.md`, and its plots. A section that the page lacks becomes the last one.
+///
+/// # Errors
+/// The page has the figures of another machine.
+pub(crate) fn replace(directory: &Path, section: &Section) -> Result<()> {
+    let file = directory.join(PAGE);
+    let page = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let machine = machine();
+    ensure!(page.contains(&machine), "{} has figures of another machine; run without --only", file.display());
+    write_page(directory, &with_section(&page, section.title, &markdown(directory, section)?))
+}
+
+/// Returns the page with this text in place of the section with this title.
+fn with_section(page: &str, title: &str, markdown: &str) -> String {
+    const HEADING: &str = "\n## ";
+    let Some((before, rest)) = page.split_once(&format!("{HEADING}{title}\n")) else {
+        return format!("{page}{markdown}");
+    };
+    let after = rest.find(HEADING).and_then(|next| rest.get(next..)).unwrap_or_default();
+    format!("{before}{markdown}{after}")
+}
+
+/// Draws the plots of a section, and returns its text with links to them. It begins with an empty line.
+fn markdown(directory: &Path, section: &Section) -> Result<String> {
+    let mut text = format!("\n{section}");
+    let plots = directory.join("performance");
+    fs::create_dir_all(&plots).with_context(|| format!("cannot create {}", plots.display()))?;
+    for plot in &section.plots {
+        let name = format!("{}.svg", plot.name);
+        plot.draw(&plots.join(&name))?;
+        write!(text, "\n![{}](performance/{name})\n", plot.title)?;
+    }
+    Ok(text)
+}
+
+fn write_page(directory: &Path, page: &str) -> Result<()> {
+    let file = directory.join(PAGE);
     fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))
 }
+
+const PAGE: &str = "PERFORMANCE.md";
 
 const INTRODUCTION: &str = "# Performance
 
@@ -57,4 +91,17 @@ fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     format!("Measured on {processors} processors ({}).", model.unwrap_or("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_a_section_and_keeps_the_others() {
+        let page = "# Page\n\n## One\n\n1\n\n## Two\n\n2\n";
+        assert_eq!(with_section(page, "One", "\n## One\n\nx\n"), "# Page\n\n## One\n\nx\n\n## Two\n\n2\n");
+        assert_eq!(with_section(page, "Two", "\n## Two\n\nx\n"), "# Page\n\n## One\n\n1\n\n## Two\n\nx\n");
+        assert_eq!(with_section(page, "New", "\n## New\n\nx\n"), format!("{page}\n## New\n\nx\n"));
+    }
 }

@@ -10,6 +10,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use tempfile::TempPath;
 
 use crate::load::login::{Login, key_ring};
 use crate::load::response::ResponseChecker;
@@ -96,6 +97,8 @@ pub(crate) struct Target {
     admin_address: SocketAddr,
     /// `None` for [`TargetKind::External`].
     process: Option<Child>,
+    /// The configuration of the gate, which watches this file. It is removed after the process has ended.
+    _config_file: Option<TempPath>,
 }
 
 /// The longest wait for a single response.
@@ -121,19 +124,22 @@ impl Target {
             command
         };
         // Most of the setup has no flag, only a config key.
-        let file = env::temp_dir().join(format!("mqtt-gate-bench-{}-{}.toml", std::process::id(), address.port()));
-        if kind.is_gate() {
-            fs::File::create(&file)?.write_all(setup.config(kind).as_bytes())?;
-            command.arg("--config").arg(&file);
+        let config_file = kind.is_gate().then(|| setup.write_config(kind)).transpose()?;
+        if let Some(file) = &config_file {
+            command.arg("--config").arg(file);
         }
         command.env("MQTT_SIGNATURE_KEY", key_ring(setup.keys));
         let started = Instant::now();
         let spawned = spawn_until_logged(&mut command, if kind.is_gate() { "\"serving\"" } else { "listening on" });
-        if kind.is_gate() {
-            fs::remove_file(file)?;
-        }
         let (process, _) = spawned.with_context(|| format!("cannot start {}", kind.name()))?;
-        let mut target = Self { kind, address, startup_time: Duration::ZERO, admin_address, process: Some(process) };
+        let mut target = Self {
+            kind,
+            address,
+            startup_time: Duration::ZERO,
+            admin_address,
+            process: Some(process),
+            _config_file: config_file,
+        };
         if !setup.is_tls {
             target.probe(setup)?;
         }
@@ -149,18 +155,26 @@ impl Target {
             startup_time: Duration::ZERO,
             admin_address: address,
             process: None,
+            _config_file: None,
         }
     }
 
     /// Returns the generation of the active policy.
     pub(crate) fn policy_generation(&self) -> Result<u64> {
+        let status: serde_json::Value = serde_json::from_str(&self.admin_page("/status")?)?;
+        status.pointer("/policy/generation").and_then(serde_json::Value::as_u64).context("/status: no generation")
+    }
+
+    /// Returns the body of a page at the admin address.
+    pub(crate) fn admin_page(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.admin_address)?;
-        stream.write_all(b"GET /status HTTP/1.1\r\nhost: gate\r\nconnection: close\r\n\r\n")?;
+        // In one piece: Nagle's algorithm would hold back the second one.
+        let request = format!("GET {path} HTTP/1.1\r\nhost: gate\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut response = String::new();
         stream.read_to_string(&mut response)?;
-        let (_, status) = response.split_once("\r\n\r\n").context("/status: no body")?;
-        let status: serde_json::Value = serde_json::from_str(status)?;
-        status.pointer("/policy/generation").and_then(serde_json::Value::as_u64).context("/status: no generation")
+        let (_, body) = response.split_once("\r\n\r\n").with_context(|| format!("{path}: no body"))?;
+        Ok(body.to_owned())
     }
 
     /// Returns the processor time of the process so far, or zero for an external target.
@@ -224,6 +238,12 @@ impl Target {
 }
 
 impl Setup {
+    fn write_config(&self, kind: TargetKind) -> Result<TempPath> {
+        let mut file = tempfile::Builder::new().prefix("mqtt-gate-bench-").suffix(".toml").tempfile()?;
+        file.write_all(self.config(kind).as_bytes())?;
+        Ok(file.into_temp_path())
+    }
+
     fn config(&self, kind: TargetKind) -> String {
         let mut config = String::new();
         if let Some(workers) = self.workers {

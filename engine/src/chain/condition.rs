@@ -123,7 +123,8 @@ impl Condition {
         let fits = |patterns: &Option<Patterns>, fact: Option<&str>| {
             patterns.as_ref().is_none_or(|patterns| matches(patterns, fact))
         };
-        fits(group, facts.group())
+        // The group is looked for only where a condition needs it: most policies have none, and each login comes by here.
+        (group.is_none() || fits(group, facts.group()))
             && fits(client_id, facts.client_id())
             && fits(username, facts.username)
             && (listener.is_none() || fits(listener, facts.attribute(LISTENER)))
