@@ -4,6 +4,7 @@ mod default_policy;
 mod denials;
 mod embedding;
 mod golden;
+mod instances;
 mod lockdown;
 mod sandbox;
 mod small_machines;
