@@ -4,6 +4,8 @@ mod default_policy;
 mod denials;
 mod embedding;
 mod golden;
+
+mod instances;
 mod jwt;
 mod lockdown;
 mod sandbox;
