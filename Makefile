@@ -44,7 +44,7 @@ run: first-build-notice components
 
 first-build-notice:
 	@[ -e $(CARGO_TARGET_DIR)/debug/mqtt-gate ] || printf '%s\n' \
-		'First build: three policies, an Envoy filter, and the gate with its WebAssembly compiler.' \
+		'First build: four policies, an Envoy filter, and the gate with its WebAssembly compiler.' \
 		'This compiles about 300 crates once, which takes about ten minutes on two cores. Later builds take seconds.'
 
 build: setup

@@ -56,28 +56,25 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The environment variable is missing.
-    #[error(
-        "setting `{setting}`: the environment variable {} is not set, or is not UTF-8",
-        displayable_variable(variable)
-    )]
+    #[error("{setting}: the environment variable {} is not set, or is not UTF-8", displayable_variable(variable))]
     Env {
-        /// Name of the setting.
+        /// The setting or key ring, as text for operators.
         setting: String,
         /// Name of the variable.
         variable: String,
     },
     /// Two environment variables have a value for one setting.
-    #[error("setting `{setting}`: both {0} and {0}_FILE are set; remove one of them", displayable_variable(variable))]
+    #[error("{setting}: both {0} and {0}_FILE are set; remove one of them", displayable_variable(variable))]
     EnvTwice {
-        /// Name of the setting.
+        /// The setting or key ring, as text for operators.
         setting: String,
         /// Name of the variable with the value.
         variable: String,
     },
     /// The value cannot be the one that the operator meant.
-    #[error("setting `{setting}`: {problem}")]
+    #[error("{setting}: {problem}")]
     Mistake {
-        /// Name of the setting.
+        /// The setting or key ring, as text for operators.
         setting: String,
         /// The problem, and how to fix it. Never contains the value.
         problem: &'static str,
@@ -91,9 +88,9 @@ pub enum SettingsError {
         problem: &'static str,
     },
     /// The file cannot be read.
-    #[error("setting `{setting}`: cannot read {path}")]
+    #[error("{setting}: cannot read {path}")]
     File {
-        /// Name of the setting.
+        /// The setting or key ring, as text for operators.
         setting: String,
         /// The path, or a placeholder if it does not look like one.
         path: String,
@@ -135,7 +132,7 @@ impl SettingSources {
     /// # Errors
     /// Neither variable is set, or both are.
     pub fn resolve_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
-        self.values.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))?;
+        self.values.iter_mut().try_for_each(|(name, source)| source.resolve_env(&setting_label(name), &get))?;
         self.keyrings.iter_mut().try_for_each(|(name, source)| source.resolve_env(name, &get))
     }
 
@@ -145,9 +142,9 @@ impl SettingSources {
     /// A file cannot be read, a variable was not resolved, or a value is an obvious mistake.
     pub fn read(&self) -> Result<Settings, SettingsError> {
         let read_one = |(name, source): (&String, &ValueSource)| {
-            let value = source.read(name)?;
+            let value = source.read(&setting_label(name))?;
             match mistake(&value) {
-                Some(problem) => Err(SettingsError::Mistake { setting: name.clone(), problem }),
+                Some(problem) => Err(SettingsError::Mistake { setting: setting_label(name), problem }),
                 None => Ok((name.clone(), value)),
             }
         };
@@ -181,7 +178,7 @@ impl KeyRingSource {
 
     fn resolve_env(&mut self, ring: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
         let mut source = self.source().map_err(|problem| SettingsError::KeyRing { ring: ring.to_owned(), problem })?;
-        source.resolve_env(ring, get)?;
+        source.resolve_env(&ring_label(ring), get)?;
         self.resolved = Some(source);
         Ok(())
     }
@@ -206,7 +203,7 @@ impl KeyRingSource {
 
     fn read(&self, ring: &str) -> Result<KeyRing, SettingsError> {
         let fails = |problem| SettingsError::KeyRing { ring: ring.to_owned(), problem };
-        let text = self.source().map_err(fails)?.read(ring)?;
+        let text = self.source().map_err(fails)?.read(&ring_label(ring))?;
         if let Some(problem) = mistake(&text) {
             return Err(fails(problem));
         }
@@ -232,7 +229,7 @@ impl SecretSource {
     /// # Errors
     /// Neither variable is set, or both are.
     pub fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
-        self.0.resolve_env(name, get)
+        self.0.resolve_env(&setting_label(name), get)
     }
 
     /// The inline value, if it is one.
@@ -288,6 +285,16 @@ impl ValueSource {
             },
         }
     }
+}
+
+/// Names a setting in an error.
+fn setting_label(name: &str) -> String {
+    format!("setting `{name}`")
+}
+
+/// Names a key ring in an error.
+fn ring_label(name: &str) -> String {
+    format!("key ring `{name}`")
 }
 
 /// Collects the texts in a JSON value, but for the ids of keys.

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use mqtt_gate::config::{Config, PolicyChain};
-use mqtt_gate_engine::{Credentials, KeyRingSource, Limits, Policy, Sandbox, SettingSources};
+use mqtt_gate_engine::{CallError, Credentials, KeyRingSource, Limits, Policy, Sandbox, SettingSources};
 use rcgen::{KeyPair, PublicKeyData};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -186,7 +186,7 @@ async fn a_policy_without_its_ring_is_refused() {
     let directory = TempDir::new().unwrap();
     for (keyrings, problem) in [
         ("", "the policy verifies by key rings and requires the one named `jwt`; grant them in [policy.keyrings]"),
-        ("keyrings = { other = { file = \"/nonexistent\" } }", "key ring"),
+        ("keyrings = { other = { file = \"/nonexistent\" } }", "key ring `other`: cannot read "),
         ("keyrings = { jwt = { file = \"/nonexistent\", env = \"X\" } }", "key ring `jwt`: needs either file or env"),
         ("keyrings = { jwt = { env = \"MQTT_GATE_TEST_UNSET\" } }", "MQTT_GATE_TEST_UNSET is not set"),
         ("keyrings = { jwt = { file = \"/x\", algorithms = [\"none\"] } }", "algorithms"),
@@ -231,7 +231,7 @@ fn no_policy_can_read_a_ring() {
         peer_host: None,
         attributes: Vec::new(),
     };
-    let error = policy.authenticate(&credentials).unwrap_err().to_string();
+    let Err(CallError::NoVerdict(error)) = policy.authenticate(&credentials) else { panic!("no error") };
     assert!(error.contains("seen"), "the policy sees its settings: {error}");
     assert!(!error.contains("hidden") && !error.contains("a secret"), "a policy sees a ring");
     assert_eq!(policy.unused_settings(), ["seen", "hidden"]);
