@@ -189,7 +189,7 @@ async fn a_policy_without_its_ring_is_refused() {
         ("keyrings = { other = { file = \"/nonexistent\" } }", "key ring `other`: cannot read "),
         ("keyrings = { jwt = { file = \"/nonexistent\", env = \"X\" } }", "key ring `jwt`: needs either file or env"),
         ("keyrings = { jwt = { env = \"MQTT_GATE_TEST_UNSET\" } }", "MQTT_GATE_TEST_UNSET is not set"),
-        ("keyrings = { jwt = { file = \"/x\", algorithms = [\"none\"] } }", "algorithms"),
+        ("keyrings = { jwt = { file = \"/x\", algorithms = [\"none\"] } }", "expected one of `HS1`"),
     ] {
         let config = write_config(directory.path(), &format!("[policy]\nbuiltin = \"jwt\"\n{keyrings}\n"));
         let (code, error) = run_rejected(&mut serve_command(&config)).await;
