@@ -15,7 +15,7 @@ pub(super) struct Key {
 
 /// The bytes of a key, ready for use.
 pub(super) enum Material {
-    Secret(Secret),
+    Secret(Box<Secret>),
     /// Modulus and exponent, big-endian.
     Rsa(Vec<u8>, Vec<u8>),
     /// An uncompressed point.

@@ -59,7 +59,7 @@ fn secret(id: Option<String>, bytes: &[u8]) -> Result<Key, &'static str> {
     if bytes.len() < MIN_SECRET_LEN {
         return Err("contains a secret of less than 16 bytes, which can be guessed; `openssl rand -hex 32` makes one");
     }
-    Ok(Key { id, algorithm: None, material: Material::Secret(Secret::new(bytes)) })
+    Ok(Key { id, algorithm: None, material: Material::Secret(Box::new(Secret::new(bytes))) })
 }
 
 /// `[{"id": "2026-11", "key": "…", "encoding": "base64"}]`
@@ -99,11 +99,9 @@ fn listed_keys(json: &str) -> Result<Vec<Key>, &'static str> {
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    text.as_bytes().chunks_exact(2).map(pair).collect()
+    let pair = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    let (pairs, rest) = text.as_bytes().as_chunks();
+    if rest.is_empty() { pairs.iter().map(pair).collect() } else { None }
 }
 
 fn pem_keys(text: &str) -> Result<Vec<Key>, &'static str> {

@@ -156,10 +156,10 @@ impl InstancePool {
         let make_room: [&dyn Fn(); 3] =
             [&|| self.group.evict(), &|| self.sandbox.instance_group().evict(), &|| self.clear()];
         let mut result = self.instantiate(clock);
-        if matches!(&result, Err(error) if is_pool_exhausted(error)) {
-            if let Some(instance) = self.take_from_another_thread() {
-                return Ok(instance);
-            }
+        if matches!(&result, Err(error) if is_pool_exhausted(error))
+            && let Some(instance) = self.take_from_another_thread()
+        {
+            return Ok(instance);
         }
         for make_room in make_room {
             match &result {

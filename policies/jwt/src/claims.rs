@@ -91,10 +91,9 @@ impl Claims {
         if expires_at.saturating_add(leeway) <= now {
             return Err(Refusal::Expired);
         }
-        if let Some(nbf) = self.nbf {
-            if seconds(nbf).ok_or(Refusal::MalformedClaims)? > now.saturating_add(leeway) {
-                return Err(Refusal::NotYetValid);
-            }
+        let begins_at = self.nbf.map(|nbf| seconds(nbf).ok_or(Refusal::MalformedClaims)).transpose()?;
+        if begins_at.is_some_and(|begins_at| begins_at > now.saturating_add(leeway)) {
+            return Err(Refusal::NotYetValid);
         }
         if settings.issuer.is_some() && self.iss != settings.issuer {
             return Err(Refusal::WrongIssuer);
@@ -205,7 +204,7 @@ impl Levels {
 /// A date of a token in whole seconds.
 fn seconds(date: f64) -> Option<u64> {
     // Dates after the year 9999 are mistakes, such as milliseconds.
-    (0.0..253_402_300_800.0).contains(&date).then(|| date as u64)
+    (0.0..253_402_300_800.0).contains(&date).then_some(date as u64)
 }
 
 #[cfg(test)]
