@@ -17,8 +17,8 @@ use super::key::{Key, Material, Secret};
 /// Shorter secrets can be guessed.
 const MIN_SECRET_LEN: usize = 16;
 
-/// Keys of one ring. A login without a key id may be tried with each.
-const MAX_KEYS: usize = 1_000;
+/// Keys of one ring. A login without a key id is tried with each, and no timeout interrupts that.
+const MAX_KEYS: usize = 100;
 
 /// 2048 bits, the least that is verified.
 const MIN_RSA_LEN: usize = 256;
@@ -51,7 +51,7 @@ pub(super) fn keys(text: &str) -> Result<Vec<Key>, &'static str> {
     match keys.len() {
         0 => Err(NO_KEY),
         1..=MAX_KEYS => Ok(keys),
-        _ => Err("contains more than 1000 keys"),
+        _ => Err("contains more than 100 keys"),
     }
 }
 
