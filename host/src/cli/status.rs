@@ -350,21 +350,27 @@ rejected         0";
     #[test]
     fn a_sweep_has_a_row_and_its_problems_are_warnings() {
         let sweep = |mut changes: Value| {
-            let mut sweep = json!({ "api": "http://e", "generation": 2, "examined": 7, "denied": 3, "kicked": 2 });
+            let mut sweep = json!({ "api": "http://e", "since": "then", "examined": 7, "denied": 3, "kicked": 2 });
             sweep.as_object_mut().unwrap().append(changes.as_object_mut().unwrap());
             text(json!({ "revocation": [sweep] }))
         };
         let finished = sweep(json!({}));
-        let row = "\nrevocation       http://e, sweep for generation 2: 7 examined, 3 denied, 2 disconnected";
+        let row = "\nrevocation       http://e, sweep of then: 7 examined, 3 denied, 2 disconnected";
         assert!(finished.ends_with(row), "{finished}");
         let running = sweep(json!({ "running": true, "error": { "reason": "cannot reach it", "at": "then" } }));
-        let rows = "in progress, 7 examined, 2 disconnected\nWARNING          http://e: revocation fails since then\n";
+        let rows = "sweep in progress since then: 7 examined, 3 denied, 2 disconnected\nWARNING          http://e: revocation fails since then\n";
         assert!(running.contains(rows), "{running}");
         let failed = sweep(json!({ "failed": 4 }));
-        assert!(failed.contains("\nWARNING          http://e: the policy failed for 4 connected clients"), "{failed}");
+        assert!(
+            failed.contains("\nWARNING          http://e: the policies failed for 4 connected clients"),
+            "{failed}"
+        );
         let skipped = sweep(json!({ "lacks_authorizer": true }));
-        assert!(skipped.contains("\nWARNING          http://e: the policy has no authorizer"), "{skipped}");
-        assert!(sweep(json!({ "generation": 0 })).ends_with("\nrevocation       http://e, no sweep yet"));
+        assert!(skipped.contains("\nWARNING          http://e: no policy has an authorizer"), "{skipped}");
+        let lacking = sweep(json!({ "without_authorizer": ["a"], "action": "report" }));
+        let rows = "none disconnected, as on_revoke says\n                 not asked about connected clients, without an authorizer: a";
+        assert!(lacking.ends_with(rows), "{lacking}");
+        assert!(sweep(json!({ "since": null })).ends_with("\nrevocation       http://e, no sweep yet"));
     }
 
     #[test]
