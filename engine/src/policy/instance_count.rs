@@ -20,6 +20,12 @@ impl InstanceCounter {
         InstanceGuard(Arc::clone(counter))
     }
 
+    /// Live instances.
+    pub(super) fn alive(&self) -> u64 {
+        let (created, destroyed) = self.counts();
+        created.saturating_sub(destroyed)
+    }
+
     /// Instances created and destroyed so far.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {

@@ -10,6 +10,11 @@ use super::instance_pool::IdleInstances;
 /// many of the instances that are created next.
 const EVICTED_SHARE: usize = 8;
 
+/// Whether so many live instances leave room for at most a quarter of `max`. An eviction makes less room than that.
+pub(super) fn is_crowded(alive: u64, max: u32) -> bool {
+    alive.saturating_mul(4) >= u64::from(max).saturating_mul(3)
+}
+
 /// Policies whose instances share a bound. Idle instances make room for others, the least recently used ones first.
 pub struct InstanceGroup {
     /// Maximum number of live instances; `None`: as many as the sandbox has.
@@ -43,6 +48,11 @@ impl InstanceGroup {
     #[must_use]
     pub fn max(&self) -> Option<u32> {
         self.max
+    }
+
+    /// Whether few more instances fit into this bound.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.max.is_some_and(|max| is_crowded(self.alive().into(), max))
     }
 
     /// Counts a new instance.

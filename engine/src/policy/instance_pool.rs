@@ -11,7 +11,7 @@ use super::call_clock::{CallClock, CallTimeout};
 use super::contract::{ContractVersion, ExportIndices, Exports};
 use super::error::{MemoryLimitReached, is_pool_exhausted};
 use super::instance_count::{InstanceCounter, InstanceGuard};
-use super::instance_group::{GroupGuard, InstanceGroup};
+use super::instance_group::{GroupGuard, InstanceGroup, is_crowded};
 use super::sandbox::{HostState, Sandbox, start_call};
 use crate::limits::PolicyLimits;
 use crate::settings::Settings;
@@ -128,7 +128,7 @@ impl InstancePool {
         call: impl FnOnce(Call) -> wasmtime::Result<Result<T, String>>,
     ) -> wasmtime::Result<Result<T, String>> {
         let clock = CallClock::start(timeout);
-        let mut instance = match self.checkout() {
+        let mut instance = match self.checkout().or_else(|| self.take_if_crowded()) {
             Some(instance) => instance,
             None => self.instantiate_in_place(clock)?,
         };
@@ -147,20 +147,22 @@ impl InstancePool {
         result
     }
 
-    /// Creates an instance. If there is no room for it, takes an idle one of another thread, or else makes room: of the
-    /// group, then of any policy, then all of this one.
+    /// An idle instance of another thread, if few more instances fit into the sandbox or the group.
     ///
-    /// Passing one on is cheaper than creating one. It does not yet spare a gate with a thousand tenants in use at once:
-    /// eviction makes room, and threads fill it with instances of their own.
+    /// Each thread has instances of its own while there is room, because an instance that moves between processors is
+    /// slower. With many policies there is none: threads that fill it would evict the only instances of other policies, and
+    /// a new instance takes ten times as long as a call.
+    fn take_if_crowded(&self) -> Option<Instance> {
+        let is_full = is_crowded(self.sandbox.instances().alive(), self.sandbox.address_space().max_instances);
+        (is_full || self.group.is_crowded()).then(|| self.idle.take()).flatten()
+    }
+
+    /// Creates an instance, in place of idle ones if there is no room for it: of the group, then of any policy, then all
+    /// of this one.
     fn instantiate_in_place(&self, clock: CallClock) -> wasmtime::Result<Instance> {
         let make_room: [&dyn Fn(); 3] =
             [&|| self.group.evict(), &|| self.sandbox.instance_group().evict(), &|| self.clear()];
         let mut result = self.instantiate(clock);
-        if matches!(&result, Err(error) if is_pool_exhausted(error))
-            && let Some(instance) = self.take_from_another_thread()
-        {
-            return Ok(instance);
-        }
         for make_room in make_room {
             match &result {
                 Err(error) if is_pool_exhausted(error) => make_room(),
@@ -235,10 +237,6 @@ impl InstancePool {
         self.shard()?.instances.pop()
     }
 
-    fn take_from_another_thread(&self) -> Option<Instance> {
-        self.idle.0.iter().find_map(|shard| shard.lock().instances.pop())
-    }
-
     fn checkin(&self, instance: Instance, now: Instant) {
         if let Some(mut shard) = self.shard() {
             shard.last_used = Some(now);
@@ -255,6 +253,11 @@ impl InstancePool {
 }
 
 impl IdleInstances {
+    /// Takes an instance of any thread.
+    fn take(&self) -> Option<Instance> {
+        self.0.iter().find_map(|shard| shard.lock().instances.pop())
+    }
+
     /// Shards that hold an instance, with the time at which it was used last.
     pub(super) fn last_used(&self) -> impl Iterator<Item = (usize, Instant)> {
         let last_used = |(index, shard): (usize, &Shard)| {
