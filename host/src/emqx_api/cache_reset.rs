@@ -5,7 +5,8 @@
 //!                          └ failed: again after 1 s, 2 s, … 30 s; succeeded: once more for responses in flight
 //! ```
 //!
-//! Each reset that succeeds starts a sweep over the connected clients, if the broker has `on_revoke`.
+//! The first reset that succeeds after an activation starts a sweep over the connected clients, if the broker has
+//! `on_revoke`.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -128,10 +129,11 @@ impl CacheReset {
         Ok(Self(caches.collect()))
     }
 
-    /// Asks for a reset, because the policy of this generation is active now. Does not block.
-    pub(crate) fn request(&self, generation: u64) {
+    /// Asks for a reset, because a policy was activated: of this tenant, or of the gate. `generation` counts the activations
+    /// of all policies. Does not block.
+    pub(crate) fn request(&self, generation: u64, tenant: Option<Name>) {
         for broker in &self.0 {
-            broker.revocation.iter().for_each(|revocation| revocation.activated(generation));
+            broker.revocation.iter().for_each(|revocation| revocation.activated(generation, tenant));
             broker.lock().schedule.request(generation, Instant::now());
             broker.changed.notify_all();
         }
@@ -191,7 +193,7 @@ impl BrokerCaches {
             match self.api.reset_caches() {
                 Ok(()) => {
                     self.record_success(generation, repeat_after);
-                    self.revocation.iter().for_each(|revocation| revocation.request(generation));
+                    self.revocation.iter().for_each(|revocation| revocation.caches_reset(generation, repeat_after));
                     self.ask_for_node_caches();
                 }
                 Err(error) => self.record_failure(&error, &mut log_throttle),

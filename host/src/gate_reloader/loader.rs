@@ -182,7 +182,7 @@ impl Loader {
             let _entered = (!is_of_gate_alone).then(|| span.enter());
             policy_events::observe(event);
             if matches!(event, PolicyEvent::Loaded(_) | PolicyEvent::Activated { .. }) {
-                loader.count_activation();
+                loader.count_activation(tenant);
                 if let (None, Some(chain)) = (tenant, loader.gate_chain.get()) {
                     systemd::swapped(&chain.load());
                 }
@@ -190,9 +190,9 @@ impl Loader {
         })
     }
 
-    pub(super) fn count_activation(&self) {
+    pub(super) fn count_activation(&self, tenant: Option<Name>) {
         let generation = self.activations.fetch_add(1, Relaxed).saturating_add(1);
-        self.cache_reset.request(generation);
+        self.cache_reset.request(generation, tenant);
     }
 }
 

@@ -127,7 +127,7 @@ impl GateReloader {
         let LoadedSites { gate, tenants, .. } = loaded;
         if !self.gate.is_unchanged_by(&gate) {
             self.gate.apply(gate);
-            self.loader.count_activation();
+            self.loader.count_activation(None);
         }
         self.apply_tenants(tenants);
         self.have_files_changed = true;
@@ -149,7 +149,7 @@ impl GateReloader {
                 Some(mut known) => {
                     if !known.is_unchanged_by(&chain) {
                         known.apply(chain);
-                        self.loader.count_activation();
+                        self.loader.count_activation(Some(name));
                     }
                     known
                 }

@@ -5,23 +5,33 @@
 //!     └ a newer activation interrupts the sweep     └ a call of the API failed: again after 1 s, 2 s, … 30 s
 //! ```
 //!
-//! The repetition of a cache reset starts a second sweep. It finds clients that the policy before admitted during the
-//! first one, and clients that moved between pages of the list.
+//! A second sweep follows. It finds clients that the policy before admitted during the first one, and clients that moved
+//! between pages of the list.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_gate_engine::util::name::Name;
 use mqtt_gate_engine::util::sanitize;
-use mqtt_gate_engine::{Action, AuthorizeRequest, CallError, Permission};
 
 use super::cache_reset::{MIN_RETRY_WAIT, next_retry_wait};
-use super::clients::{Client, ClientPages};
+use super::clients::ClientPages;
 use super::{ApiError, EmqxApi};
 use crate::config::{BrokerConfig, OnRevoke};
 use crate::util::log_throttle::LogThrottle;
+
+mod denied;
+mod judge;
+mod progress;
+mod schedule;
+
+use denied::Denied;
+use judge::is_revoked;
+use schedule::Schedule;
+
+pub(crate) use judge::{Coverage, Judge};
+pub(crate) use progress::{Progress, RevocationProgress};
 
 /// Minimum time between two clients that are disconnected, so at most 100 a second. EMQX handles several thousand logins a
 /// second, and each disconnected client may try to connect again at once.
@@ -35,38 +45,6 @@ const MAX_REPORTED: usize = 10;
 
 /// Maximum characters of a client id in a log line.
 const MAX_CLIENT_ID_CHARS: usize = 256;
-
-/// Asks the policies that are active now.
-pub(crate) struct Judge {
-    /// Which of the policies can be asked.
-    pub(crate) coverage: Box<dyn Fn() -> Coverage + Send + Sync>,
-    /// Asks about one client.
-    pub(crate) may_stay_connected: Box<dyn Fn(AuthorizeRequest) -> Result<Permission, CallError> + Send + Sync>,
-}
-
-/// Which policies can be asked about connected clients.
-#[derive(Default)]
-pub(crate) struct Coverage {
-    /// Whether any of them can.
-    pub(crate) has_authorizer: bool,
-    /// Those without an authorizer: what they deny disconnects nobody.
-    pub(crate) lacking: Vec<Name>,
-}
-
-impl Judge {
-    /// Whether a client of this name may be connected at all.
-    fn judge(&self, client: &Client) -> Result<Permission, CallError> {
-        let request = AuthorizeRequest {
-            client_id: client.client_id.clone(),
-            username: client.username.clone(),
-            peer_host: client.peer_host.clone(),
-            attributes: Vec::new(),
-            actions: vec![Action::ConnectWithoutProof],
-        };
-        // A panic would end the thread, and with it every later sweep.
-        catch_unwind(AssertUnwindSafe(|| (self.may_stay_connected)(request))).unwrap_or(Err(CallError::HostPanic))
-    }
-}
 
 /// Disconnects revoked clients of one broker.
 pub(super) struct BrokerRevocation {
@@ -82,66 +60,11 @@ pub(super) struct BrokerRevocation {
 
 #[derive(Default)]
 struct State {
-    /// Generation of the newest activation.
-    newest: u64,
-    /// Generation whose sweep is due.
-    due: Option<u64>,
+    schedule: Schedule,
     is_stopping: bool,
     progress: Progress,
     /// Generation for which policies without an authorizer were reported.
     reported: u64,
-}
-
-/// The last sweep of one broker, and totals.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Progress {
-    /// Number of activations before the sweep; 0 before the first sweep.
-    pub(crate) generation: u64,
-    /// Whether the sweep is not finished.
-    pub(crate) is_running: bool,
-    /// Start of the sweep.
-    pub(crate) since: Option<SystemTime>,
-    /// Whether no policy can be asked about connected clients.
-    pub(crate) lacks_authorizer: bool,
-    /// Policies without an authorizer.
-    pub(crate) lacking: Vec<&'static str>,
-    /// Clients that the policies were asked about.
-    pub(crate) examined: u64,
-    /// Clients that they deny.
-    pub(crate) denied: u64,
-    /// Clients that were disconnected or banned.
-    pub(crate) kicked: u64,
-    /// Clients about whom the policies failed. They stay connected.
-    pub(crate) failed: u64,
-    /// Why the last call of the API failed, and since when calls fail.
-    pub(crate) error: Option<(String, SystemTime)>,
-    pub(crate) totals: Totals,
-}
-
-/// Counts since the start of the gate.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    /// Sweeps that examined every client and disconnected every denied one.
-    pub(crate) succeeded: u64,
-    /// Calls of the API that failed. Each is retried.
-    pub(crate) failed: u64,
-    /// Sweeps that ended early for a newer activation.
-    pub(crate) interrupted: u64,
-    /// Sweeps that did not begin, because no policy has an authorizer.
-    pub(crate) skipped: u64,
-    /// Clients that were disconnected.
-    pub(crate) kicked: u64,
-    /// Clients that were banned.
-    pub(crate) banned: u64,
-}
-
-/// The broker's address and its progress, for status and metrics.
-pub(crate) struct RevocationProgress {
-    /// Base URL of the API.
-    pub(crate) api: String,
-    pub(crate) tenant: Option<Name>,
-    pub(crate) action: OnRevoke,
-    pub(crate) progress: Progress,
 }
 
 /// The sweep ends early: there is a newer one to begin, or the gate stops.
@@ -183,15 +106,18 @@ impl BrokerRevocation {
         self.tenant
     }
 
-    /// A policy was activated: a sweep for an older one ends.
-    pub(super) fn activated(&self, generation: u64) {
-        self.lock().newest = generation;
-        self.changed.notify_all();
+    /// A policy of this tenant, or of the gate, was activated. Others do not count: a tenant that is changed often must
+    /// not keep the clients of another one connected.
+    pub(super) fn activated(&self, generation: u64, tenant: Option<Name>) {
+        if tenant == self.tenant {
+            self.lock().schedule.activated(generation);
+            self.changed.notify_all();
+        }
     }
 
     /// The caches were reset for this generation: a client that is disconnected now cannot come back by a kept response.
-    pub(super) fn request(&self, generation: u64) {
-        self.lock().due = Some(generation);
+    pub(super) fn caches_reset(&self, generation: u64, repeat_after: Duration) {
+        self.lock().schedule.caches_reset(generation, Instant::now(), repeat_after);
         self.changed.notify_all();
     }
 
@@ -205,7 +131,7 @@ impl BrokerRevocation {
         RevocationProgress { api, tenant: self.tenant, action: self.action, progress: self.lock().progress.clone() }
     }
 
-    /// Sweeps after each request, until the gate stops.
+    /// Sweeps whenever one is due, until the gate stops.
     pub(super) fn run(&self, judge: &Judge) {
         let mut log_throttle = LogThrottle::default();
         while let Some(generation) = self.wait_until_due() {
@@ -233,10 +159,14 @@ impl BrokerRevocation {
             if state.is_stopping {
                 return None;
             }
-            if let Some(generation) = state.due.take() {
+            let now = Instant::now();
+            if let Some(generation) = state.schedule.begin(now) {
                 return Some(generation);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.schedule.wait(now) {
+                Some(wait) => self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -262,10 +192,10 @@ impl BrokerRevocation {
         if is_news && !lacking.is_empty() {
             let (api, tenant, policies) = (self.api.url(), self.tenant.map(Name::as_str), lacking.join(", "));
             if coverage.has_authorizer {
-                tracing::info!(api, tenant, policies, "policies without an authorizer disconnect no client");
+                tracing::info!(api, tenant, policies, "policies cannot be asked about connected clients");
             } else {
                 let hint = "use policies with an authorizer, or mqtt-gate kick";
-                tracing::warn!(api, tenant, policies, hint, "no policy can revoke connected clients");
+                tracing::warn!(api, tenant, policies, hint, "no policy can be asked about connected clients");
             }
         }
     }
@@ -288,30 +218,39 @@ impl BrokerRevocation {
     }
 
     fn sweep(&self, generation: u64, judge: &Judge, log_throttle: &mut LogThrottle) -> Result<(), Interrupted> {
-        // Listed to the end before the first client is disconnected: each one that leaves moves others between pages.
-        let denied = self.examine(generation, judge, log_throttle)?;
-        match self.action {
-            OnRevoke::Report => {
+        loop {
+            // Listed before the first client is disconnected: each one that leaves moves others between pages.
+            let (denied, is_complete) = self.examine(generation, judge, log_throttle)?;
+            if self.action == OnRevoke::Report {
                 self.report(&denied);
-                Ok(())
+                return Ok(());
             }
-            OnRevoke::Kick | OnRevoke::Ban => self.disconnect(generation, denied, log_throttle),
+            let before = self.lock().progress.kicked;
+            self.disconnect(generation, denied, log_throttle)?;
+            // A list that names only clients that are gone would never end.
+            if is_complete || self.lock().progress.kicked == before {
+                return Ok(());
+            }
         }
     }
 
-    /// Asks the policy about every client, and returns the ids that it denies.
+    /// Asks the policies about every client, and returns the ids that they deny, and whether these are all.
     fn examine(
         &self,
         generation: u64,
         judge: &Judge,
         log_throttle: &mut LogThrottle,
-    ) -> Result<BTreeSet<String>, Interrupted> {
-        let (mut pages, mut denied) = (ClientPages::default(), BTreeSet::new());
+    ) -> Result<(Denied, bool), Interrupted> {
+        let (mut pages, mut denied) = (ClientPages::default(), Denied::default());
         let (mut retry_wait, mut first_error) = (MIN_RETRY_WAIT, None);
-        loop {
+        self.lock().progress.begin_list();
+        let is_complete = loop {
+            if denied.is_full() {
+                break false;
+            }
             let clients = match pages.next(|page, limit| self.api.clients(page, limit)) {
                 Ok(Some(clients)) => clients,
-                Ok(None) => break,
+                Ok(None) => break true,
                 Err(error) => {
                     self.hold(generation, &error, &mut retry_wait, log_throttle)?;
                     continue;
@@ -320,7 +259,7 @@ impl BrokerRevocation {
             (retry_wait, self.lock().progress.error) = (MIN_RETRY_WAIT, None);
             for client in clients {
                 let permission = judge.judge(&client);
-                let is_denied = is_revoked(&permission) && denied.insert(client.client_id);
+                let is_denied = is_revoked(&permission) && self.add(&mut denied, client.client_id);
                 let mut state = self.lock();
                 check_current(&state, generation)?;
                 state.progress.examined += 1;
@@ -328,31 +267,32 @@ impl BrokerRevocation {
                 state.progress.failed += u64::from(permission.is_err());
                 first_error = first_error.or(permission.err());
             }
-        }
+        };
         if let Some(error) = first_error {
             let (api, failed, code) = (self.api.url(), self.lock().progress.failed, error.code());
             let error = sanitize::error_chain(&error);
             let hint = "correct the policy; these clients stay connected";
             tracing::warn!(api, generation, failed, code, error, hint, "policy failed for connected clients");
         }
-        Ok(denied)
+        Ok((denied, is_complete))
     }
 
-    fn report(&self, denied: &BTreeSet<String>) {
-        for client_id in denied.iter().take(MAX_REPORTED) {
+    /// Adds a denied client. Returns whether it is new. A report keeps only the ids that it names.
+    fn add(&self, denied: &mut Denied, client_id: String) -> bool {
+        let is_named = self.action != OnRevoke::Report || denied.ids().len() < MAX_REPORTED;
+        !is_named || denied.insert(client_id)
+    }
+
+    fn report(&self, denied: &Denied) {
+        for client_id in denied.ids() {
             let client_id = sanitize::escape(client_id, MAX_CLIENT_ID_CHARS);
             tracing::info!(api = self.api.url(), client_id, "revoked client would be disconnected");
         }
     }
 
     /// Disconnects these clients. A client whose call failed comes last, so that it does not hold up the others.
-    fn disconnect(
-        &self,
-        generation: u64,
-        denied: BTreeSet<String>,
-        log_throttle: &mut LogThrottle,
-    ) -> Result<(), Interrupted> {
-        let (mut waiting, mut retry_wait) = (VecDeque::from_iter(denied), MIN_RETRY_WAIT);
+    fn disconnect(&self, generation: u64, denied: Denied, log_throttle: &mut LogThrottle) -> Result<(), Interrupted> {
+        let (mut waiting, mut retry_wait) = (VecDeque::from_iter(denied.into_ids()), MIN_RETRY_WAIT);
         let mut pace = Pace { next: Instant::now() };
         while let Some(client_id) = waiting.pop_front() {
             self.pause(generation, pace.wait(Instant::now()))?;
@@ -404,7 +344,7 @@ impl BrokerRevocation {
         tracing::info!(api = self.api.url(), generation, client_id, action, "revoked client disconnected");
     }
 
-    /// A call of the API failed: waits until it is made again. A sweep that is due begins instead.
+    /// A call of the API failed: waits until it is made again.
     fn hold(
         &self,
         generation: u64,
@@ -424,7 +364,7 @@ impl BrokerRevocation {
         }
         self.pause(generation, *retry_wait)?;
         *retry_wait = next_retry_wait(*retry_wait);
-        if self.lock().due.is_some() { Err(Interrupted) } else { Ok(()) }
+        Ok(())
     }
 
     /// Waits, unless the sweep is interrupted.
@@ -446,44 +386,13 @@ impl BrokerRevocation {
     }
 }
 
-/// Fails closed for the session, not for the client: only a denial disconnects a client that works.
-fn is_revoked(permission: &Result<Permission, CallError>) -> bool {
-    matches!(permission, Ok(Permission::Deny))
-}
-
 fn check_current(state: &State, generation: u64) -> Result<(), Interrupted> {
-    if state.is_stopping || state.newest > generation { Err(Interrupted) } else { Ok(()) }
+    if state.is_stopping || !state.schedule.is_current(generation) { Err(Interrupted) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_denial_disconnects_a_client() {
-        assert!(is_revoked(&Ok(Permission::Deny)));
-        for permission in [Ok(Permission::Allow), Ok(Permission::Ignore), Err(CallError::Deadline)] {
-            assert!(!is_revoked(&permission), "{permission:?}");
-        }
-    }
-
-    #[test]
-    fn the_question_is_whether_the_client_may_be_connected_and_a_panic_is_an_error() {
-        type Ask = Box<dyn Fn(AuthorizeRequest) -> Result<Permission, CallError> + Send + Sync>;
-        let judge = |may_stay_connected: Ask| Judge { coverage: Box::new(Coverage::default), may_stay_connected };
-        let client = Client { client_id: "c".to_owned(), username: Some("u".to_owned()), peer_host: None };
-        let asked = judge(Box::new(|request| {
-            let question = [Action::ConnectWithoutProof].as_slice();
-            assert_eq!(
-                (request.client_id.as_str(), request.username.as_deref(), request.actions.as_slice()),
-                ("c", Some("u"), question)
-            );
-            Ok(Permission::Deny)
-        }));
-        assert!(is_revoked(&asked.judge(&client)));
-        let panics = judge(Box::new(|_| panic!("on purpose")));
-        assert!(matches!(panics.judge(&client), Err(CallError::HostPanic)));
-    }
 
     #[test]
     fn at_most_100_clients_a_second_are_disconnected() {
@@ -500,7 +409,11 @@ mod tests {
 
     #[test]
     fn a_newer_activation_or_the_end_of_the_gate_interrupts_a_sweep() {
-        let state = |newest, is_stopping| State { newest, is_stopping, ..State::default() };
+        let state = |newest, is_stopping| {
+            let mut state = State { is_stopping, ..State::default() };
+            state.schedule.activated(newest);
+            state
+        };
         assert!(check_current(&state(2, false), 2).is_ok());
         assert!(check_current(&state(3, false), 2).is_err() && check_current(&state(2, true), 2).is_err());
     }
