@@ -27,6 +27,9 @@ const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.0";
 /// Import through which a policy reads its settings.
 const CONFIG_STORE: &str = "wasi:config/store@0.2.0-rc.1";
 
+/// Import through which a policy verifies by key rings, in any version.
+const KEY_RINGS: &str = "mqtt-gate:auth/keyring@";
+
 /// Where a composed policy finds its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsFrom {
@@ -56,6 +59,9 @@ pub enum ComposeError {
     /// The component is not a policy that the native host would load.
     #[error(transparent)]
     Policy(#[from] LoadError),
+    /// The policy uses key rings, which no other host supplies.
+    #[error("the policy verifies by key rings, which only mqtt-gate supplies; run it with `mqtt-gate serve`")]
+    KeyRings,
     /// The policy does not fit the adapters.
     #[error("the policy cannot be composed")]
     Graph(#[source] Box<dyn Error + Send + Sync>),
@@ -67,6 +73,9 @@ pub enum ComposeError {
 /// The component is not a policy that the native host would load, or does not fit the adapter.
 pub fn compose(sandbox: &Sandbox, policy: &[u8], settings: SettingsFrom) -> Result<Composition, ComposeError> {
     let kind = validate(sandbox, policy)?;
+    if imports(policy).iter().any(|name| name.starts_with(KEY_RINGS)) {
+        return Err(ComposeError::KeyRings);
+    }
     let reads_settings = imports(policy).iter().any(|name| name == CONFIG_STORE);
     let settings_adapter = (reads_settings && settings == SettingsFrom::Environment).then_some(SETTINGS_FROM_ENV);
     let bytes = connect(policy, kind, settings_adapter).map_err(ComposeError::Graph)?;

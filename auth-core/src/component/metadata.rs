@@ -1,4 +1,4 @@
-//! What the policy says about itself.
+//! The description that the policy gives of itself.
 
 use super::Policy;
 use super::bindings::exports::mqtt_gate::auth::metadata::{Description, Detail, Guest, Kind, Setting};

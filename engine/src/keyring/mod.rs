@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -36,13 +37,13 @@ pub type MatchingKey = String;
 
 /// The rings that one policy may use, by their names.
 #[derive(Clone, Default)]
-pub struct KeyRings(BTreeMap<String, std::sync::Arc<KeyRing>>);
+pub struct KeyRings(BTreeMap<String, Arc<KeyRing>>);
 
 impl KeyRing {
     /// Parses the keys of a ring.
     ///
     /// # Errors
-    /// What is wrong with the text. Never contains a key.
+    /// The problem of the text, without any key.
     pub fn parse(text: Zeroizing<String>, algorithms: Option<BTreeSet<Algorithm>>) -> Result<Self, &'static str> {
         let keys = parse::keys(&text)?;
         Ok(Self { text, algorithms, keys })
@@ -76,7 +77,7 @@ impl KeyRing {
 impl KeyRings {
     /// Adds a ring.
     pub fn insert(&mut self, name: String, ring: KeyRing) {
-        self.0.insert(name, std::sync::Arc::new(ring));
+        self.0.insert(name, Arc::new(ring));
     }
 
     /// Names of the rings.
@@ -295,6 +296,8 @@ mod tests {
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "contains a private key"),
             ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "cannot be parsed"),
             (r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#, "cannot be parsed"),
+            (r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#, "cannot be parsed"),
+            (r#"{"kty":"RSA","n":"AA","e":"AQAB"}"#, "contains no key"),
             (r#"{"kty":"OKP","crv":"Ed25519","x":"AA","d":"AA"}"#, "contains a private key"),
         ] {
             let error = rings(text, None).unwrap_err();

@@ -1,6 +1,7 @@
 //! Reads the keys of a ring: one secret as text, a JSON list, PEM, a JWK or a JWKS.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
@@ -20,8 +21,11 @@ const MIN_SECRET_LEN: usize = 16;
 /// Keys of one ring. A login without a key id is tried with each, and no timeout interrupts that.
 const MAX_KEYS: usize = 100;
 
-/// 2048 bits, the least that is verified.
-const MIN_RSA_LEN: usize = 256;
+/// Lengths of a modulus that `ring` verifies by: 2048 to 8192 bits.
+const RSA_LEN: RangeInclusive<usize> = 256..=1024;
+
+/// RFC 8032, section 5.1.5.
+const ED25519_LEN: usize = 32;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -31,12 +35,12 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 const PRIVATE: &str = "contains a private key; write the public key, which is enough to verify signatures";
 const NOT_A_KEY: &str = "contains a key that cannot be parsed";
-const NO_KEY: &str = "contains no key that the gate can use (HMAC, RSA of 2048 bits or more, P-256, P-384, Ed25519)";
+const NO_KEY: &str = "contains no key that the gate can use (HMAC, RSA of 2048 to 8192 bits, P-256, P-384, Ed25519)";
 
 /// Parses the text of a ring.
 ///
 /// # Errors
-/// What is wrong with it. Never contains a key.
+/// The problem of the text, without any key.
 pub(super) fn keys(text: &str) -> Result<Vec<Key>, &'static str> {
     let keys = match text.trim_start() {
         pem if pem.starts_with("-----BEGIN ") => pem_keys(pem)?,
@@ -127,12 +131,12 @@ fn spki_material(der: &[u8]) -> der::Result<Option<Material>> {
             // RFC 8017, appendix A.1.1.
             let (modulus, exponent): (UintRef, UintRef) =
                 SliceReader::new(bytes)?.sequence(|reader| der::Result::Ok((reader.decode()?, reader.decode()?)))?;
-            let is_long = modulus.as_bytes().len() >= MIN_RSA_LEN;
-            is_long.then(|| Material::Rsa(modulus.as_bytes().to_vec(), exponent.as_bytes().to_vec()))
+            let is_used = RSA_LEN.contains(&modulus.as_bytes().len());
+            is_used.then(|| Material::Rsa(modulus.as_bytes().to_vec(), exponent.as_bytes().to_vec()))
         }
         EC if curve() == Some(P256) => Some(Material::P256(bytes.to_vec())),
         EC if curve() == Some(P384) => Some(Material::P384(bytes.to_vec())),
-        ED25519 => Some(Material::Ed25519(bytes.to_vec())),
+        ED25519 if bytes.len() == ED25519_LEN => Some(Material::Ed25519(bytes.to_vec())),
         _ => None,
     })
 }
@@ -198,14 +202,17 @@ impl Jwk {
             }
             ("RSA", _) => {
                 let modulus = decode(&self.n)?;
-                if modulus.len() < MIN_RSA_LEN {
+                if !RSA_LEN.contains(&modulus.len()) {
                     return Ok(None);
                 }
                 Material::Rsa(modulus, decode(&self.e)?)
             }
             ("EC", Some("P-256")) => Material::P256(point(32)?),
             ("EC", Some("P-384")) => Material::P384(point(48)?),
-            ("OKP", Some("Ed25519")) => Material::Ed25519(decode(&self.x)?),
+            ("OKP", Some("Ed25519")) => match decode(&self.x)? {
+                key if key.len() == ED25519_LEN => Material::Ed25519(key),
+                _ => return Err(NOT_A_KEY),
+            },
             _ => return Ok(None),
         };
         Ok(Some(Key { id: self.kid, algorithm, material }))

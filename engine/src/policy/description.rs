@@ -1,4 +1,4 @@
-//! What a policy says about itself.
+//! The description that a policy gives of itself.
 
 use super::LoadError;
 use super::contract::{Description, Detail, GrantRequest, SettingDescription};

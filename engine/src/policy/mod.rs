@@ -80,7 +80,7 @@ pub struct Policy {
     digest: Digest,
     settings: Arc<Settings>,
     settings_read: BTreeSet<String>,
-    /// What the policy says about itself.
+    /// The description that the policy gives of itself.
     description: Option<Description>,
     /// Key ids that may be shown.
     key_ids: BTreeSet<String>,
@@ -332,7 +332,7 @@ impl Policy {
         &self.name
     }
 
-    /// What the policy says about itself. Not verified.
+    /// The description that the policy gives of itself. Not verified.
     #[must_use]
     pub fn description(&self) -> Option<&Description> {
         self.description.as_ref()

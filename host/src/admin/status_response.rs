@@ -217,7 +217,7 @@ pub struct RevocationStatus {
     pub since: Option<String>,
     /// Whether no policy has an authorizer, so that no client is disconnected.
     pub lacks_authorizer: bool,
-    /// Policies without an authorizer: what they deny disconnects nobody.
+    /// Policies without an authorizer. Their denials disconnect no client.
     pub without_authorizer: Vec<String>,
     /// Clients that the policies were asked about.
     pub examined: u64,
@@ -249,10 +249,10 @@ pub struct PolicyStatus {
     /// Version of the contract that the policy is called by, such as `0.2`.
     #[serde(default)]
     pub contract: String,
-    /// Version of the policy, as it says itself.
+    /// Version of the policy, from its own description.
     #[serde(default)]
     pub version: Option<String>,
-    /// What the policy does, as it says itself.
+    /// Summary of the policy, from its own description.
     #[serde(default)]
     pub summary: Option<String>,
     /// Whether the policy exports the authorizer interface.

@@ -1,4 +1,4 @@
-//! What the gate would do through the APIs of the brokers in the configuration, for `check`.
+//! The effects of the gate on the brokers in the configuration through their APIs, for `check`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -53,7 +53,7 @@ struct CheckReport<'a> {
     /// Settings whose value may be wrong, and why.
     doubtful_settings: BTreeMap<&'a str, &'static str>,
     has_authorizer: Option<bool>,
-    /// What the policy says about itself; `null`: nothing.
+    /// The description that the policy gives of itself; `null`: none.
     description: Option<DescriptionReport<'a>>,
     /// APIs of the brokers in the configuration.
     brokers: &'a [BrokerCheck],

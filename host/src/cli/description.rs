@@ -1,11 +1,11 @@
-//! What a policy says about itself, for `check`.
+//! The description that a policy gives of itself, for `check`.
 
 use std::fmt;
 
 use mqtt_gate_engine as engine;
 use serde::Serialize;
 
-/// What a policy says about itself. Not verified.
+/// The description that a policy gives of itself. Not verified.
 #[derive(Serialize)]
 pub(super) struct DescriptionReport<'a> {
     name: &'a str,
@@ -14,7 +14,7 @@ pub(super) struct DescriptionReport<'a> {
     settings: Vec<SettingReport<'a>>,
     keyrings: Vec<GrantReport<'a>>,
     tables: Vec<GrantReport<'a>>,
-    /// What the codes in the details of its denials mean.
+    /// The codes in the details of its denials, with their meanings.
     details: Vec<DetailReport<'a>>,
 }
 

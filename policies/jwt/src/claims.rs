@@ -110,7 +110,7 @@ impl Claims {
     }
 
     fn text(&self, claim: &str) -> Option<&str> {
-        if claim == "iss" { self.iss.as_deref() } else { self.others.get(claim).and_then(Value::as_str) }
+        self.others.get(claim).and_then(Value::as_str)
     }
 
     fn is_for(&self, audience: &str) -> bool {

@@ -1,5 +1,8 @@
 //! The settings of the policy.
 
+/// Claims with a meaning of their own.
+const OTHER_CLAIMS: [&str; 7] = ["acl", "aud", "client_attrs", "exp", "is_superuser", "iss", "nbf"];
+
 /// The settings of the policy.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -23,6 +26,9 @@ impl Settings {
         let leeway = get("leeway-seconds")?.unwrap_or_else(|| "30".to_owned());
         let leeway_seconds = leeway.parse().ok().filter(|seconds| *seconds <= 3600);
         let client_id_claim = get("client-id-claim")?.unwrap_or_else(|| "sub".to_owned());
+        if OTHER_CLAIMS.contains(&client_id_claim.as_str()) {
+            return Err("client-id-claim: this claim never holds a client id; name another one".to_owned());
+        }
         Ok(Self {
             client_id_claim: Some(client_id_claim).filter(|claim| !claim.is_empty()),
             audience: not_empty("audience")?,
@@ -50,7 +56,13 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for (name, value) in [("audience", ""), ("issuer", ""), ("leeway-seconds", "1m"), ("leeway-seconds", "3601")] {
+        for (name, value) in [
+            ("audience", ""),
+            ("issuer", ""),
+            ("client-id-claim", "aud"),
+            ("leeway-seconds", "1m"),
+            ("leeway-seconds", "3601"),
+        ] {
             assert!(read(name, value).unwrap_err().starts_with(name), "{name} {value}");
         }
     }

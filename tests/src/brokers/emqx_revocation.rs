@@ -240,6 +240,42 @@ async fn the_policies_of_the_tenant_of_the_broker_are_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_another_tenant_starts_no_sweep() {
+    let (emqx, directory) = (EmqxModel::start(Version::V6_2).await, TempDir::new().unwrap());
+    let [own, other] = ["own.txt", "other.txt"].map(|name| directory.path().join(name));
+    fs::write(&own, "").unwrap();
+    fs::write(&other, "").unwrap();
+    let policies = config_of(&revoked_in_front(&own)).policy;
+    let tenants = config_of(&revoked_in_front(&other).replace("[[policy]]", "[[tenant.acme.policy]]")).tenant;
+    emqx.connect_unasked([client_id(1)]);
+    let gate = start_gate(&emqx, OnRevoke::Kick, |config| (config.policy, config.tenant) = (policies, tenants)).await;
+    let before = wait_for_sweep(&gate, 0).await;
+    fs::write(&other, "group:GID_test").unwrap();
+    let is_reset = |status: &Value| {
+        let caches = &status["broker_caches"][0];
+        caches["is_current"] == true && caches["generation"].as_u64() > before["generation"].as_u64()
+    };
+    let status = gate.wait_until("the caches are reset for the tenant", is_reset).await;
+    assert_eq!((&status["revocation"][0]["generation"], emqx.connected().len()), (&before["generation"], 1));
+    fs::write(&own, client_id(1)).unwrap();
+    let sweep = wait_for_sweep(&gate, before["generation"].as_u64().unwrap()).await;
+    assert_eq!((&sweep["kicked"], emqx.connected().len()), (&json!(1), 0), "{sweep}");
+    gate.stop().await;
+}
+
+/// More ids than are kept at once, in pages that are too long for one response.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_denied_clients_than_fit_into_memory_are_disconnected_in_turn() {
+    let site = Site::start(OnRevoke::Kick).await;
+    let long = |number: u32| format!("GID_long@@@{}@@@{number}", "x".repeat(16_000));
+    site.emqx.connect_unasked((0..1_100).map(long));
+    let sweep = site.revoke("group:GID_long").await;
+    assert_eq!((&sweep["denied"], &sweep["kicked"]), (&json!(1_100), &json!(1_100)), "{sweep}");
+    assert!(site.emqx.connected().is_empty());
+    site.gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_tells_what_on_revoke_would_do() {
     let (emqx, directory) = (EmqxModel::start(Version::V6_2).await, TempDir::new().unwrap());
     let list = directory.path().join("revoked.txt");

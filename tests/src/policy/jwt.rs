@@ -41,7 +41,11 @@ impl Issuer {
     }
 
     fn token(&self, claims: &Value) -> String {
-        let signed = signed_part(&json!({ "alg": "ES256", "kid": self.kid, "typ": "JWT" }), claims);
+        self.token_by(&json!({ "alg": "ES256", "kid": self.kid, "typ": "JWT" }), claims)
+    }
+
+    fn token_by(&self, header: &Value, claims: &Value) -> String {
+        let signed = signed_part(header, claims);
         let signature = self.keys.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
@@ -175,6 +179,7 @@ async fn a_ring_may_be_pem_or_a_secret() {
     let (pem, ..) = gate(&issuer.pem, "").await;
     // A key of PEM has no id, and a token that names one finds none.
     assert_eq!(result(&pem, "c", &issuer.token(&claims())).await, "deny");
+    assert_eq!(result(&pem, "c", &issuer.token_by(&json!({ "alg": "ES256" }), &claims())).await, "allow");
     pem.stop().await;
     let (secret, ..) = gate(KEY, "").await;
     assert_eq!(result(&secret, "c", &hs256(KEY.as_bytes(), &claims())).await, "allow");
@@ -208,6 +213,15 @@ async fn check_lists_the_rings_of_a_policy() {
     assert_eq!((code, error.as_str()), (Some(0), ""));
     let line = "  key ring jwt (required): Keys that sign tokens: JWKS, PEM or secrets.";
     assert!(printed.lines().any(|it| it == line), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_on_key_rings_is_not_composed_for_hosts_without_them() {
+    let directory = TempDir::new().unwrap();
+    let composed = directory.path().join("composed.wasm");
+    let (code, _, error) = run(&mut mqtt_gate(["compose", JWT, "-o", composed.to_str().unwrap()])).await;
+    assert_eq!((code, composed.exists()), (Some(64), false));
+    assert!(error.contains("the policy verifies by key rings, which only mqtt-gate supplies"), "{error}");
 }
 
 /// The policy returns every setting that it can read in its error. A ring is none.

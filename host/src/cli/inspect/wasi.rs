@@ -12,7 +12,8 @@ pub(super) fn describe_export(export: &str) -> &'static str {
     known.map_or("not used by this gate", |(_, meaning)| meaning)
 }
 
-const IMPORTS: [(&str, &str); 23] = [
+const IMPORTS: [(&str, &str); 24] = [
+    ("mqtt-gate:auth/keyring@", "verifies by key rings that the operator grants"),
     ("wasi:clocks/wall-clock@", "reads the clock"),
     ("wasi:clocks/", "measures time and waits"),
     ("wasi:config/", "reads its settings"),
