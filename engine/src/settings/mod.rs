@@ -6,11 +6,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 use zeroize::Zeroizing;
 
-use crate::keyring::{Algorithm, KeyRing, KeyRings};
-use crate::util::file::{displayable_path, read_file};
+use crate::keyring::KeyRings;
+
+mod keyring_source;
+mod value_source;
+
+use value_source::{ValueSource, mistake};
+
+pub use keyring_source::KeyRingSource;
 
 /// Settings as the operator wrote them: each an inline value, or a reference to an environment variable or a file.
 #[derive(Clone, Default, Deserialize, PartialEq)]
@@ -20,30 +25,9 @@ pub struct SettingSources {
     keyrings: BTreeMap<String, KeyRingSource>,
 }
 
-/// A key ring as the operator wrote it.
-#[derive(Clone, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, expecting = "the table of a key ring: file or env, and perhaps algorithms")]
-pub struct KeyRingSource {
-    file: Option<PathBuf>,
-    env: Option<String>,
-    /// Absent: every algorithm but the weak ones.
-    algorithms: Option<BTreeSet<Algorithm>>,
-    /// The value of `env`, or its file.
-    #[serde(skip)]
-    resolved: Option<ValueSource>,
-}
-
 /// A secret as the operator wrote it: an inline value, or a reference to an environment variable or a file.
 #[derive(Clone, Deserialize, PartialEq)]
 pub struct SecretSource(ValueSource);
-
-/// Where a value comes from.
-#[derive(Clone, PartialEq)]
-enum ValueSource {
-    Inline(Zeroizing<String>),
-    Env(String),
-    File(PathBuf),
-}
 
 /// Settings of one policy by name. `Debug` prints the names and never the values.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -169,48 +153,6 @@ impl From<BTreeMap<String, ValueSource>> for SettingSources {
     }
 }
 
-impl KeyRingSource {
-    /// A ring in a file.
-    #[must_use]
-    pub fn from_file(path: PathBuf) -> Self {
-        Self { file: Some(path), env: None, algorithms: None, resolved: None }
-    }
-
-    fn resolve_env(&mut self, ring: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
-        let mut source = self.source().map_err(|problem| SettingsError::KeyRing { ring: ring.to_owned(), problem })?;
-        source.resolve_env(&ring_label(ring), get)?;
-        self.resolved = Some(source);
-        Ok(())
-    }
-
-    /// The file that it is read from.
-    fn file(&self) -> Option<&Path> {
-        match &self.resolved {
-            Some(resolved) => resolved.file(),
-            None => self.file.as_deref(),
-        }
-    }
-
-    /// Where the keys come from.
-    fn source(&self) -> Result<ValueSource, &'static str> {
-        match (&self.resolved, &self.file, &self.env) {
-            (Some(resolved), ..) => Ok(resolved.clone()),
-            (None, Some(path), None) => Ok(ValueSource::File(path.clone())),
-            (None, None, Some(variable)) => Ok(ValueSource::Env(variable.clone())),
-            (None, ..) => Err("needs either file or env"),
-        }
-    }
-
-    fn read(&self, ring: &str) -> Result<KeyRing, SettingsError> {
-        let fails = |problem| SettingsError::KeyRing { ring: ring.to_owned(), problem };
-        let text = self.source().map_err(fails)?.read(&ring_label(ring))?;
-        if let Some(problem) = mistake(&text) {
-            return Err(fails(problem));
-        }
-        KeyRing::parse(text, self.algorithms.clone()).map_err(fails)
-    }
-}
-
 impl SecretSource {
     /// Creates a source with an inline value.
     #[must_use]
@@ -248,53 +190,9 @@ impl SecretSource {
     }
 }
 
-impl ValueSource {
-    fn resolve_env(&mut self, name: &str, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
-        if let Self::Env(variable) = self {
-            let (setting, variable) = (name.to_owned(), variable.clone());
-            // The usual variable for a secret that Docker mounts as a file.
-            *self = match (get(&variable), get(&format!("{variable}_FILE"))) {
-                (Some(value), None) => Self::Inline(value.into()),
-                (None, Some(path)) => Self::File(path.into()),
-                (Some(_), Some(_)) => return Err(SettingsError::EnvTwice { setting, variable }),
-                (None, None) => return Err(SettingsError::Env { setting, variable }),
-            };
-        }
-        Ok(())
-    }
-
-    fn file(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::Inline(_) | Self::Env(_) => None,
-        }
-    }
-
-    fn read(&self, setting: &str) -> Result<Zeroizing<String>, SettingsError> {
-        match self {
-            Self::Inline(value) => Ok(value.clone()),
-            Self::Env(variable) => Err(SettingsError::Env { setting: setting.to_owned(), variable: variable.clone() }),
-            Self::File(path) => match read_file(path)
-                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8")))
-            {
-                Ok(text) => Ok(without_line_ending(text)),
-                Err(source) => {
-                    let (setting, path) = (setting.to_owned(), displayable_path(path).into_owned());
-                    Err(SettingsError::File { setting, path, source })
-                }
-            },
-        }
-    }
-}
-
 /// Names a setting in an error.
 fn setting_label(name: &str) -> String {
     format!("setting `{name}`")
-}
-
-/// Names a key ring in an error.
-fn ring_label(name: &str) -> String {
-    format!("key ring `{name}`")
 }
 
 /// Collects the texts in a JSON value, but for the ids of keys.
@@ -310,19 +208,6 @@ fn collect_texts(json: &serde_json::Value, texts: &mut Vec<Zeroizing<String>>) {
     }
 }
 
-/// Why a value cannot be the one that the operator meant, whatever policy reads it.
-fn mistake(value: &str) -> Option<&'static str> {
-    if value.starts_with('\u{feff}') {
-        Some("begins with a byte order mark; save the file as UTF-8 without one")
-    } else if value.contains('\0') {
-        Some("contains a NUL byte; write the file as plain text")
-    } else if value.trim().starts_with("${") && value.trim().ends_with('}') {
-        Some("is a variable that was not replaced; write { env = \"NAME\" } or { file = \"PATH\" }")
-    } else {
-        None
-    }
-}
-
 /// Why a value may not be the one that the operator meant.
 fn doubt(value: &str) -> Option<&'static str> {
     let is_quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
@@ -333,17 +218,6 @@ fn doubt(value: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn without_line_ending(text: String) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(text);
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    text
 }
 
 impl Settings {
@@ -404,40 +278,6 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl<'de> Deserialize<'de> for ValueSource {
-    /// Every error has the same text: an error of the parser could contain the value, which may be a secret.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, deny_unknown_fields)]
-        enum Written {
-            Inline(String),
-            Number(u64),
-            Flag(bool),
-            List(Vec<String>),
-            Env { env: String },
-            File { file: PathBuf },
-        }
-        match Written::deserialize(deserializer) {
-            Ok(Written::Inline(value)) => Ok(Self::Inline(value.into())),
-            Ok(Written::Number(number)) => Ok(Self::Inline(number.to_string().into())),
-            Ok(Written::Flag(flag)) => Ok(Self::Inline(flag.to_string().into())),
-            // An item with a comma would become two.
-            Ok(Written::List(items)) if !items.iter().any(|item| item.contains(',')) => {
-                Ok(Self::Inline(items.join(",").into()))
-            }
-            Ok(Written::List(_)) => {
-                Err(D::Error::custom("an item of a list contains a comma; write the setting as one string"))
-            }
-            Ok(Written::Env { env }) => Ok(Self::Env(env)),
-            Ok(Written::File { file }) => Ok(Self::File(file)),
-            Err(_) => Err(D::Error::custom(
-                "a setting is a string, a whole number, true or false, a list of strings, { env = \"NAME\" } or \
-                 { file = \"PATH\" }",
-            )),
-        }
-    }
-}
-
 /// Returns the name of a variable if it looks like one. An operator may have put a key there by mistake.
 fn displayable_variable(name: &str) -> &str {
     let is_name = name.len() <= 40
@@ -448,6 +288,7 @@ fn displayable_variable(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::value_source::without_line_ending;
     use super::*;
 
     #[test]
