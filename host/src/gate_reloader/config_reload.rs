@@ -28,7 +28,7 @@ pub struct ConfigFile {
 pub(super) struct ConfigReload {
     file: Arc<ConfigFile>,
     loader: Loader,
-    pub(super) known: Known,
+    known: Known,
     state: ConfigFileState,
     /// Text that is active.
     active: Zeroizing<String>,
@@ -44,6 +44,18 @@ impl ConfigReload {
         state.set_active(SystemTime::now(), Vec::new());
         let (active, started_with) = (file.text.clone(), keys_for_restart(&file.text));
         Self { file: Arc::new(file), loader, known, state, active, started_with, loaded: None, waker: None }
+    }
+
+    /// The sites of the file are active. The status says so only from now on.
+    pub(super) fn applied(&mut self, known: Known) {
+        self.known = known;
+        let needs_restart = changed_keys(&self.started_with, &keys_for_restart(&self.active));
+        if !needs_restart.is_empty() {
+            let keys = needs_restart.join(", ");
+            tracing::warn!(keys, hint = "restart the gate to apply them", "configuration keys need a restart");
+        }
+        self.state.set_active(SystemTime::now(), needs_restart);
+        tracing::info!(path = %self.file.path.display(), "configuration reloaded");
     }
 }
 
@@ -77,15 +89,8 @@ impl Reload for ConfigReload {
     }
 
     fn activate(&mut self, text: Self::Contents, loaded: LoadedSites) {
-        let needs_restart = changed_keys(&self.started_with, &keys_for_restart(&text));
-        if !needs_restart.is_empty() {
-            let keys = needs_restart.join(", ");
-            tracing::warn!(keys, hint = "restart the gate to apply them", "configuration keys need a restart");
-        }
-        self.state.set_active(SystemTime::now(), needs_restart);
         self.active = text;
         self.loaded = Some(loaded);
-        tracing::info!(path = %self.file.path.display(), "configuration reloaded");
     }
 
     fn reject(&mut self, _text: Option<&Self::Contents>, reason: &str) {

@@ -133,7 +133,7 @@ impl GateReloader {
         self.have_files_changed = true;
         let known = self.known();
         if let Some(config_file) = &mut self.config_file {
-            config_file.get_mut().known = known;
+            config_file.get_mut().applied(known);
         }
     }
 
