@@ -51,8 +51,8 @@ pub(crate) fn section(gate: &Path, rounds: usize, duration: Duration) -> Result<
         "{CONNECTIONS} connections; {rounds} rounds with one run of {} s per gate, in turn. Each tenant has the \
          default policy with a key of its own, so all of them share the compiled component. Each login is at a tenant \
          that is drawn at random, with the same chance for each. Without tenants, the logins are at the gate itself.\n\n\
-         Each policy needs an instance per worker, and a gate has at most 1,024 instances. If the tenants that are in \
-         use need more, logins drop instances of other tenants and create their own.\n\n\
+         Each policy has an instance for each worker while there is room. A gate has at most 1,024 instances. When three \
+         quarters of them are in use, a worker takes over an idle instance of another worker.\n\n\
          The start is the median of {STARTS}. The pages have their sizes right after the load.",
         duration.as_secs_f64()
     );
