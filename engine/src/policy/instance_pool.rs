@@ -150,8 +150,8 @@ impl InstancePool {
     /// An idle instance of another thread, if few more instances fit into the sandbox or the group.
     ///
     /// Each thread has instances of its own while there is room, because an instance that moves between processors is
-    /// slower. With many policies there is none: threads that fill it would evict the only instances of other policies, and
-    /// a new instance takes ten times as long as a call.
+    /// slower. With about a thousand policies in use there is no room: threads that fill it would evict the only instances
+    /// of other policies, and a call on a new instance takes several times as long (docs/PERFORMANCE.md, tenants).
     fn take_if_crowded(&self) -> Option<Instance> {
         let is_full = is_crowded(self.sandbox.instances().alive(), self.sandbox.address_space().max_instances);
         (is_full || self.group.is_crowded()).then(|| self.idle.take()).flatten()
