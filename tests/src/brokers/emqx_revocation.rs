@@ -239,6 +239,26 @@ async fn the_policies_of_the_tenant_of_the_broker_are_asked() {
     gate.stop().await;
 }
 
+/// The policy for tokens admits clients and cannot be asked about them. The default policy would deny their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_another_policy_may_have_admitted_stays() {
+    let (emqx, directory) = (EmqxModel::start(Version::V6_2).await, TempDir::new().unwrap());
+    let ring = directory.path().join("ring");
+    fs::write(&ring, KEY).unwrap();
+    let text = format!(
+        "[[policy]]\nname = \"revoked\"\nbuiltin = \"revoked\"\nsettings = {{ revoked = \"lost\" }}\n\
+         [[policy]]\nname = \"tokens\"\nbuiltin = \"jwt\"\nkeyrings = {{ jwt = {{ file = {ring:?} }} }}\n\
+         [[policy]]\nname = \"signed\"\nsettings = {{ signature-keys = {KEY:?} }}\n"
+    );
+    let policies = config_of(&text).policy;
+    emqx.connect_unasked(["admitted by a token", "lost"].map(str::to_owned));
+    let gate = start_gate(&emqx, OnRevoke::Kick, |config| config.policy = policies).await;
+    let sweep = wait_for_sweep(&gate, 0).await;
+    assert_eq!((&sweep["examined"], &sweep["kicked"]), (&json!(2), &json!(1)), "{sweep}");
+    assert_eq!(emqx.connected().into_iter().collect::<Vec<_>>(), ["admitted by a token"]);
+    gate.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_another_tenant_starts_no_sweep() {
     let (emqx, directory) = (EmqxModel::start(Version::V6_2).await, TempDir::new().unwrap());

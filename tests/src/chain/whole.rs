@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use mqtt_gate_engine::chain::{ChainReloader, ChainSource, MemberSetup, MemberSource};
 use mqtt_gate_engine::util::name::Name;
-use mqtt_gate_engine::{Chain, Credentials, Limits, PolicySource, Sandbox, SettingSources, Verdict};
+use mqtt_gate_engine::{Chain, Limits, PolicySource, Sandbox, SettingSources, Verdict};
 
+use crate::support::engine::credentials;
 use crate::support::in_process::REVOKED;
 
 fn source(revoked: &str) -> ChainSource {
@@ -17,15 +18,7 @@ fn source(revoked: &str) -> ChainSource {
 }
 
 fn is_denied(chain: &Chain) -> bool {
-    let client = Credentials {
-        client_id: "c".to_owned(),
-        username: None,
-        password: None,
-        authentication_method: None,
-        authentication_data: None,
-        peer_host: None,
-        attributes: Vec::new(),
-    };
+    let client = credentials("c");
     let evaluation = chain.authenticate_within(&client, Duration::from_secs(20)).unwrap();
     matches!(evaluation.result.unwrap(), Verdict::Deny(_))
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mqtt_gate_engine::chain::{ChainMembers, ChainReloader, ChainSource, MemberSetup, MemberSource};
 use mqtt_gate_engine::util::name::Name;
-use mqtt_gate_engine::{Credentials, InstanceGroup, Limits, PolicySource, Sandbox, SettingSources, Verdict};
+use mqtt_gate_engine::{InstanceGroup, Limits, PolicySource, Sandbox, SettingSources, Verdict};
 
+use crate::support::engine::credentials;
 use crate::support::in_process::REVOKED;
 
 #[test]
@@ -26,15 +27,7 @@ fn threads_pass_on_the_only_instance_of_a_policy() {
     let setup = |_: &MemberSource| Ok(MemberSetup { observer: Box::new(|_| {}), last_known_good: None });
     let loaded = ChainMembers::default().load(&ChainSource { members: vec![member] }, &sandbox, setup).unwrap();
     let chain = ChainReloader::start(loaded).active().get();
-    let credentials = Credentials {
-        client_id: "c".to_owned(),
-        username: None,
-        password: None,
-        authentication_method: None,
-        authentication_data: None,
-        peer_host: None,
-        attributes: Vec::new(),
-    };
+    let credentials = credentials("c");
     let login = || chain.authenticate_within(&credentials, Duration::from_secs(20)).unwrap().result.unwrap();
     assert!(matches!(login(), Verdict::Deny(_)));
     let created = || sandbox.instance_counter().counts().0;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::child::{mqtt_gate, run, run_rejected, serve_command, write_config};
 use crate::support::device::KEY;
+use crate::support::engine::credentials;
 use crate::support::http::post_json;
 use crate::support::in_process::{AUTH_CORE, Gate, JWT, MISBEHAVING};
 
@@ -236,15 +237,7 @@ fn no_policy_can_read_a_ring() {
     sources.grant_keyring("hidden".to_owned(), KeyRingSource::from_file(ring));
     let sandbox = Arc::new(Sandbox::new(Limits::default()).unwrap());
     let policy = Policy::load(sandbox, &fs::read(MISBEHAVING).unwrap(), Arc::new(sources.read().unwrap())).unwrap();
-    let credentials = Credentials {
-        client_id: "c".to_owned(),
-        username: Some("dump".to_owned()),
-        password: None,
-        authentication_method: None,
-        authentication_data: None,
-        peer_host: None,
-        attributes: Vec::new(),
-    };
+    let credentials = Credentials { username: Some("dump".to_owned()), ..credentials("c") };
     let Err(CallError::NoVerdict(error)) = policy.authenticate(&credentials) else { panic!("no error") };
     assert!(error.contains("seen"), "the policy sees its settings: {error}");
     assert!(!error.contains("hidden") && !error.contains("a secret"), "a policy sees a ring");

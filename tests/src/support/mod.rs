@@ -27,6 +27,7 @@ pub(crate) mod composition;
 pub(crate) mod credential_cases;
 pub(crate) mod device;
 pub(crate) mod emqx_model;
+pub(crate) mod engine;
 pub(crate) mod envoy;
 pub(crate) mod fake_systemd;
 pub(crate) mod golden;
